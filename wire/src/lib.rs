@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod capsule;
+mod time;
+
+pub use capsule::*;
+pub use time::Instant;
+
+/// The WebSocket subprotocol of this version of the protocol.
+pub const SUBPROTOCOL: &str = "webtun.v1";
+/// A subprotocol offer that begins with this carries a bearer token; the server never selects it.
+pub const BEARER_PREFIX: &str = "bearer.";
+/// The protocol version that HELLO offers and SESSION selects.
+pub const VERSION: u8 = 1;
+/// The largest WebSocket message, in octets. A longer one is an error of the connection.
+pub const MAX_MESSAGE_LEN: usize = 1 << 20;
+/// The largest IP packet, header included, in octets; also the tunnel's MTU.
+pub const MAX_PACKET_LEN: usize = 65_535;
