@@ -4,11 +4,23 @@
 
 extern crate alloc;
 
+mod batch;
 mod capsule;
+pub mod capsule_type;
+mod error;
+mod field;
+mod message;
+mod replay;
 mod time;
+mod varint;
 
+pub use batch::BatchWriter;
 pub use capsule::*;
+pub use error::{DecodeError, Problem};
+pub use message::{Capsules, RawCapsule, RawCapsules, capsules, next_capsule, split_capsules};
+pub use replay::{Accept, ReceiveWindow, ReplayError, SendRing};
 pub use time::Instant;
+pub use varint::{MAX_VARINT, varint_len};
 
 /// The WebSocket subprotocol of this version of the protocol.
 pub const SUBPROTOCOL: &str = "webtun.v1";

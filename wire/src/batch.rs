@@ -1,0 +1,87 @@
+use crate::capsule::Capsule;
+use crate::field::Sink;
+use crate::varint::varint_len;
+use crate::{MAX_MESSAGE_LEN, capsule_type};
+use alloc::vec::Vec;
+
+/// Builds one message out of capsules and packets, up to a length.
+#[derive(Debug)]
+pub struct BatchWriter {
+    buffer: Vec<u8>,
+    limit: usize,
+    has_content: bool,
+}
+
+impl BatchWriter {
+    /// A message of at most `limit` octets, and never more than [`MAX_MESSAGE_LEN`].
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: Vec::new(), limit: limit.min(MAX_MESSAGE_LEN), has_content: false }
+    }
+
+    /// A message that begins with SEQUENCE. The capsule is written even where `limit` is too small for it.
+    pub fn with_sequence(limit: usize, number: u64) -> Self {
+        let mut writer = Self::new(limit);
+        Capsule::Sequence { number }.encode(&mut writer.buffer);
+        writer
+    }
+
+    /// Appends a capsule; false, and nothing changed, where it does not fit.
+    #[must_use]
+    pub fn push(&mut self, capsule: &Capsule<'_>) -> bool {
+        if capsule.encoded_len() > self.room() {
+            return false;
+        }
+        capsule.encode(&mut self.buffer);
+        self.has_content |= !matches!(capsule, Capsule::Sequence { .. } | Capsule::Ack { .. });
+        true
+    }
+
+    /// Appends a DATAGRAM; false, and nothing changed, where it does not fit.
+    #[must_use]
+    pub fn push_packet(&mut self, context: u64, packet: &[u8]) -> bool {
+        let value_len = varint_len(context) + packet.len();
+        let header_len = varint_len(capsule_type::DATAGRAM) + varint_len(value_len as u64);
+        if header_len + value_len > self.room() {
+            return false;
+        }
+        self.buffer.reserve(header_len + value_len);
+        self.buffer.varint(capsule_type::DATAGRAM);
+        self.buffer.count(value_len);
+        self.buffer.varint(context);
+        self.buffer.octets(packet);
+        self.has_content = true;
+        true
+    }
+
+    /// The longest packet of context 0 that still fits; 0 also where not even an empty one does.
+    pub fn packet_room(&self) -> usize {
+        let Some(rest) = self.room().checked_sub(varint_len(capsule_type::DATAGRAM)) else { return 0 };
+        // Which width of the length suits depends on the length itself; the widest is enough for any message.
+        let value_len = [1, 2, 4].map(|len| rest.saturating_sub(len).min(largest_with(len)));
+        value_len.into_iter().fold(0, usize::max).saturating_sub(varint_len(0))
+    }
+
+    fn room(&self) -> usize {
+        self.limit.saturating_sub(self.buffer.len())
+    }
+
+    /// Octets so far.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// True where there is nothing worth sending: no capsule besides SEQUENCE and ACK.
+    pub fn is_empty(&self) -> bool {
+        !self.has_content
+    }
+
+    /// The message.
+    pub fn finish(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+/// The largest number whose variable-length encoding takes `len` octets.
+const fn largest_with(len: usize) -> usize {
+    (1 << (8 * len - 2)) - 1
+}
