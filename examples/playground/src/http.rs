@@ -1,0 +1,119 @@
+//! HTTP and HTTPS: a page, pseudo-random octets, their hash, and a sink that hashes what it gets.
+
+use std::convert::Infallible;
+use std::io;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+use crate::blob::{self, Blob};
+use crate::listen::{Binder, accept};
+
+const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
+const PAGE: &str = include_str!("page.html");
+
+type Body = Either<Full<Bytes>, Blob>;
+
+/// Serves on the ports 80 and 443.
+pub fn serve(bind: &Binder, tls: &TlsAcceptor) -> io::Result<()> {
+    accept(bind.tcp(HTTP)?, connection);
+    let tls = tls.clone();
+    accept(bind.tcp(HTTPS)?, move |stream| {
+        let tls = tls.clone();
+        async move {
+            if let Ok(stream) = tls.accept(stream).await {
+                connection(stream).await;
+            }
+        }
+    });
+    Ok(())
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
+    // A client that goes away in the middle is no event for anybody.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    match (request.method(), path.as_str()) {
+        (&Method::GET | &Method::HEAD, "/") => text(StatusCode::OK, "text/html; charset=utf-8", PAGE.into()),
+        (&Method::GET, "/blob") => with_size(&request, |size| octets(Blob::new(size, true))),
+        (&Method::GET, "/close") => with_size(&request, |size| {
+            let mut response = octets(Blob::new(size, false));
+            // An HTTP/1.0 body without Content-Length ends with the connection, RFC 9112 section 6.3.
+            *response.version_mut() = Version::HTTP_10;
+            response
+        }),
+        (&Method::GET, "/sha256") => match size_of(&request) {
+            Ok(size) => hash_of(size).await,
+            Err(message) => text(StatusCode::BAD_REQUEST, "text/plain", message.into()),
+        },
+        (&Method::PUT | &Method::POST, "/sink") => sink(request.into_body()).await,
+        (_, "/" | "/blob" | "/close" | "/sha256" | "/sink") => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "this method is not for this path\n".into())
+        }
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "no such path; see /\n".into()),
+    }
+}
+
+fn with_size(request: &Request<Incoming>, make: impl FnOnce(u64) -> Response<Body>) -> Response<Body> {
+    match size_of(request) {
+        Ok(size) => make(size),
+        Err(message) => text(StatusCode::BAD_REQUEST, "text/plain", message.into()),
+    }
+}
+
+/// `size=N` of the query: octets, 1 MiB when it is not given.
+fn size_of(request: &Request<Incoming>) -> Result<u64, &'static str> {
+    let query = request.uri().query().unwrap_or_default();
+    let size = query.split('&').find_map(|pair| pair.strip_prefix("size="));
+    match size.map_or(Ok(1 << 20), str::parse) {
+        Ok(size) if size <= blob::MAX_SIZE => Ok(size),
+        _ => Err("size is a number of octets, 16 GiB at most\n"),
+    }
+}
+
+async fn hash_of(size: u64) -> Response<Body> {
+    match tokio::task::spawn_blocking(move || blob::sha256(size)).await {
+        Ok(hash) => text(StatusCode::OK, "text/plain", hash.into()),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "cannot hash\n".into()),
+    }
+}
+
+async fn sink(mut body: Incoming) -> Response<Body> {
+    let (mut hash, mut octets) = (Sha256::new(), 0u64);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return text(StatusCode::BAD_REQUEST, "text/plain", "the body ended early\n".into());
+        };
+        if let Some(data) = frame.data_ref() {
+            hash.update(data);
+            octets += data.len() as u64;
+        }
+    }
+    let json = crate::tcp::receipt(octets, hash);
+    text(StatusCode::OK, "application/json", json.into())
+}
+
+fn octets(blob: Blob) -> Response<Body> {
+    let mut response = Response::new(Either::Right(blob));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response
+}
+
+fn text(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
