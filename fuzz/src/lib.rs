@@ -1,0 +1,17 @@
+//! Each fuzz target is a function here that takes arbitrary octets and panics where a promise is broken.
+//!
+//! `fuzz_targets/NAME.rs` hands it to libFuzzer (`cargo +nightly fuzz run --features libfuzzer NAME`); the tests of the
+//! main workspace replay `corpus/NAME` through the same function on the stable toolchain. A new target is a module
+//! with such a function, its line in [`TARGETS`], a file in `fuzz_targets` and a `[[bin]]` in the manifest.
+
+#![forbid(unsafe_code)]
+
+mod wire_decode;
+
+pub use wire_decode::wire_decode;
+
+/// What a target does with an input.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name, which is also its folder in `corpus`.
+pub const TARGETS: &[(&str, Target)] = &[("wire_decode", wire_decode)];
