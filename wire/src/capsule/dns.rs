@@ -81,8 +81,7 @@ impl<'a> DnsAssign<'a> {
 
 /// A Domain, without the trailing dot that presentation format allows.
 fn domain<'a>(value: &mut Reader<'a>) -> Result<&'a str, Problem> {
-    let text = value.text()?;
-    Ok(text.strip_suffix('.').unwrap_or(text))
+    Ok(value.text()?.trim_end_matches('.'))
 }
 
 /// Appends the addresses of a Nameserver with its priority, where plain DNS on port 53 reaches it.
