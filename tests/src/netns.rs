@@ -83,9 +83,13 @@ impl Netns {
     /// Joins two namespaces by a veth pair, both ends up. The addresses work at once (no duplicate address detection).
     pub fn join(left: End<'_>, right: End<'_>) {
         succeed(
-            Command::new("ip")
-                .args(["link", "add", left.device, "netns", &left.netns.name, "type", "veth"])
-                .args(["peer", "name", right.device, "netns", &right.netns.name]),
+            Command::new("ip").args(["link", "add", left.device, "netns", &left.netns.name, "type", "veth"]).args([
+                "peer",
+                "name",
+                right.device,
+                "netns",
+                &right.netns.name,
+            ]),
         );
         for end in [left, right] {
             for address in end.addresses {
