@@ -1,0 +1,28 @@
+use bytes::Bytes;
+
+use crate::Instant;
+
+/// What the loop drives: the contract of [`Stack`](crate::Stack) without its sockets.
+pub(super) trait Machine: Send + 'static {
+    fn handle_connected(&mut self, now: Instant);
+    fn handle_message(&mut self, message: &[u8], now: Instant);
+    fn handle_disconnected(&mut self, now: Instant);
+    fn handle_timeout(&mut self, now: Instant);
+    fn poll_transmit(&mut self, now: Instant) -> Option<Bytes>;
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Ends the session for good; the closing message leaves by `poll_transmit`.
+    fn close(&mut self, now: Instant);
+    /// Drains the events, wakes who waits for them, and says what the loop has to do.
+    fn dispatch(&mut self) -> Orders;
+    /// The loop has ended: nothing will ever move again.
+    fn finish(&mut self);
+}
+
+/// What the machine wants of its transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Orders {
+    /// Open one now.
+    pub(super) open: bool,
+    /// Send what is left, then close it and end.
+    pub(super) close: bool,
+}

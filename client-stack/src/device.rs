@@ -1,0 +1,171 @@
+//! smoltcp's view of the link: packets in from the caller, packets out to a bounded queue.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use bytes::BytesMut;
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Instant;
+
+use crate::packet;
+
+/// Packets that leave the host, and those that turn round inside it.
+///
+/// The bound is the back-pressure: when it is reached, smoltcp gets no token, and data stays in the sockets.
+pub(crate) struct TxQueue {
+    packets: VecDeque<BytesMut>,
+    loopback: VecDeque<BytesMut>,
+    octets: usize,
+    limit: usize,
+    link_up: bool,
+    own: Vec<IpAddr>,
+    dropped: u64,
+}
+
+impl TxQueue {
+    pub fn new(limit: usize) -> Self {
+        let (packets, loopback) = (VecDeque::new(), VecDeque::new());
+        Self { packets, loopback, octets: 0, limit, link_up: true, own: Vec::new(), dropped: 0 }
+    }
+
+    /// While the link is down nothing is taken and nothing is given out.
+    pub fn set_link(&mut self, up: bool) {
+        self.link_up = up;
+    }
+
+    pub fn link_up(&self) -> bool {
+        self.link_up
+    }
+
+    /// Packets to these addresses come back by [`pop_loopback`](Self::pop_loopback).
+    pub fn set_own(&mut self, own: Vec<IpAddr>) {
+        self.own = own;
+    }
+
+    /// True where one more packet is taken.
+    pub fn has_room(&self) -> bool {
+        self.link_up && self.octets < self.limit
+    }
+
+    /// Takes what a socket sends. The caller has asked [`has_room`](Self::has_room).
+    pub fn push(&mut self, packet: BytesMut) {
+        self.octets += packet.len();
+        match packet::destination(&packet) {
+            Some(address) if self.own.contains(&address) => self.loopback.push_back(packet),
+            _ => self.packets.push_back(packet),
+        }
+    }
+
+    /// Takes an answer to a packet that has arrived (an ACK, a RST, an ICMP message). Answers may use twice the bound,
+    /// so that a full queue does not stop the arrival of what would empty it; beyond that they are dropped.
+    pub fn push_reply(&mut self, packet: BytesMut) {
+        if self.link_up && self.octets < self.limit.saturating_mul(2) {
+            self.push(packet);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// The next packet for the link, where it is at most `room` octets long.
+    pub fn pop_within(&mut self, room: usize) -> Option<BytesMut> {
+        if !self.link_up || self.packets.front()?.len() > room {
+            return None;
+        }
+        let packet = self.packets.pop_front()?;
+        self.octets -= packet.len();
+        Some(packet)
+    }
+
+    /// True where a packet waits for the link.
+    pub fn has_packet(&self) -> bool {
+        self.link_up && !self.packets.is_empty()
+    }
+
+    /// The next packet for ourselves.
+    pub fn pop_loopback(&mut self) -> Option<BytesMut> {
+        let packet = self.loopback.pop_front()?;
+        self.octets -= packet.len();
+        Some(packet)
+    }
+
+    /// True where packets for ourselves wait.
+    pub fn has_loopback(&self) -> bool {
+        !self.loopback.is_empty()
+    }
+
+    /// Forgets what waits: it was sent from addresses that are no longer ours.
+    pub fn clear(&mut self) {
+        self.packets.clear();
+        self.loopback.clear();
+        self.octets = 0;
+    }
+
+    /// Answers dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// The device for one call of smoltcp: at most one packet in, any number out.
+pub(crate) struct Link<'a> {
+    pub incoming: Option<&'a [u8]>,
+    pub queue: &'a mut TxQueue,
+    pub mtu: usize,
+}
+
+impl Device for Link<'_> {
+    type RxToken<'t>
+        = Incoming<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Outgoing<'t>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _now: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
+        let packet = self.incoming.take()?;
+        Some((Incoming(packet), Outgoing { queue: self.queue, reply: true }))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_>> {
+        self.queue.has_room().then(|| Outgoing { queue: self.queue, reply: false })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        capabilities(self.mtu)
+    }
+}
+
+fn capabilities(mtu: usize) -> DeviceCapabilities {
+    let mut capabilities = DeviceCapabilities::default();
+    capabilities.medium = Medium::Ip;
+    capabilities.max_transmission_unit = mtu;
+    capabilities
+}
+
+pub(crate) struct Incoming<'a>(&'a [u8]);
+
+impl RxToken for Incoming<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+pub(crate) struct Outgoing<'a> {
+    queue: &'a mut TxQueue,
+    reply: bool,
+}
+
+impl TxToken for Outgoing<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut packet = BytesMut::zeroed(len);
+        let result = f(&mut packet);
+        if self.reply {
+            self.queue.push_reply(packet);
+        } else {
+            self.queue.push(packet);
+        }
+        result
+    }
+}

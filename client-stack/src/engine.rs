@@ -1,0 +1,111 @@
+//! The only file that names `smoltcp::iface`: one `Interface`, and one single-socket `SocketSet` per connection.
+//!
+//! smoltcp scans the set that it is given, for every packet and every poll. With a set per connection, chosen by the
+//! demultiplexer, its cost is independent of the number of connections.
+
+use std::net::{IpAddr, SocketAddr};
+
+use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::socket::tcp;
+use smoltcp::wire::{HardwareAddress, IpCidr};
+use webtun_wire::Instant;
+
+use crate::device::{Link, TxQueue};
+
+/// How many addresses fit beside the two loopback ones (feature `iface-max-addr-count-8`).
+pub(crate) const MAX_ADDRESSES: usize = 6;
+
+/// How an egress turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The socket has nothing more to send now.
+    Idle,
+    /// The socket's share is used up.
+    More,
+    /// The queue is full.
+    Blocked,
+}
+
+/// One TCP socket of smoltcp in a set of its own.
+pub(crate) struct Core {
+    set: SocketSet<'static>,
+    handle: SocketHandle,
+}
+
+impl Core {
+    pub fn new(socket: tcp::Socket<'static>) -> Self {
+        let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
+        let handle = set.add(socket);
+        Self { set, handle }
+    }
+
+    pub fn socket(&self) -> &tcp::Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    pub fn socket_mut(&mut self) -> &mut tcp::Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+}
+
+/// The interface, without any socket.
+pub(crate) struct Engine {
+    interface: Interface,
+    nobody: SocketSet<'static>,
+    mtu: usize,
+}
+
+impl Engine {
+    pub fn new(mtu: usize, seed: u64, queue: &mut TxQueue, now: Instant) -> Self {
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
+        let interface = Interface::new(config, &mut Link { incoming: None, queue, mtu }, time(now));
+        Self { interface, nobody: SocketSet::new(Vec::new()), mtu }
+    }
+
+    /// Replaces the addresses. They are unicast, and at most [`MAX_ADDRESSES`] + 2.
+    pub fn set_addresses(&mut self, addresses: impl Iterator<Item = (IpAddr, u8)>) {
+        self.interface.update_ip_addrs(|list| {
+            list.clear();
+            for (address, length) in addresses {
+                let longest = if address.is_ipv4() { 32 } else { 128 };
+                // A full list keeps the first ones; the caller has bounded them.
+                let _ = list.push(IpCidr::new(address.into(), length.min(longest)));
+            }
+        });
+    }
+
+    /// Opens `socket` towards `remote`; false where smoltcp finds the addresses unfit.
+    pub fn connect(&mut self, socket: &mut tcp::Socket<'static>, local: SocketAddr, remote: SocketAddr) -> bool {
+        let context: &mut Context = self.interface.context();
+        socket.connect(context, remote, local).is_ok()
+    }
+
+    /// Hands one packet to one connection. Without one, smoltcp answers for nobody: a RST to a segment that has none.
+    pub fn ingress(&mut self, packet: &[u8], core: Option<&mut Core>, queue: &mut TxQueue, now: Instant) {
+        let set = core.map_or(&mut self.nobody, |core| &mut core.set);
+        let mut link = Link { incoming: Some(packet), queue, mtu: self.mtu };
+        self.interface.poll_ingress_single(time(now), &mut link, set);
+    }
+
+    /// Lets one connection send at most `packets` packets.
+    pub fn egress(&mut self, core: &mut Core, packets: usize, queue: &mut TxQueue, now: Instant) -> Turn {
+        for _ in 0..packets {
+            let mut link = Link { incoming: None, queue, mtu: self.mtu };
+            if self.interface.poll_egress(time(now), &mut link, &mut core.set) == PollResult::None {
+                return if queue.has_room() { Turn::Idle } else { Turn::Blocked };
+            }
+        }
+        Turn::More
+    }
+
+    /// When the connection wants its next turn without any input.
+    pub fn poll_at(&mut self, core: &Core, now: Instant) -> Option<Instant> {
+        let at = self.interface.poll_at(time(now), &core.set)?;
+        Some(Instant::from_micros(u64::try_from(at.total_micros()).unwrap_or(0)))
+    }
+}
+
+fn time(now: Instant) -> smoltcp::time::Instant {
+    smoltcp::time::Instant::from_micros(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+}

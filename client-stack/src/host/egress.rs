@@ -1,0 +1,126 @@
+//! The way of a packet out, and time.
+
+use bytes::BytesMut;
+use webtun_wire::Instant;
+
+use super::{Host, TimerKey};
+use crate::engine::Turn;
+use crate::{CloseReason, ConnectError, SocketEvent, SocketId};
+
+/// Packets that one connection sends before the next has its turn.
+const SHARE: usize = 16;
+
+/// Packets to ourselves that one call handles: a conversation of a host with itself must not keep the caller.
+const LOOPBACK_BUDGET: usize = 1024;
+
+impl Host {
+    /// The next whole IP packet for the link.
+    pub fn poll_packet(&mut self, now: Instant) -> Option<BytesMut> {
+        self.poll_packet_within(usize::MAX, now)
+    }
+
+    /// The next packet, unless it is longer than `room` octets; then it stays and comes next.
+    pub fn poll_packet_within(&mut self, room: usize, now: Instant) -> Option<BytesMut> {
+        if !self.queue.has_packet() {
+            self.fill_queue(now);
+        }
+        let packet = self.queue.pop_within(room)?;
+        self.stats.packets_sent += 1;
+        self.wake_udp_writers();
+        Some(packet)
+    }
+
+    fn fill_queue(&mut self, now: Instant) {
+        for _ in 0..LOOPBACK_BUDGET {
+            self.take_turns(now);
+            let Some(packet) = self.queue.pop_loopback() else { return };
+            self.handle_loopback(&packet, now);
+            self.wake_udp_writers();
+        }
+    }
+
+    /// Lets the connections that may have something to send do so, in turn, until the queue is full.
+    fn take_turns(&mut self, now: Instant) {
+        while self.queue.has_room()
+            && let Some(id) = self.dirty.pop_front()
+        {
+            let Some(socket) = self.tcp.get_mut(&id) else { continue };
+            socket.queued = false;
+            let Some(core) = socket.core_mut() else { continue };
+            self.stats.socket_polls += 1;
+            let turn = self.engine.egress(core, SHARE, &mut self.queue, now);
+            let change = socket.observe(false, now);
+            if turn == Turn::Idle {
+                self.schedule(id, now);
+            } else {
+                self.mark_dirty(id);
+            }
+            self.settle(id, change);
+        }
+    }
+
+    fn schedule(&mut self, id: SocketId, now: Instant) {
+        let Some(socket) = self.tcp.get_mut(&id) else { return };
+        let wanted = socket.core().and_then(|core| self.engine.poll_at(core, now));
+        // smoltcp says "now" although its turn brought nothing: do not spin on it.
+        let wanted = wanted.map(|at| if at <= now { now + super::egress::RETRY } else { at });
+        let wanted = wanted.into_iter().chain(socket.deadline()).min();
+        self.timers.schedule(TimerKey::Tcp(id), wanted, &mut socket.scheduled);
+    }
+
+    pub(super) fn mark_dirty(&mut self, id: SocketId) {
+        if let Some(socket) = self.tcp.get_mut(&id)
+            && !socket.queued
+        {
+            socket.queued = true;
+            self.dirty.push_back(id);
+        }
+    }
+
+    fn wake_udp_writers(&mut self) {
+        while self.queue.has_room()
+            && let Some(id) = self.udp_blocked.pop_front()
+        {
+            if let Some(socket) = self.udp.get_mut(&id) {
+                socket.write_blocked = false;
+                self.events.push_back(SocketEvent::UdpWritable(id));
+            }
+        }
+    }
+
+    /// Does what has come due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, key)) = self.timers.pop_due(now) {
+            match key {
+                TimerKey::Tcp(id) => self.tcp_timer(id, at, now),
+                TimerKey::Pings => self.ping_timer(now),
+            }
+        }
+    }
+
+    fn tcp_timer(&mut self, id: SocketId, at: Instant, now: Instant) {
+        let Some(socket) = self.tcp.get_mut(&id).filter(|socket| socket.scheduled == Some(at)) else { return };
+        socket.scheduled = None;
+        let due = socket.deadline().is_some_and(|deadline| deadline <= now);
+        if due && socket.is_connecting() {
+            let change = socket.fail(ConnectError::TimedOut);
+            self.settle(id, change);
+        } else if due && self.queue.link_up() {
+            self.end_tcp(id, CloseReason::TimedOut, true, now);
+        } else {
+            // Its turn puts it back into the timers; while the queue is full or the link down it waits for room.
+            self.mark_dirty(id);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.queue.has_loopback() {
+            return Some(Instant::ZERO);
+        }
+        self.timers.next()
+    }
+}
+
+/// See [`Host::schedule`].
+const RETRY: std::time::Duration = std::time::Duration::from_millis(10);

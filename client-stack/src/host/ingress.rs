@@ -1,0 +1,155 @@
+//! The way of a packet in.
+//!
+//! 1. parse, and drop what is malformed, a fragment or not for us
+//! 2. TCP: its connection by the 5-tuple, else a listener (a SYN makes a socket), else a RST
+//! 3. UDP: its socket, else port unreachable
+//! 4. ICMP: answer echo requests, match replies, tell the socket that a report is about
+
+use std::net::SocketAddr;
+
+use etherparse::TcpHeaderSlice;
+use webtun_wire::Instant;
+
+use super::Host;
+use crate::demux::Flow;
+use crate::engine::Core;
+use crate::packet::{self, IpPacket};
+use crate::socket::icmp::{self, Message};
+use crate::socket::tcp::{Owner, listen, new_socket};
+use crate::{Datagram, SocketEvent, SocketId, TcpOptions};
+
+impl Host {
+    /// Takes one whole IP packet from the link.
+    pub fn handle_packet(&mut self, packet: &[u8], now: Instant) {
+        self.stats.packets_received += 1;
+        let parsed = packet::parse(packet).filter(|parsed| {
+            // Loopback addresses do not come from outside (RFC 1122 section 3.2.1.3).
+            let outside = !parsed.source.is_loopback() && !parsed.destination.is_loopback();
+            outside && packet::is_unicast(parsed.source) && self.is_own(parsed.destination)
+        });
+        match parsed {
+            Some(parsed) => self.dispatch(packet, &parsed, now),
+            None => self.stats.packets_dropped += 1,
+        }
+    }
+
+    /// Takes a packet that we have sent to ourselves.
+    pub(super) fn handle_loopback(&mut self, packet: &[u8], now: Instant) {
+        if let Some(parsed) = packet::parse(packet) {
+            self.dispatch(packet, &parsed, now);
+        }
+    }
+
+    fn dispatch(&mut self, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
+        match parsed.protocol {
+            packet::TCP => self.receive_tcp(packet, parsed, now),
+            packet::UDP => self.receive_udp(packet, parsed, now),
+            packet::ICMP if parsed.destination.is_ipv4() => self.receive_icmp(parsed, now),
+            packet::ICMPV6 if parsed.destination.is_ipv6() => self.receive_icmp(parsed, now),
+            _ => self.stats.packets_dropped += 1,
+        }
+    }
+
+    fn receive_tcp(&mut self, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
+        let Ok(header) = TcpHeaderSlice::from_slice(parsed.payload) else {
+            self.stats.packets_dropped += 1;
+            return;
+        };
+        let flow = Flow {
+            local: SocketAddr::new(parsed.destination, header.destination_port()),
+            remote: SocketAddr::new(parsed.source, header.source_port()),
+        };
+        let opening = header.syn() && !header.ack() && !header.rst();
+        let known = self.flows.get(&flow).copied();
+        let reopens = opening && known.is_some_and(|id| self.tcp.get(&id).is_none_or(|socket| socket.in_time_wait()));
+        match known {
+            Some(id) if !reopens => self.receive_segment(id, packet, header.rst(), now),
+            _ => match self.listening.find(flow.local, flow.remote) {
+                Some(listener) if opening => self.receive_syn(listener, flow, packet, now),
+                _ => self.engine.ingress(packet, None, &mut self.queue, now),
+            },
+        }
+    }
+
+    fn receive_segment(&mut self, id: SocketId, packet: &[u8], reset: bool, now: Instant) {
+        let Some(socket) = self.tcp.get_mut(&id) else { return };
+        self.engine.ingress(packet, socket.core_mut(), &mut self.queue, now);
+        socket.heard(now);
+        let change = socket.observe(reset, now);
+        let unwanted = socket.owner == Owner::Nobody && socket.readable() > 0;
+        self.mark_dirty(id);
+        if unwanted {
+            // Data after close: nobody will read it, and the peer must know (RFC 1122 section 4.2.2.13).
+            self.end_tcp(id, crate::CloseReason::Aborted, true, now);
+        }
+        self.settle(id, change);
+    }
+
+    /// A SYN for a listener: this is where its backlog is spent.
+    fn receive_syn(&mut self, listener_id: SocketId, flow: Flow, packet: &[u8], now: Instant) {
+        let room = self.has_room_for_socket();
+        let Some(listener) = self.listeners.get_mut(&listener_id) else { return };
+        if !listener.has_room() || !room {
+            self.stats.syns_dropped += 1;
+            return;
+        }
+        let options = TcpOptions { local: None, ..listener.options.tcp.clone() };
+        let mut socket = new_socket(self.buffers(&options), &options);
+        if !listen(&mut socket, &flow) {
+            return;
+        }
+        let mut core = Core::new(socket);
+        self.engine.ingress(packet, Some(&mut core), &mut self.queue, now);
+        if core.socket().is_listening() {
+            // smoltcp did not take the SYN: its checksum is wrong.
+            self.stats.packets_dropped += 1;
+            return;
+        }
+        if let Some(listener) = self.listeners.get_mut(&listener_id) {
+            listener.half_open += 1;
+        }
+        let id = self.new_id();
+        self.insert_tcp(id, core, flow, Owner::Listener(listener_id), &options, now);
+        self.mark_dirty(id);
+    }
+
+    fn receive_udp(&mut self, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
+        let Some((source_port, destination_port, payload)) = packet::parse_udp(parsed) else {
+            self.stats.packets_dropped += 1;
+            return;
+        };
+        let from = SocketAddr::new(parsed.source, source_port);
+        let to = SocketAddr::new(parsed.destination, destination_port);
+        let Some((id, socket)) =
+            self.udp_bound.find(to, from).and_then(|id| self.udp.get_mut(&id).map(|socket| (id, socket)))
+        else {
+            if self.reports.allow(now)
+                && let Some(reply) = icmp::port_unreachable(packet, parsed)
+            {
+                self.queue.push_reply(reply);
+            }
+            return;
+        };
+        match socket.receive(Datagram { from, to: to.ip(), payload: payload.to_vec() }) {
+            Some(true) => self.events.push_back(SocketEvent::UdpReadable(id)),
+            Some(false) => {}
+            None => self.stats.datagrams_dropped += 1,
+        }
+    }
+
+    fn receive_icmp(&mut self, parsed: &IpPacket<'_>, now: Instant) {
+        match icmp::parse(parsed) {
+            Some(Message::EchoRequest(echo, payload)) => {
+                if let Some(reply) = icmp::echo_reply(parsed, echo, payload) {
+                    self.queue.push_reply(reply);
+                }
+            }
+            Some(Message::EchoReply(echo, payload)) => self.receive_pong(parsed, echo, payload.len(), now),
+            Some(Message::Error(report)) if report.local.ip() == parsed.destination => {
+                self.report(&report, Some(parsed.source), now);
+            }
+            Some(_) => {}
+            None => self.stats.packets_dropped += 1,
+        }
+    }
+}

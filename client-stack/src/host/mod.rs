@@ -1,0 +1,246 @@
+//! The network stack in packets. It knows nothing of the tunnel.
+//!
+//! Contract: after any `&mut` call drain [`Host::poll_packet`], then [`Host::poll_event`], then wait for
+//! [`Host::poll_timeout`] or input. Extra calls are harmless.
+
+mod egress;
+mod ingress;
+mod ping;
+mod reports;
+mod tcp;
+mod tcp_io;
+mod udp;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use foldhash::fast::FixedState;
+use rand::rngs::ChaCha12Rng;
+use rand::{Rng, SeedableRng};
+use webtun_wire::Instant;
+
+use crate::demux::{Bindings, Flow, SeededMap};
+use crate::device::TxQueue;
+use crate::engine::{Engine, MAX_ADDRESSES};
+use crate::ports::EphemeralPorts;
+use crate::socket::listener::Listener;
+use crate::socket::tcp::TcpSocket;
+use crate::socket::udp::UdpSocket;
+use crate::timers::Timers;
+use crate::{CloseReason, HostConfig, HostStats, PingError, SocketEvent, SocketId, UdpError, packet};
+
+const LOOPBACK_V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const LOOPBACK_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// Connections that their programs have closed and that still say goodbye. Beyond it the oldest is reset.
+const MAX_ORPHANS: usize = 4096;
+
+/// Whose timer it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum TimerKey {
+    Tcp(SocketId),
+    Pings,
+}
+
+/// A network stack: packets in, packets out, sockets between. Pure: time and randomness are arguments.
+pub struct Host {
+    config: HostConfig,
+    engine: Engine,
+    queue: TxQueue,
+    addresses: Vec<(IpAddr, u8)>,
+    tcp: SeededMap<SocketId, TcpSocket>,
+    flows: SeededMap<Flow, SocketId>,
+    orphans: BTreeSet<SocketId>,
+    listeners: BTreeMap<SocketId, Listener>,
+    listening: Bindings,
+    udp: BTreeMap<SocketId, UdpSocket>,
+    udp_bound: Bindings,
+    udp_blocked: VecDeque<SocketId>,
+    pings: ping::Pings,
+    ports: EphemeralPorts,
+    /// TCP sockets that may have something to send, in turn.
+    dirty: VecDeque<SocketId>,
+    timers: Timers<TimerKey>,
+    events: VecDeque<SocketEvent>,
+    reports: reports::RateLimit,
+    stats: HostStats,
+    next_id: u32,
+}
+
+impl Host {
+    /// A host without addresses (but the loopback ones), whose link is up.
+    pub fn new(config: HostConfig, now: Instant) -> Self {
+        let mut rng = ChaCha12Rng::from_seed(config.seed);
+        let mut secret = [0; 32];
+        rng.fill_bytes(&mut secret);
+        let mut queue = TxQueue::new(config.queue_octets);
+        // Below 1280 octets there is no IPv6 (RFC 8200 section 5); above 65,535 there is no packet.
+        let mtu = config.mtu.clamp(1280, webtun_wire::MAX_PACKET_LEN);
+        let engine = Engine::new(mtu, rng.next_u64(), &mut queue, now);
+        let mut host = Self {
+            engine,
+            queue,
+            addresses: Vec::new(),
+            tcp: SeededMap::with_hasher(FixedState::with_seed(rng.next_u64())),
+            flows: SeededMap::with_hasher(FixedState::with_seed(rng.next_u64())),
+            orphans: BTreeSet::new(),
+            listeners: BTreeMap::new(),
+            listening: Bindings::default(),
+            udp: BTreeMap::new(),
+            udp_bound: Bindings::default(),
+            udp_blocked: VecDeque::new(),
+            pings: ping::Pings::new(rng.next_u32()),
+            ports: EphemeralPorts::new(secret),
+            dirty: VecDeque::new(),
+            timers: Timers::new(),
+            events: VecDeque::new(),
+            reports: reports::RateLimit::new(),
+            stats: HostStats::default(),
+            next_id: 1,
+            config: HostConfig { mtu, ..config },
+        };
+        host.install_addresses();
+        host
+    }
+
+    /// Replaces the addresses; beyond six, the rest is ignored, as is what is not unicast. TCP connections on an
+    /// address that vanishes end with [`CloseReason::AddressLost`], sockets bound to it report it.
+    pub fn set_addresses(&mut self, addresses: &[(IpAddr, u8)], now: Instant) {
+        let fit = addresses.iter().filter(|(address, _)| packet::is_unicast(*address) && !address.is_loopback());
+        self.addresses = fit.copied().take(MAX_ADDRESSES).collect();
+        self.install_addresses();
+        let lost: Vec<SocketId> =
+            self.tcp.iter().filter(|(_, socket)| !self.is_own(socket.flow.local.ip())).map(|(id, _)| *id).collect();
+        self.end_connections(lost, CloseReason::AddressLost, now);
+        let gone = |address: IpAddr| !address.is_unspecified() && !self.is_own(address);
+        let listeners: Vec<SocketId> =
+            self.listeners.iter().filter(|(_, it)| gone(it.binding.address)).map(|(id, _)| *id).collect();
+        let bound: Vec<SocketId> =
+            self.udp.iter().filter(|(_, it)| gone(it.binding.address)).map(|(id, _)| *id).collect();
+        self.events.extend(listeners.into_iter().map(|id| SocketEvent::TcpClosed(id, CloseReason::AddressLost)));
+        self.fail_udp(bound, UdpError::AddressLost);
+    }
+
+    fn install_addresses(&mut self) {
+        let loopback = [(LOOPBACK_V4, 8), (LOOPBACK_V6, 128)];
+        self.queue.set_own(self.addresses.iter().chain(&loopback).map(|(address, _)| *address).collect());
+        self.engine.set_addresses(self.addresses.iter().chain(&loopback).copied());
+    }
+
+    /// Everything that depends on the path behind the tunnel ends: connections, pings and what waits to be sent. UDP
+    /// sockets are told and go on, listeners go on.
+    pub fn drop_flows(&mut self, reason: CloseReason, now: Instant) {
+        self.queue.clear();
+        let remote = |flow: &Flow| !self.is_own(flow.remote.ip());
+        let all = self.tcp.iter().filter(|(_, socket)| remote(&socket.flow)).map(|(id, _)| *id).collect();
+        self.end_connections(all, reason, now);
+        let closed = reason == CloseReason::TunnelClosed;
+        self.fail_pings(if closed { PingError::TunnelClosed } else { PingError::AddressLost });
+        let bound = self.udp.keys().copied().collect();
+        self.fail_udp(bound, if closed { UdpError::TunnelClosed } else { UdpError::AddressLost });
+    }
+
+    fn end_connections(&mut self, mut ids: Vec<SocketId>, reason: CloseReason, now: Instant) {
+        ids.sort_unstable();
+        for id in ids {
+            self.end_tcp(id, reason, false, now);
+        }
+    }
+
+    fn fail_udp(&mut self, ids: Vec<SocketId>, error: UdpError) {
+        for id in ids {
+            let Some(socket) = self.udp.get(&id) else { continue };
+            let nobody = SocketAddr::new(if socket.binding.address.is_ipv4() { ANY_V4 } else { ANY_V6 }, 0);
+            self.events.push_back(SocketEvent::UdpError(id, error, socket.binding.remote.unwrap_or(nobody)));
+        }
+    }
+
+    /// The addresses with their prefix lengths, without the loopback ones.
+    pub fn addresses(&self) -> &[(IpAddr, u8)] {
+        &self.addresses
+    }
+
+    /// Where ephemeral ports are taken from (RFC 6056); empty: 49152-65535.
+    pub fn set_port_ranges(&mut self, ipv4: &[RangeInclusive<u16>], ipv6: &[RangeInclusive<u16>]) {
+        self.ports.set_ranges(ipv4, ipv6);
+    }
+
+    /// Says whether packets can leave. While the link is down nothing is sent and no peer counts as silent. When it
+    /// comes back every connection has its turn at once, so that none sits out a retransmission timer.
+    pub fn set_link(&mut self, up: bool, now: Instant) {
+        if up && !self.queue.link_up() {
+            let mut ids: Vec<SocketId> = self.tcp.keys().copied().collect();
+            ids.sort_unstable();
+            for id in ids {
+                if let Some(socket) = self.tcp.get_mut(&id) {
+                    socket.heard(now);
+                }
+                self.mark_dirty(id);
+            }
+        }
+        self.queue.set_link(up);
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<SocketEvent> {
+        self.events.pop_front()
+    }
+
+    /// Counts since the host was made.
+    pub fn stats(&self) -> HostStats {
+        HostStats { replies_dropped: self.queue.dropped(), ..self.stats }
+    }
+
+    /// The local address of a connection, a listener or a UDP socket.
+    pub fn local_address(&self, id: SocketId) -> Option<SocketAddr> {
+        let binding = |binding: crate::demux::Binding| SocketAddr::new(binding.address, binding.port);
+        let tcp = self.tcp.get(&id).map(|socket| socket.flow.local);
+        let listener = || self.listeners.get(&id).map(|listener| binding(listener.binding));
+        let udp = || self.udp.get(&id).map(|socket| binding(socket.binding));
+        tcp.or_else(listener).or_else(udp)
+    }
+
+    /// Forgets a socket of any kind. A connection ends gracefully and lingers inside; where received data was not
+    /// read it is reset (RFC 9293 section 3.10.4, RFC 1122 section 4.2.2.13). What a listener has not handed out is
+    /// reset.
+    pub fn close(&mut self, id: SocketId, now: Instant) {
+        if self.tcp.contains_key(&id) {
+            self.close_tcp(id, now);
+        } else if let Some(listener) = self.listeners.remove(&id) {
+            self.listening.remove(listener.binding.port, id);
+            self.close_pending(id, now);
+        } else if let Some(socket) = self.udp.remove(&id) {
+            self.udp_bound.remove(socket.binding.port, id);
+        }
+    }
+
+    fn is_own(&self, address: IpAddr) -> bool {
+        address == LOOPBACK_V4 || address == LOOPBACK_V6 || self.addresses.iter().any(|(own, _)| *own == address)
+    }
+
+    /// The address from which `remote` is spoken to: itself where it is ours, else the first of its family.
+    fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
+        if self.is_own(remote) {
+            return Some(remote);
+        }
+        self.addresses.iter().map(|(own, _)| *own).find(|own| own.is_ipv4() == remote.is_ipv4())
+    }
+
+    fn has_room_for_socket(&self) -> bool {
+        self.tcp.len() - self.orphans.len() + self.listeners.len() + self.udp.len() < self.config.max_sockets
+    }
+
+    fn new_id(&mut self) -> SocketId {
+        loop {
+            let id = SocketId::from_u32(self.next_id);
+            self.next_id = self.next_id.wrapping_add(1);
+            if !self.tcp.contains_key(&id) && !self.listeners.contains_key(&id) && !self.udp.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+}
+
+const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -1,0 +1,151 @@
+//! IP packets as the host sees them: parsed on arrival, and built where smoltcp does not (UDP and ICMP).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytes::BytesMut;
+use etherparse::checksum::Sum16BitWords;
+use etherparse::{Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpSlice, PacketBuilder, UdpHeader, UdpSlice};
+
+/// IP protocol numbers that occur here.
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
+
+/// TTL or hop limit of what we send (RFC 1700's recommendation).
+pub(crate) const HOP_LIMIT: u8 = 64;
+
+/// One whole IP packet. Lengths are consistent; no fragment.
+#[derive(Clone, Copy)]
+pub(crate) struct IpPacket<'a> {
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    pub protocol: u8,
+    pub hop_limit: u8,
+    pub payload: &'a [u8],
+}
+
+/// Parses a packet; `None` where it is malformed or a fragment (the gateway reassembles).
+pub(crate) fn parse(packet: &[u8]) -> Option<IpPacket<'_>> {
+    let slice = IpSlice::from_slice(packet).ok()?;
+    if slice.is_fragmenting_payload() {
+        return None;
+    }
+    let hop_limit = match &slice {
+        IpSlice::Ipv4(ipv4) => ipv4.header().ttl(),
+        IpSlice::Ipv6(ipv6) => ipv6.header().hop_limit(),
+    };
+    let payload = slice.payload();
+    Some(IpPacket {
+        source: slice.source_addr(),
+        destination: slice.destination_addr(),
+        protocol: payload.ip_number.0,
+        hop_limit,
+        payload: payload.payload,
+    })
+}
+
+/// Where a packet goes, read without looking at anything else.
+pub(crate) fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(16..20)?).ok()?)),
+        6 => Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(24..40)?).ok()?)),
+        _ => None,
+    }
+}
+
+/// Octets of the IP header that we write towards an address of this family.
+pub(crate) const fn header_len(address: IpAddr) -> usize {
+    if address.is_ipv4() { 20 } else { 40 }
+}
+
+/// Ports and payload of a UDP datagram with consistent length and a right checksum (RFC 768; RFC 8200 section 8.1: it
+/// is mandatory over IPv6).
+pub(crate) fn parse_udp<'a>(packet: &IpPacket<'a>) -> Option<(u16, u16, &'a [u8])> {
+    let udp = UdpSlice::from_slice(packet.payload).ok()?;
+    let header = udp.to_header();
+    let expected = match (packet.source, packet.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) if header.checksum != 0 => {
+            header.calc_checksum_ipv4_raw(source.octets(), destination.octets(), udp.payload()).ok()?
+        }
+        (IpAddr::V4(_), IpAddr::V4(_)) => 0,
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            header.calc_checksum_ipv6_raw(source.octets(), destination.octets(), udp.payload()).ok()?
+        }
+        _ => return None,
+    };
+    (header.checksum == expected).then(|| (header.source_port, header.destination_port, udp.payload()))
+}
+
+/// True where the checksum of an ICMP or ICMPv6 message is right.
+pub(crate) fn icmp_checksum_valid(packet: &IpPacket<'_>) -> bool {
+    let mut sum = Sum16BitWords::new();
+    if let (IpAddr::V6(source), IpAddr::V6(destination)) = (packet.source, packet.destination) {
+        let Ok(len) = u32::try_from(packet.payload.len()) else { return false };
+        sum = sum.add_16bytes(source.octets()).add_16bytes(destination.octets());
+        sum = sum.add_4bytes(len.to_be_bytes()).add_2bytes([0, ICMPV6]);
+    }
+    sum.add_slice(packet.payload).ones_complement() == 0
+}
+
+/// A UDP packet; `None` where it does not fit 65,535 octets or the families differ.
+pub(crate) fn build_udp(source: (IpAddr, u16), destination: (IpAddr, u16), payload: &[u8]) -> Option<BytesMut> {
+    let ((source, source_port), (destination, destination_port)) = (source, destination);
+    let builder = ip_builder(source, destination, HOP_LIMIT)?.udp(source_port, destination_port);
+    let mut packet = BytesMut::zeroed(header_len(source) + UdpHeader::LEN + payload.len());
+    builder.write_to_slice(&mut packet, payload).ok()?;
+    Some(packet)
+}
+
+/// An ICMP message towards an IPv4 address; `None` where it does not fit 65,535 octets or the families differ.
+pub(crate) fn build_icmpv4(
+    source: IpAddr,
+    destination: IpAddr,
+    hop_limit: u8,
+    kind: Icmpv4Type,
+    payload: &[u8],
+) -> Option<BytesMut> {
+    let mut packet = BytesMut::zeroed(20 + Icmpv4Header::MIN_LEN + payload.len());
+    if !source.is_ipv4() {
+        return None;
+    }
+    ip_builder(source, destination, hop_limit)?.icmpv4(kind).write_to_slice(&mut packet, payload).ok()?;
+    Some(packet)
+}
+
+/// An ICMPv6 message; `None` where it does not fit 65,535 octets or the families differ.
+pub(crate) fn build_icmpv6(
+    source: IpAddr,
+    destination: IpAddr,
+    hop_limit: u8,
+    kind: Icmpv6Type,
+    payload: &[u8],
+) -> Option<BytesMut> {
+    let mut packet = BytesMut::zeroed(40 + Icmpv6Header::MIN_LEN + payload.len());
+    if !source.is_ipv6() {
+        return None;
+    }
+    ip_builder(source, destination, hop_limit)?.icmpv6(kind).write_to_slice(&mut packet, payload).ok()?;
+    Some(packet)
+}
+
+fn ip_builder(
+    source: IpAddr,
+    destination: IpAddr,
+    hop_limit: u8,
+) -> Option<etherparse::PacketBuilderStep<etherparse::IpHeaders>> {
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            Some(PacketBuilder::ipv4(source.octets(), destination.octets(), hop_limit))
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            Some(PacketBuilder::ipv6(source.octets(), destination.octets(), hop_limit))
+        }
+        _ => None,
+    }
+}
+
+/// True where a packet may be sent to this address by a program: one host, not a group and not nobody.
+pub(crate) fn is_unicast(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && address != IpAddr::V4(Ipv4Addr::BROADCAST)
+}
