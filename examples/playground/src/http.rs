@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use crate::blob::{self, Blob};
+use crate::knock::knock;
 use crate::listen::{Binder, accept};
 
 const HTTP: u16 = 80;
@@ -24,26 +26,31 @@ type Body = Either<Full<Bytes>, Blob>;
 
 /// Serves on the ports 80 and 443.
 pub fn serve(bind: &Binder, tls: &TlsAcceptor) -> io::Result<()> {
-    accept(bind.tcp(HTTP)?, connection);
+    accept(bind.tcp(HTTP)?, |stream| async move {
+        if let Ok(peer) = stream.peer_addr() {
+            connection(stream, peer.ip()).await;
+        }
+    });
     let tls = tls.clone();
     accept(bind.tcp(HTTPS)?, move |stream| {
         let tls = tls.clone();
         async move {
+            let Ok(peer) = stream.peer_addr() else { return };
             if let Ok(stream) = tls.accept(stream).await {
-                connection(stream).await;
+                connection(stream, peer.ip()).await;
             }
         }
     });
     Ok(())
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) {
-    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, peer: IpAddr) {
+    let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, peer).await) });
     // A client that goes away in the middle is no event for anybody.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>) -> Response<Body> {
+async fn answer(request: Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
         (&Method::GET | &Method::HEAD, "/") => text(StatusCode::OK, "text/html; charset=utf-8", PAGE.into()),
@@ -58,8 +65,9 @@ async fn answer(request: Request<Incoming>) -> Response<Body> {
             Ok(size) => hash_of(size).await,
             Err(message) => text(StatusCode::BAD_REQUEST, "text/plain", message.into()),
         },
+        (&Method::GET, "/knock") => knock_at(&request, peer).await,
         (&Method::PUT | &Method::POST, "/sink") => sink(request.into_body()).await,
-        (_, "/" | "/blob" | "/close" | "/sha256" | "/sink") => {
+        (_, "/" | "/blob" | "/close" | "/sha256" | "/knock" | "/sink") => {
             text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "this method is not for this path\n".into())
         }
         _ => text(StatusCode::NOT_FOUND, "text/plain", "no such path; see /\n".into()),
@@ -75,11 +83,23 @@ fn with_size(request: &Request<Incoming>, make: impl FnOnce(u64) -> Response<Bod
 
 /// `size=N` of the query: octets, 1 MiB when it is not given.
 fn size_of(request: &Request<Incoming>) -> Result<u64, &'static str> {
-    let query = request.uri().query().unwrap_or_default();
-    let size = query.split('&').find_map(|pair| pair.strip_prefix("size="));
-    match size.map_or(Ok(1 << 20), str::parse) {
+    match parameter(request, "size=").map_or(Ok(1 << 20), str::parse) {
         Ok(size) if size <= blob::MAX_SIZE => Ok(size),
         _ => Err("size is a number of octets, 16 GiB at most\n"),
+    }
+}
+
+fn parameter<'a>(request: &'a Request<Incoming>, prefix: &str) -> Option<&'a str> {
+    request.uri().query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(prefix))
+}
+
+async fn knock_at(request: &Request<Incoming>, peer: IpAddr) -> Response<Body> {
+    let Some(Ok(port)) = parameter(request, "port=").map(str::parse) else {
+        return text(StatusCode::BAD_REQUEST, "text/plain", "port is the port to knock at\n".into());
+    };
+    match knock(peer, port).await {
+        Ok(answer) => text(StatusCode::OK, "text/plain; charset=utf-8", answer.into()),
+        Err(reason) => text(StatusCode::BAD_GATEWAY, "text/plain; charset=utf-8", reason.into()),
     }
 }
 

@@ -5,6 +5,7 @@ mod blob;
 mod dns;
 mod http;
 mod iperf;
+mod knock;
 mod listen;
 mod names;
 mod tcp;

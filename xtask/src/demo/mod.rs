@@ -1,0 +1,161 @@
+//! The demo: a playground of real servers in a namespace of its own, a gateway in front of it, and the page.
+
+mod check;
+mod network;
+mod page;
+mod servers;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::browser::Kind;
+use crate::command::Command;
+use crate::daemon::ask_to_end;
+use crate::demo::servers::{Place, Servers};
+use crate::{Result, npm, setup, workspace};
+
+/// The exit status of a run that a signal ended.
+const INTERRUPTED: u8 = 130;
+
+/// Flags of `cargo xtask demo`.
+#[derive(Args)]
+pub struct Options {
+    /// Port on 127.0.0.1 for the page and the gateway
+    #[arg(long, default_value_t = 8077)]
+    port: u16,
+    /// Open the page in a headless browser, run every panel once, and fail if one fails
+    #[arg(long, conflicts_with = "run")]
+    check: bool,
+    /// With --check: keep a picture of the page (PNG) as it was at the end
+    #[arg(long, value_name = "FILE", requires = "check")]
+    screenshot: Option<PathBuf>,
+    /// With --screenshot: WIDTHxHEIGHT of the window in pixels
+    #[arg(long, default_value = "1280x1760", value_parser = window)]
+    window: (u32, u32),
+    /// With --screenshot: take the picture of the dark page
+    #[arg(long)]
+    dark: bool,
+    /// With --check: the browser
+    #[arg(long, value_enum, default_value_t = Kind::Chromium)]
+    browser: Kind,
+    /// Do not build anything: use what the last run built
+    #[arg(long)]
+    no_build: bool,
+    /// Run a command against the gateway (its address is in WEBTUN_URL) and end with its exit status
+    #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
+    run: Option<Vec<String>>,
+}
+
+/// Runs until the check or the command ends, or until SIGINT, SIGTERM or SIGHUP.
+pub async fn run(options: &Options) -> Result<ExitCode> {
+    if !workspace::is_root() {
+        return Err(
+            "the demo makes a network namespace and a TUN device, which needs root: sudo -E cargo xtask demo".into()
+        );
+    }
+    setup::for_demo(if options.check { options.browser.tools() } else { &[] })?;
+    let programs = if options.no_build { workspace::target()?.join("release") } else { build()? };
+    let folder = workspace::scratch("demo")?;
+    let page = page::assemble(&folder)?;
+    let _lock = lock()?;
+
+    // Before anything is there to be left behind.
+    let mut interrupt = Interrupt::new()?;
+    let mut servers = Servers::start(&programs, &folder, &page, options.port).await?;
+    let place = servers.place();
+    let done = tokio::select! {
+        done = serve(options, &place, &mut interrupt) => done,
+        error = servers.ended() => Err(error),
+    };
+    servers.stop().await;
+    done
+}
+
+fn build() -> Result<PathBuf> {
+    npm::build()?;
+    workspace::build_release(&["webtun-gateway", "webtun-playground"])
+}
+
+async fn serve(options: &Options, place: &Place, interrupt: &mut Interrupt) -> Result<ExitCode> {
+    if let Some(command) = &options.run {
+        return run_command(command, place, interrupt).await;
+    }
+    let page = place.page_url();
+    if options.check {
+        let picture = options.screenshot.as_deref();
+        let job = check::Job { browser: options.browser, picture, window: options.window, dark: options.dark };
+        return tokio::select! {
+            done = check::run(&page, &job) => done,
+            () = interrupt.wait() => Ok(ExitCode::from(INTERRUPTED)),
+        };
+    }
+    println!("ready {page}");
+    interrupt.wait().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the user's command in our own namespace and folder, with our own streams.
+async fn run_command(command: &[String], place: &Place, interrupt: &mut Interrupt) -> Result<ExitCode> {
+    let (program, args) = command.split_first().ok_or("--run needs a command")?;
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "--", program])
+        .args(args)
+        .in_folder(std::env::current_dir()?)
+        .env("WEBTUN_URL", place.url())
+        .env("PLAYGROUND_CA", &place.ca_file)
+        .env("PLAYGROUND_NETNS", network::NAMESPACE)
+        .into_tokio()
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("cannot run {program}: {error}"))?;
+    let status = tokio::select! {
+        status = child.wait() => Some(status?),
+        () = interrupt.wait() => ask_to_end(&mut child).await,
+    };
+    Ok(ExitCode::from(status.map_or(INTERRUPTED, exit_code)))
+}
+
+/// As a shell tells it: 128 and the number of the signal for a command that a signal ended.
+fn exit_code(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    u8::try_from(code).unwrap_or(1)
+}
+
+/// SIGINT, SIGTERM and SIGHUP. Those that come before `wait` are not lost.
+struct Interrupt([Signal; 3]);
+
+impl Interrupt {
+    fn new() -> Result<Self> {
+        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
+    }
+
+    async fn wait(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// The namespace and the TUN device have fixed names, so one demo runs at a time.
+fn lock() -> Result<File> {
+    let path = std::env::temp_dir().join("webtun-demo.lock");
+    let file = File::create(&path).map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+    if file.try_lock().is_err() {
+        eprintln!("waiting for another demo on this machine to end");
+        file.lock()?;
+    }
+    Ok(file)
+}
+
+fn window(text: &str) -> std::result::Result<(u32, u32), String> {
+    let parse = |(width, height): (&str, &str)| Some((width.parse().ok()?, height.parse().ok()?));
+    text.split_once('x').and_then(parse).ok_or_else(|| "expected WIDTHxHEIGHT, as in 1280x1760".into())
+}

@@ -1,0 +1,84 @@
+//! What the tasks need from the machine: installed here, or the one line printed that does.
+
+use crate::command::Command;
+use crate::workspace::{find_program, has, is_root, npm_ci, root};
+use crate::{Error, Result};
+
+const WASM: &str = "wasm32-unknown-unknown";
+const NODE: u32 = 20;
+
+/// Program and the Debian package that brings it.
+type Tool = (&'static str, &'static str);
+
+/// To build the npm package.
+const BUILD: &[Tool] = &[("node", "nodejs"), ("npm", "npm")];
+/// To run the gateway and the playground.
+const NETWORK: &[Tool] = &[("ip", "iproute2"), ("nft", "nftables"), ("setpriv", "util-linux"), ("iperf3", "iperf3")];
+/// To run the browser.
+const BROWSER: &[Tool] = &[("chromium", "chromium")];
+/// To run the tests.
+const TESTS: &[Tool] = &[("dnsmasq", "dnsmasq-base"), ("ping", "iputils-ping"), ("curl", "curl")];
+
+/// All of it.
+pub fn all() -> Result {
+    programs(&[BUILD, NETWORK, BROWSER, TESTS].concat())?;
+    wasm_target()?;
+    npm_ci(&root().join("wasm/npm"))?;
+    npm_ci(&root().join("examples/demo"))
+}
+
+/// What `cargo xtask npm` needs.
+pub fn for_npm() -> Result {
+    programs(BUILD)?;
+    node_version()?;
+    wasm_target()
+}
+
+/// What `cargo xtask demo` needs.
+pub fn for_demo(browser: &[Tool]) -> Result {
+    programs(&[BUILD, NETWORK, browser].concat())
+}
+
+fn programs(tools: &[Tool]) -> Result {
+    let missing: Vec<_> = tools.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install --yes --no-install-recommends {}", missing.join(" "));
+    if !is_root() {
+        return Err(format!("some programs are missing; this installs them:\n\n    sudo {line}\n").into());
+    }
+    if !has("apt-get") {
+        return Err(format!("please install, by the package manager of this system: {}", missing.join(" ")).into());
+    }
+    // The lists may be old or absent, as in a fresh container. Without a network the installation may still work.
+    let _ = Command::line("apt-get --quiet --quiet update").run();
+    Command::line(&line).env("DEBIAN_FRONTEND", "noninteractive").run()
+}
+
+fn present(program: &str) -> bool {
+    match program {
+        "chromium" => crate::browser::chromium().is_some(),
+        _ => has(program),
+    }
+}
+
+fn node_version() -> Result {
+    let version = Command::line("node --version").output()?;
+    let major = version.trim().trim_start_matches('v').split('.').next().and_then(|number| number.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= NODE => Ok(()),
+        _ => Err(format!("Node {NODE} or newer is needed, this is {}", version.trim()).into()),
+    }
+}
+
+fn wasm_target() -> Result {
+    let sysroot = Command::line("rustc --print sysroot").output()?;
+    if std::path::Path::new(sysroot.trim()).join("lib/rustlib").join(WASM).is_dir() {
+        return Ok(());
+    }
+    if find_program("rustup").is_none() {
+        return Err(Error::from(format!("the Rust target {WASM} is missing, and there is no rustup to install it")));
+    }
+    Command::line("rustup target add").args([WASM]).run()
+}

@@ -1,0 +1,85 @@
+//! `cargo xtask test`: named steps in order, one line each.
+
+mod runner;
+mod steps;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::Result;
+use crate::test::runner::{Outcome, Runner};
+use crate::test::steps::{STEPS, Step, Tier};
+
+/// Flags of `cargo xtask test`.
+#[derive(Args)]
+pub struct Options {
+    /// Only the steps whose name contains NAME; may be given several times
+    #[arg(short, value_name = "NAME")]
+    keep: Vec<String>,
+    /// Formatting, lints and unit tests: the daily loop
+    #[arg(long, conflicts_with = "full")]
+    fast: bool,
+    /// All of it, and the long matrices, soaks and Firefox
+    #[arg(long)]
+    full: bool,
+    /// Name the steps and run none
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs the chosen steps. Their output is kept in the target directory and shown where one fails.
+pub async fn run(options: &Options) -> Result<ExitCode> {
+    let chosen: Vec<_> = STEPS.iter().filter(|step| options.chooses(step)).collect();
+    if chosen.is_empty() {
+        return Err(format!("no step has '{}' in its name; see --list", options.keep.join("' or '")).into());
+    }
+    if options.list {
+        chosen.iter().for_each(|step| println!("{:<12} {}", step.name, step.about));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runner = Runner::new(options.full)?;
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for step in chosen {
+        let (outcome, took) = runner.run(step).await?;
+        match outcome {
+            Outcome::Passed => passed += 1,
+            Outcome::Failed(_) => failed += 1,
+            Outcome::Skipped(_) => skipped += 1,
+        }
+        report(step, &outcome, took);
+    }
+    let tail = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
+    println!("{passed} passed, {failed} failed{tail}");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Options {
+    fn chooses(&self, step: &Step) -> bool {
+        let tier = match step.tier {
+            Tier::Fast => true,
+            Tier::Normal => !self.fast,
+            // Naming a long step is enough to want it.
+            Tier::Full => self.full || (!self.keep.is_empty() && !self.fast),
+        };
+        tier && (self.keep.is_empty() || self.keep.iter().any(|part| step.name.contains(part)))
+    }
+}
+
+fn report(step: &Step, outcome: &Outcome, took: Duration) {
+    let (word, reason) = match outcome {
+        Outcome::Passed => ("ok  ", ""),
+        Outcome::Failed(output) => ("FAIL", output.as_str()),
+        Outcome::Skipped(reason) => ("skip", reason.as_str()),
+    };
+    println!(
+        "{word} {:<12} {:7.1} s  {}",
+        step.name,
+        took.as_secs_f64(),
+        if word == "skip" { reason } else { step.about }
+    );
+    if word == "FAIL" {
+        println!("{reason}");
+    }
+}

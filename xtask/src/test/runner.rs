@@ -1,0 +1,95 @@
+//! Runs one step: its commands one after the other, with their output in one log.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
+
+use crate::Result;
+use crate::command::Command;
+use crate::daemon::ask_to_end;
+use crate::test::steps::{Plan, Step};
+use crate::workspace::scratch;
+
+/// Lines of the log that are shown of a step that failed.
+const SHOWN: usize = 120;
+
+/// How a step ended.
+pub enum Outcome {
+    /// Every command succeeded.
+    Passed,
+    /// One did not: the end of the log.
+    Failed(String),
+    /// It cannot run on this machine: why.
+    Skipped(String),
+}
+
+/// Runs steps.
+pub struct Runner {
+    logs: PathBuf,
+    full: bool,
+}
+
+impl Runner {
+    /// `full`: steps may take long, and nothing may be skipped for want of time.
+    pub fn new(full: bool) -> Result<Self> {
+        let logs = scratch("")?;
+        Ok(Self { logs, full })
+    }
+
+    /// Runs `step` to its end. Err only where it cannot even be logged.
+    #[expect(clippy::disallowed_methods, reason = "this shell measures how long a step takes")]
+    pub async fn run(&self, step: &Step) -> Result<(Outcome, Duration)> {
+        let began = Instant::now();
+        let path = self.logs.join(format!("{}.log", step.name));
+        let mut log = File::create(&path)?;
+        let outcome = match (step.plan)(self.full) {
+            Err(error) => Outcome::Failed(error.to_string()),
+            Ok(Plan::Skip(reason)) => Outcome::Skipped(reason),
+            Ok(Plan::Run(commands)) => match self.run_all(step, commands, &mut log).await {
+                Ok(()) => Outcome::Passed,
+                Err(error) => Outcome::Failed(tail(&path, &error.to_string())),
+            },
+        };
+        Ok((outcome, began.elapsed()))
+    }
+
+    async fn run_all(&self, step: &Step, commands: Vec<Command>, log: &mut File) -> Result {
+        let limit = Duration::from_secs(60 * if self.full { 4 * step.minutes } else { step.minutes });
+        let all = async {
+            for command in commands {
+                run_logged(command, log, limit).await?;
+            }
+            Ok(())
+        };
+        all.await
+    }
+}
+
+async fn run_logged(command: Command, log: &mut File, limit: Duration) -> Result {
+    let name = command.to_string();
+    writeln!(log, "$ {name}")?;
+    let mut command = command.into_tokio();
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|error| format!("cannot run `{name}`: {error}"))?;
+    match timeout(limit, child.wait()).await {
+        Ok(status) => {
+            let status = status?;
+            if status.success() { Ok(()) } else { Err(format!("`{name}` failed: {status}").into()) }
+        }
+        Err(_) => {
+            ask_to_end(&mut child).await;
+            Err(format!("`{name}` did not end within {} minutes", limit.as_secs() / 60).into())
+        }
+    }
+}
+
+fn tail(path: &std::path::Path, error: &str) -> String {
+    let log = std::fs::read(path).map(|octets| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(SHOWN)..];
+    format!("{}\n{error}\nthe whole log: {}", shown.join("\n"), path.display())
+}

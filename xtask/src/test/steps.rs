@@ -1,0 +1,154 @@
+//! The steps. To add one, add a row to `STEPS`: the order is the order of running, cheap and telling ones first.
+
+use crate::Result;
+use crate::command::{Command, cargo};
+use crate::workspace::{has, is_root, root};
+
+/// When a step runs.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Tier {
+    /// Always, also with --fast.
+    Fast,
+    /// Unless --fast.
+    Normal,
+    /// With --full, or when named by -k.
+    Full,
+}
+
+/// What a step does on this machine.
+pub enum Plan {
+    /// Commands, one after the other, until one fails.
+    Run(Vec<Command>),
+    /// Nothing, and why.
+    Skip(String),
+}
+
+/// A named step.
+pub struct Step {
+    /// What `-k` and the log are named by.
+    pub name: &'static str,
+    /// What it holds, for people.
+    pub about: &'static str,
+    /// When it runs.
+    pub tier: Tier,
+    /// Limit of each command, four times as long with --full.
+    pub minutes: u64,
+    /// Its commands; the argument is --full.
+    pub plan: fn(full: bool) -> Result<Plan>,
+}
+
+use Tier::{Fast, Full, Normal};
+
+const fn step(
+    name: &'static str,
+    tier: Tier,
+    minutes: u64,
+    plan: fn(bool) -> Result<Plan>,
+    about: &'static str,
+) -> Step {
+    Step { name, about, tier, minutes, plan }
+}
+
+/// All steps.
+pub static STEPS: &[Step] = &[
+    step("setup", Normal, 15, setup, "what the tests need is installed"),
+    step("fmt", Fast, 2, fmt, "rustfmt has nothing to change"),
+    step("clippy", Fast, 15, clippy, "no lint fires"),
+    step("unit", Fast, 20, unit, "unit and property tests, golden vectors, doc examples"),
+    step("system", Normal, 20, system, "the whole system in virtual time and on loopback"),
+    step("docs", Normal, 15, docs, "the documentation builds without a warning"),
+    step("purity", Normal, 10, purity, "the pure parts build for wasm32, where there is no clock and no socket"),
+    step("deny", Normal, 5, deny, "licences and advisories of the dependencies"),
+    step("npm", Normal, 15, npm, "the npm package builds, and its own tests pass"),
+    step("netns", Normal, 20, netns, "the gateway's real TUN device and nftables rules, in network namespaces"),
+    step("packaging", Normal, 15, packaging, "every bundler, through a real gateway"),
+    step("fuzz", Normal, 10, fuzz, "the fuzz corpora are replayed"),
+    step("demo", Normal, 15, demo, "every panel of the demo page, in Chromium"),
+    step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device"),
+    step("firefox", Full, 20, firefox, "every panel of the demo page, in Firefox"),
+];
+
+fn one(command: Command) -> Result<Plan> {
+    Ok(Plan::Run(vec![command]))
+}
+
+/// Ourselves, with other arguments.
+fn xtask(arguments: &str) -> Result<Command> {
+    Ok(Command::new(std::env::current_exe()?).args(arguments.split_ascii_whitespace()))
+}
+
+fn cargo_line(line: &str) -> Command {
+    cargo().args(line.split_ascii_whitespace())
+}
+
+fn setup(_: bool) -> Result<Plan> {
+    one(xtask("setup")?)
+}
+
+fn fmt(_: bool) -> Result<Plan> {
+    one(cargo_line("fmt --all --check"))
+}
+
+fn clippy(_: bool) -> Result<Plan> {
+    one(cargo_line("clippy --workspace --all-targets -- --deny warnings"))
+}
+
+fn unit(_: bool) -> Result<Plan> {
+    one(cargo_line("test --workspace --exclude webtun-tests --all-features"))
+}
+
+fn system(full: bool) -> Result<Plan> {
+    let command = cargo_line("test --package webtun-tests");
+    one(if full { command.env("WEBTUN_TEST_FULL", "1") } else { command })
+}
+
+fn docs(_: bool) -> Result<Plan> {
+    one(cargo_line("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+fn purity(_: bool) -> Result<Plan> {
+    const TARGET: &str = "--target wasm32-unknown-unknown";
+    Ok(Plan::Run(vec![
+        cargo_line(&format!("build --package webtun-wire --package webtun-stack {TARGET}")),
+        cargo_line(&format!("build --package webtun-gateway --lib --no-default-features {TARGET}")),
+    ]))
+}
+
+fn deny(_: bool) -> Result<Plan> {
+    if !has("cargo-deny") {
+        return Ok(Plan::Skip("cargo-deny is not installed (cargo install cargo-deny)".into()));
+    }
+    one(cargo_line("deny check"))
+}
+
+fn npm(_: bool) -> Result<Plan> {
+    Ok(Plan::Run(vec![xtask("npm")?, Command::line("node --test test/*.test.mjs").in_folder(root().join("wasm/npm"))]))
+}
+
+fn netns(_: bool) -> Result<Plan> {
+    with_root(|| one(cargo_line("test --package webtun-tests -- --ignored --test-threads 1 netns")))
+}
+
+fn packaging(_: bool) -> Result<Plan> {
+    with_root(|| one(xtask("demo --run node packaging/run.mjs")?.in_folder(root().join("wasm/npm"))))
+}
+
+fn fuzz(_: bool) -> Result<Plan> {
+    one(cargo_line("test --package webtun-tests corpus"))
+}
+
+fn demo(_: bool) -> Result<Plan> {
+    with_root(|| one(xtask("demo --check")?))
+}
+
+fn e2e(_: bool) -> Result<Plan> {
+    with_root(|| one(xtask("demo --run node tests/e2e/run.mjs")?))
+}
+
+fn firefox(_: bool) -> Result<Plan> {
+    with_root(|| one(xtask("demo --check --browser firefox")?))
+}
+
+fn with_root(plan: impl FnOnce() -> Result<Plan>) -> Result<Plan> {
+    if is_root() { plan() } else { Ok(Plan::Skip("needs root for namespaces and TUN devices".into())) }
+}
