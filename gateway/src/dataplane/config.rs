@@ -1,0 +1,219 @@
+//! Everything that can be set, with its defaults. The shell fills it from files and flags; here it is checked.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use super::nat::NatTimeouts;
+use super::policy::Rule;
+
+/// The configuration of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// Inner IPv4 addresses; the first host (`.1`) is the gateway's own. At least a /29.
+    pub inner_v4: Ipv4Net,
+    /// Inner IPv6 addresses; `::1` is the gateway's own. At least a /125.
+    pub inner_v6: Ipv6Net,
+    /// Addresses that sessions appear from. Without one of a family, that family is not routed.
+    pub external: Vec<ExternalAddress>,
+    /// Resolvers that are told to clients; empty: the gateway's inner addresses.
+    pub dns_servers: Vec<IpAddr>,
+    /// DNS search domains that are told to clients.
+    pub dns_search: Vec<String>,
+    /// The MTU of the path behind the egress, in octets, 1280 to 65535. Larger UDP and ICMP packets are fragmented, the
+    /// MSS of TCP is clamped.
+    pub path_mtu: u16,
+    /// Largest message that is made, in octets.
+    pub message_len: usize,
+    /// How many octets of sequenced messages may be unacknowledged, each way.
+    pub unacknowledged: usize,
+    /// How many octets of packets wait for one session. At the bound the newest packet is dropped.
+    pub queue_octets: usize,
+    /// How long a session outlives its connection.
+    pub grace: Duration,
+    /// Silence after which a PING is sent; a connection that is silent for three times as long is given up.
+    pub ping_interval: Duration,
+    /// Sessions at most, detached ones included; the address pool bounds them too.
+    pub max_sessions: usize,
+    /// Network address translation.
+    pub nat: NatConfig,
+    /// Rules that override the default of "global unicast only, and no port 25". The first that matches decides.
+    pub rules: Vec<Rule>,
+}
+
+/// An address that sessions appear from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExternalAddress {
+    /// The address in packets at the egress.
+    pub address: IpAddr,
+    /// The address as the outside sees it, of the same family; differs where a kernel translates 1:1 behind the egress.
+    pub announced: IpAddr,
+}
+
+/// Which packets from outside a mapping admits (RFC 4787 section 5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Filtering {
+    /// From anywhere.
+    EndpointIndependent,
+    /// From addresses that the mapping has sent to.
+    #[default]
+    AddressDependent,
+    /// From endpoints that the mapping has sent to.
+    AddressAndPortDependent,
+}
+
+/// Network address translation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NatConfig {
+    /// Which packets from outside a mapping admits.
+    pub filtering: Filtering,
+    /// Idle timers.
+    pub timeouts: NatTimeouts,
+    /// The first external port.
+    pub first_port: u16,
+    /// The last external port, inclusive.
+    pub last_port: u16,
+    /// Ports per block, 64 to 16384 and a multiple of 64. What the range holds beyond whole blocks is not used.
+    pub block_size: u16,
+    /// Longest lifetime of an explicitly mapped port.
+    pub max_map_lifetime: Duration,
+}
+
+impl GatewayConfig {
+    /// The defaults, with the external addresses that a gateway cannot do without.
+    pub fn new(external: Vec<ExternalAddress>) -> Self {
+        Self {
+            inner_v4: Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 16),
+            inner_v6: Ipv6Net::new_assert(Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0, 0, 0, 0, 0), 64),
+            external,
+            dns_servers: Vec::new(),
+            dns_search: Vec::new(),
+            path_mtu: 1500,
+            message_len: 256 * 1024,
+            unacknowledged: 4 << 20,
+            queue_octets: 2 << 20,
+            grace: Duration::from_secs(120),
+            ping_interval: Duration::from_secs(15),
+            max_sessions: 10_000,
+            nat: NatConfig::default(),
+            rules: Vec::new(),
+        }
+    }
+
+    /// The gateway's own inner IPv4 address.
+    pub fn inner_host_v4(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.inner_v4.network().to_bits() + 1)
+    }
+
+    /// The gateway's own inner IPv6 address.
+    pub fn inner_host_v6(&self) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.inner_v6.network().to_bits() + 1)
+    }
+
+    /// Checks what the types do not say.
+    ///
+    /// # Errors
+    ///
+    /// The first contradiction that is found.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.inner_v4.prefix_len() > 29 || self.inner_v6.prefix_len() > 125 {
+            return Err(ConfigError::InnerPrefix);
+        }
+        if self.external.iter().any(|e| e.address.is_ipv4() != e.announced.is_ipv4()) {
+            return Err(ConfigError::ExternalFamily);
+        }
+        let mut addresses: Vec<_> = self.external.iter().map(|e| e.address).collect();
+        addresses.sort_unstable();
+        if addresses.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(ConfigError::ExternalTwice);
+        }
+        let inner = |address: &IpAddr| match address {
+            IpAddr::V4(v4) => self.inner_v4.contains(v4),
+            IpAddr::V6(v6) => self.inner_v6.contains(v6),
+        };
+        if self.external.iter().any(|e| inner(&e.address) || inner(&e.announced)) {
+            return Err(ConfigError::ExternalInside);
+        }
+        if self.path_mtu < 1280 {
+            return Err(ConfigError::PathMtu);
+        }
+        if !(70_000..=webtun_wire::MAX_MESSAGE_LEN).contains(&self.message_len) {
+            return Err(ConfigError::MessageLen);
+        }
+        self.nat.validate()
+    }
+}
+
+impl NatConfig {
+    /// How many whole blocks the range holds.
+    pub fn block_count(&self) -> u16 {
+        let ports = u32::from(self.last_port) + 1 - u32::from(self.first_port);
+        (ports / u32::from(self.block_size)) as u16
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if !(64..=16_384).contains(&self.block_size) || !self.block_size.is_multiple_of(64) {
+            return Err(ConfigError::BlockSize);
+        }
+        if self.first_port < 1024 || self.first_port >= self.last_port || self.block_count() == 0 {
+            return Err(ConfigError::PortRange);
+        }
+        self.timeouts.validate()
+    }
+}
+
+impl Default for NatConfig {
+    fn default() -> Self {
+        Self {
+            filtering: Filtering::default(),
+            timeouts: NatTimeouts::default(),
+            first_port: 16_384,
+            last_port: 65_535,
+            block_size: 256,
+            max_map_lifetime: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// An inner prefix is too long to hold the gateway and a few sessions.
+    InnerPrefix,
+    /// An external address and its announced address are of different families.
+    ExternalFamily,
+    /// An external address stands twice.
+    ExternalTwice,
+    /// An external address lies within an inner prefix.
+    ExternalInside,
+    /// The path MTU is below the minimum of IPv6.
+    PathMtu,
+    /// The message length does not hold one packet of the largest size, or exceeds the protocol's limit.
+    MessageLen,
+    /// The block size is out of range or no multiple of 64.
+    BlockSize,
+    /// The external port range is empty, holds no whole block, or reaches below 1024.
+    PortRange,
+    /// A timer is shorter than the RFCs allow.
+    Timeout,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InnerPrefix => "an inner prefix is too long: at most /29 (IPv4) and /125 (IPv6)",
+            Self::ExternalFamily => "an external address and its announced address must be of one family",
+            Self::ExternalTwice => "an external address is listed twice",
+            Self::ExternalInside => "an external address lies within an inner prefix",
+            Self::PathMtu => "the path MTU is below 1280",
+            Self::MessageLen => "the message length must lie between 70,000 and 1,048,576",
+            Self::BlockSize => "the port block size must be a multiple of 64 between 64 and 16384",
+            Self::PortRange => "the external port range is empty, too small for one block, or reaches below 1024",
+            Self::Timeout => "a NAT timer is shorter than RFC 4787, 5382 or 5508 allows",
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,87 @@
+//! From the outside, and from the gateway's inner host, to a session. A packet from outside passes, in this order:
+//!
+//! 1. parse            offsets are checked once and for all
+//! 2. address          it is for an external address of ours, and from one that can be outside
+//! 3. reassemble       from here on there are whole datagrams only, with ports
+//! 4. NAT              the mapping is found, its filter asked, the destination becomes the session's
+//! 5. hop limit        one off
+//! 6. fit              MSS clamped
+//! 7. queue            the session's, from which messages are made
+
+use bytes::BytesMut;
+use webtun_wire::Instant;
+
+use super::packet::Packet;
+use super::{DropReason, Gateway, SessionId, mss, special};
+
+impl Gateway {
+    /// A packet from the egress.
+    pub fn process_downlink(&mut self, packet: BytesMut, now: Instant) {
+        self.stats.downlink.count(packet.len());
+        if let Err(reason) = self.downlink(packet, now) {
+            self.stats.count_drop(reason);
+        }
+        self.refresh_gauges();
+    }
+
+    /// A packet from the gateway's own inner host to a client.
+    pub fn process_local(&mut self, packet: BytesMut, now: Instant) {
+        let result = Packet::parse(packet).and_then(|packet| {
+            if packet.headers.source != self.inner_host(packet.headers.source) {
+                return Err(DropReason::SpoofedSource);
+            }
+            let to = *self.by_inner.get(&packet.headers.destination).ok_or(DropReason::NoSession)?;
+            self.enqueue(to, packet.octets, now)
+        });
+        if let Err(reason) = result {
+            self.stats.count_drop(reason);
+        }
+    }
+
+    fn downlink(&mut self, octets: BytesMut, now: Instant) -> Result<(), DropReason> {
+        let packet = Packet::parse(octets)?;
+        self.check_addresses(&packet)?;
+        let Some(mut packet) = self.reassemble(packet, now)? else { return Ok(()) };
+        let to = self.nat.inbound(&mut packet, now)?;
+        self.deliver(to, packet, now)
+    }
+
+    /// Stage 2. Nothing outside has an address of ours, an inner one, or one that is never forwarded (BCP 38).
+    fn check_addresses(&self, packet: &Packet) -> Result<(), DropReason> {
+        let source = packet.headers.source;
+        if !self.nat.is_external(packet.headers.destination) {
+            return Err(DropReason::NotExternal);
+        }
+        let is_ours = self.nat.is_external(source) || self.policy.is_inner(source);
+        if is_ours || special::is_never_forwarded(source) { Err(DropReason::SpoofedSource) } else { Ok(()) }
+    }
+
+    /// Stage 3. `None`: a fragment that waits for others.
+    fn reassemble(&mut self, packet: Packet, now: Instant) -> Result<Option<Packet>, DropReason> {
+        let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
+        let whole = self.reassembler.push(&packet, fragment, now);
+        let lost = self.reassembler.take_lost();
+        self.count_lost(lost);
+        whole
+    }
+
+    /// Stages 5 to 7, for what comes from outside and for what turns round.
+    pub(super) fn deliver(&mut self, to: SessionId, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
+        if packet.headers.hop_limit <= 1 {
+            return Err(DropReason::HopLimit);
+        }
+        packet.decrement_hop_limit();
+        mss::clamp(&mut packet, self.config.path_mtu);
+        self.enqueue(to, packet.octets, now)
+    }
+
+    fn enqueue(&mut self, to: SessionId, packet: BytesMut, now: Instant) -> Result<(), DropReason> {
+        let session = self.sessions.get_mut(&to).ok_or(DropReason::NoSession)?;
+        session.queue.push(packet)?;
+        if !session.is_announced && session.tunnel.has_message(&session.queue, now) {
+            session.is_announced = true;
+            self.events.push_back(super::Event::MessagesReady(to));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! The first message of a connection: a session is opened, gone on with, or refused.
+
+use bytes::Bytes;
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use rand::Rng;
+use webtun_wire::{
+    AddressRange, BatchWriter, Capsule, Close, CloseCode, DnsAssign, Hello, Instant, Limits, MAX_MESSAGE_LEN,
+    MAX_PACKET_LEN, Resume, VERSION, capsules,
+};
+
+use super::session::Session;
+use super::tunnel::{self, Tunnel};
+use super::{Event, Gateway, Peer, SessionId};
+
+/// A handshake that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject {
+    code: CloseCode,
+    retry_after: Duration,
+    reason: &'static str,
+}
+
+impl Reject {
+    fn new(code: CloseCode, retry_after: Duration, reason: &'static str) -> Self {
+        Self { code, retry_after, reason }
+    }
+
+    fn protocol(reason: &'static str) -> Self {
+        Self::new(CloseCode::Protocol, Duration::ZERO, reason)
+    }
+
+    /// Why.
+    pub fn code(&self) -> CloseCode {
+        self.code
+    }
+
+    /// The message to send before the connection is closed.
+    pub fn message(&self) -> Bytes {
+        close_message(self.code, self.retry_after, self.reason)
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "handshake refused ({:?}): {}", self.code, self.reason)
+    }
+}
+
+impl core::error::Error for Reject {}
+
+/// A message of one CLOSE, for refusals that the shell makes itself. `retry_after` is when another attempt makes sense;
+/// zero: never. A reason beyond 512 octets is cut.
+pub fn close_message(code: CloseCode, retry_after: Duration, reason: &str) -> Bytes {
+    let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+    let reason = &reason[..reason.floor_char_boundary(512)];
+    let mut message = Vec::new();
+    Capsule::Close(Close { code, retry_after_ms, reason }).encode(&mut message);
+    message.into()
+}
+
+/// What else a handshake asks for.
+#[derive(Default)]
+struct Wishes {
+    contexts: Vec<u64>,
+    address_v4: u64,
+    address_v6: u64,
+}
+
+/// Contexts that one handshake may offer.
+const MAX_CONTEXTS: usize = 16;
+/// When a client that was refused for want of room may try again.
+const RETRY: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// The first message of a connection whose credentials the shell has accepted. Opens a session or goes on with one;
+    /// the answer leaves by [`Gateway::poll_message`].
+    ///
+    /// Where the id returned is that of a session whose earlier connection is still there, the shell drops that
+    /// connection, with [`close_message`] of [`CloseCode::Replaced`] as its last word.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`] carries the message to send before the connection is closed.
+    pub fn handshake(&mut self, message: &[u8], peer: &Peer, now: Instant) -> Result<SessionId, Reject> {
+        let result = self.admit(message, peer, now);
+        if result.is_err() {
+            self.stats.handshakes_rejected += 1;
+        }
+        if let Ok(id) = result {
+            self.settle(id, now);
+        }
+        result
+    }
+
+    /// The token in a HELLO, empty where it carries none; `None` where the message does not begin with a HELLO.
+    pub fn hello_token(message: &[u8]) -> Option<&[u8]> {
+        match capsules(message).next()? {
+            Ok(Capsule::Hello(hello)) => Some(hello.token),
+            _ => None,
+        }
+    }
+
+    fn admit(&mut self, message: &[u8], peer: &Peer, now: Instant) -> Result<SessionId, Reject> {
+        let (hello, wishes) = parse(message)?;
+        if !(hello.min_version..=hello.max_version).contains(&VERSION) {
+            return Err(Reject::new(CloseCode::Version, Duration::ZERO, "this gateway speaks version 1"));
+        }
+        if let Some(retry_after) = self.draining {
+            return Err(Reject::new(CloseCode::Shutdown, retry_after, "the gateway is going away"));
+        }
+        let id = match &hello.resume {
+            Some(resume) => self.resume(resume, peer)?,
+            None => self.open(peer, now)?,
+        };
+        self.answer(id, hello.resume.is_some(), &wishes, message.len(), now);
+        Ok(id)
+    }
+
+    fn open(&mut self, peer: &Peer, now: Instant) -> Result<SessionId, Reject> {
+        let exhausted = |reason| Reject::new(CloseCode::Exhausted, RETRY, reason);
+        if self.sessions.len() >= self.config.max_sessions {
+            return Err(exhausted("the gateway has as many sessions as it may"));
+        }
+        if self.peers.get(&peer.name).copied().unwrap_or(0) >= peer.limits.sessions {
+            return Err(Reject::new(CloseCode::Limit, RETRY, "the peer has as many sessions as it may"));
+        }
+        let lease = self.leases.take().ok_or(exhausted("no inner address is free"))?;
+        let id = SessionId(self.next_session);
+        if self.nat.open(id, peer.limits).is_err() {
+            self.leases.give_back(lease);
+            return Err(exhausted("no block of external ports is free"));
+        }
+        self.next_session += 1;
+        let (mut identity, mut secret) = ([0; 16], [0; 32]);
+        self.rng.fill_bytes(&mut identity);
+        self.rng.fill_bytes(&mut secret);
+        let tunnel = Tunnel::new(identity, secret, &self.config, now);
+        self.identities.insert(identity, id);
+        self.by_inner.insert(lease.v4.into(), id);
+        self.by_inner.insert(lease.v6.into(), id);
+        *self.peers.entry(peer.name.clone()).or_default() += 1;
+        self.sessions.insert(id, Session::new(peer.clone(), lease, tunnel, &self.config, now));
+        self.stats.sessions_opened += 1;
+        let peer = peer.name.clone();
+        self.events.push_back(Event::SessionOpened { id, peer, inner_v4: lease.v4, inner_v6: lease.v6 });
+        Ok(id)
+    }
+
+    /// A wrong secret, a foreign peer and a session that is gone look alike from outside.
+    fn resume(&mut self, resume: &Resume, peer: &Peer) -> Result<SessionId, Reject> {
+        let unknown = Reject::new(CloseCode::UnknownSession, Duration::from_millis(1), "no such session");
+        let id = *self.identities.get(&resume.session_id).ok_or(unknown)?;
+        let session = self.sessions.get_mut(&id).ok_or(unknown)?;
+        if !session.tunnel.knows(&resume.secret) || session.peer.name != peer.name {
+            return Err(unknown);
+        }
+        session.tunnel.resume(resume.next).map_err(|_| Reject::protocol("the two ends no longer fit together"))?;
+        self.stats.sessions_resumed += 1;
+        self.events.push_back(Event::SessionResumed { id });
+        Ok(id)
+    }
+
+    fn answer(&mut self, id: SessionId, resumed: bool, wishes: &Wishes, received: usize, now: Instant) {
+        let ports = self.nat.blocks(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let (config, lease) = (&self.config, &session.lease);
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let next = if resumed { session.tunnel.expected() } else { 0 };
+        let mut answer = vec![
+            Capsule::Session(webtun_wire::Session {
+                version: VERSION,
+                resumed,
+                session_id: session.tunnel.identity,
+                secret: session.tunnel.secret,
+                grace_ms: millis(config.grace),
+                next,
+            }),
+            Capsule::Limits(Limits {
+                mtu: MAX_PACKET_LEN as u32,
+                message_len: MAX_MESSAGE_LEN as u32,
+                unacknowledged: u32::try_from(config.unacknowledged).unwrap_or(u32::MAX),
+                ping_interval_ms: millis(config.ping_interval),
+            }),
+            Capsule::AddressAssign(tunnel::addresses(lease, wishes.address_v4, wishes.address_v6)),
+            Capsule::RouteAdvertisement(self.routes.clone()),
+            Capsule::DnsAssign(DnsAssign {
+                servers: self.resolvers.clone(),
+                search: config.dns_search.iter().map(String::as_str).collect(),
+            }),
+            Capsule::ExternalPorts(ports),
+        ];
+        answer.extend(wishes.contexts.iter().map(|context| Capsule::ContextClose { context: *context }));
+        let mut writer = BatchWriter::new(MAX_MESSAGE_LEN);
+        for capsule in &answer {
+            // A search list of a megabyte would be the only capsule not to fit, and can be done without.
+            let _ = writer.push(capsule);
+        }
+        session.tunnel.attach(writer.finish().into(), received, now);
+        session.is_announced = false;
+    }
+}
+
+fn parse(message: &[u8]) -> Result<(Hello<'_>, Wishes), Reject> {
+    let mut items = capsules(message);
+    let Some(Ok(Capsule::Hello(hello))) = items.next() else {
+        return Err(Reject::protocol("the first capsule must be a well-formed HELLO"));
+    };
+    let mut wishes = Wishes::default();
+    for item in items {
+        match item {
+            Ok(Capsule::ContextAssign { context, .. }) if wishes.contexts.len() < MAX_CONTEXTS => {
+                wishes.contexts.push(context);
+            }
+            Ok(Capsule::AddressRequest(requests)) => {
+                for request in requests {
+                    match request.prefix.address {
+                        IpAddr::V4(_) => wishes.address_v4 = request.request_id,
+                        IpAddr::V6(_) => wishes.address_v6 = request.request_id,
+                    }
+                }
+            }
+            Ok(Capsule::Unknown { .. }) => {}
+            Ok(_) => return Err(Reject::protocol("a capsule that has no place in a handshake")),
+            Err(_) => return Err(Reject::protocol("a malformed capsule in the handshake")),
+        }
+    }
+    Ok((hello, wishes))
+}
+
+/// What a client may send to: everything of the families that have an external address, and the inner host of those
+/// that have not.
+pub(super) fn routes(config: &super::GatewayConfig) -> Vec<AddressRange> {
+    let has = |ipv4: bool| config.external.iter().any(|external| external.address.is_ipv4() == ipv4);
+    let (host_v4, host_v6) = (config.inner_host_v4(), config.inner_host_v6());
+    let v4 = if has(true) { (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST) } else { (host_v4, host_v4) };
+    let v6 = if has(false) { (Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(u128::MAX)) } else { (host_v6, host_v6) };
+    vec![
+        AddressRange { start: v4.0.into(), end: v4.1.into(), protocol: 0 },
+        AddressRange { start: v6.0.into(), end: v6.1.into(), protocol: 0 },
+    ]
+}

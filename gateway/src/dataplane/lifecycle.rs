@@ -1,0 +1,153 @@
+//! How sessions wait, are timed, and end.
+
+use bytes::Bytes;
+use core::net::IpAddr;
+use core::time::Duration;
+use webtun_wire::{CloseCode, Instant};
+
+use super::handshake::close_message;
+use super::tunnel::{Control, Tick};
+use super::{DropReason, Event, Gateway, SessionId};
+
+/// CLOSE messages that wait to be polled; the oldest is dropped at the bound.
+const MAX_FAREWELLS: usize = 1024;
+
+impl Gateway {
+    /// The connection of this session is gone; its grace begins.
+    pub fn disconnect(&mut self, id: SessionId, now: Instant) {
+        self.detach(id, now);
+        self.settle(id, now);
+    }
+
+    /// Ends a session at once. Where it is connected, its CLOSE is left for [`Gateway::poll_message`].
+    pub fn close_session(&mut self, id: SessionId, code: CloseCode, now: Instant) {
+        let _ = now;
+        let was_attached = self.sessions.get(&id).is_some_and(|session| session.tunnel.is_attached());
+        self.end(id, code);
+        if was_attached {
+            self.farewells.insert(id, close_message(code, Duration::ZERO, "closed by the gateway"));
+            if self.farewells.len() > MAX_FAREWELLS {
+                self.farewells.pop_first();
+            }
+        }
+        self.refresh_gauges();
+    }
+
+    /// Tells every client to connect again after `retry_after`, and refuses handshakes from now on. Sessions work on
+    /// until they are closed.
+    pub fn drain(&mut self, retry_after: Duration, now: Instant) {
+        self.draining = Some(retry_after);
+        let millis = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+        let mut ids: Vec<_> = self.sessions.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.tunnel.notify(Control::Drain(millis));
+            }
+            self.settle(id, now);
+        }
+    }
+
+    /// The next message of a session. To be called only while the connection can take one: what is not polled waits in
+    /// bounded queues.
+    pub fn poll_message(&mut self, id: SessionId, now: Instant) -> Option<Bytes> {
+        let Some(session) = self.sessions.get_mut(&id) else { return self.farewells.remove(&id) };
+        let nat = &self.nat;
+        let message = session.tunnel.next_message(
+            &mut session.queue,
+            || nat.blocks(id),
+            &session.lease,
+            &mut self.stats.delivered,
+            now,
+        );
+        session.is_announced = message.is_some();
+        message
+    }
+
+    /// Does what time demands: keep-alive, acknowledgements, expiry of sessions, mappings and fragments.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.nat.expire(now);
+        self.reassembler.expire(now);
+        let lost = self.reassembler.take_lost();
+        self.count_lost(lost);
+        while let Some((at, id)) = self.timers.pop_due(now) {
+            let session = self.sessions.get_mut(&id);
+            if self.timers.fired(session.map(|session| &mut session.wake), at) {
+                self.tick(id, now);
+            }
+        }
+        let sessions = &self.sessions;
+        self.timers.sweep(|id, wake| sessions.get(&id).is_some_and(|session| session.wake == wake));
+        self.refresh_gauges();
+    }
+
+    fn tick(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.reassembler.expire(now);
+        let lost = session.reassembler.take_lost();
+        match session.tunnel.tick(now) {
+            Tick::Nothing => {}
+            Tick::Lost => {
+                self.events.push_back(Event::ConnectionLost { id });
+                self.detach(id, now);
+            }
+            Tick::Expired => self.end(id, CloseCode::UnknownSession),
+        }
+        self.count_lost(lost);
+        self.settle(id, now);
+    }
+
+    fn detach(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if session.tunnel.detach(self.config.grace, now) {
+            session.is_announced = false;
+            self.events.push_back(Event::SessionDetached { id });
+        }
+    }
+
+    /// Frees everything that a session holds.
+    pub(super) fn end(&mut self, id: SessionId, code: CloseCode) {
+        let Some(mut session) = self.sessions.remove(&id) else { return };
+        self.timers.forget(&mut session.wake);
+        self.nat.close(id);
+        self.identities.remove(&session.tunnel.identity);
+        self.by_inner.remove(&IpAddr::V4(session.lease.v4));
+        self.by_inner.remove(&IpAddr::V6(session.lease.v6));
+        self.leases.give_back(session.lease);
+        if let Some(count) = self.peers.get_mut(&session.peer.name) {
+            *count -= 1;
+            if *count == 0 {
+                self.peers.remove(&session.peer.name);
+            }
+        }
+        self.events.push_back(Event::SessionClosed { id, code });
+    }
+
+    /// After anything has happened to a session: its readiness is announced, its timer set.
+    pub(super) fn settle(&mut self, id: SessionId, now: Instant) {
+        let ports_changed = self.nat.take_blocks_changed(id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.tunnel.ports_changed |= ports_changed;
+            let at = session.next_timeout();
+            self.timers.set(&mut session.wake, id, at);
+            if !session.is_announced && session.tunnel.has_message(&session.queue, now) {
+                session.is_announced = true;
+                self.events.push_back(Event::MessagesReady(id));
+            }
+        }
+        self.refresh_gauges();
+    }
+
+    pub(super) fn count_lost(&mut self, datagrams: u64) {
+        for _ in 0..datagrams {
+            self.stats.count_drop(DropReason::FragmentTimeout);
+        }
+    }
+
+    pub(super) fn refresh_gauges(&mut self) {
+        self.stats.sessions = self.sessions.len() as u64;
+        self.stats.mappings = self.nat.mapping_count();
+        self.stats.mappings_created = self.nat.created();
+        self.stats.mapped_ports = self.nat.mapped_ports();
+    }
+}

@@ -1,0 +1,195 @@
+//! What a client's messages say, capsule by capsule. Packets go on to `uplink.rs`.
+
+use bytes::{Buf, Bytes, BytesMut};
+use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
+use webtun_wire::{
+    Accept, Capsule, CloseCode, DecodeError, Instant, MAX_MESSAGE_LEN, PortMapRequest, RawCapsule, ReplayError,
+    capsule_type, next_capsule,
+};
+
+use super::handshake::close_message;
+use super::tunnel::Control;
+use super::{DropReason, Gateway, PACKET_CONTEXT, SessionId};
+
+/// A session that is over because of what its client has sent, or that there never was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionError {
+    problem: Problem,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Problem {
+    Unknown,
+    Decode(DecodeError),
+    Replay(ReplayError),
+    Misplaced(u64),
+    Flood,
+}
+
+impl SessionError {
+    fn new(problem: Problem) -> Self {
+        Self { problem }
+    }
+
+    /// The code that the session was closed with.
+    pub fn code(&self) -> CloseCode {
+        match self.problem {
+            Problem::Unknown => CloseCode::UnknownSession,
+            Problem::Flood => CloseCode::Limit,
+            Problem::Decode(_) | Problem::Replay(_) | Problem::Misplaced(_) => CloseCode::Protocol,
+        }
+    }
+
+    /// The message to send before the connection is closed; `None` where there is no such session.
+    pub fn message(&self) -> Option<Bytes> {
+        let is_known = self.problem != Problem::Unknown;
+        is_known.then(|| close_message(self.code(), Duration::ZERO, &self.problem.to_string()))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("no such session"),
+            Self::Decode(error) => write!(f, "malformed message: {error}"),
+            Self::Replay(error) => error.fmt(f),
+            Self::Misplaced(kind) => write!(f, "capsule type {kind:#x} has no place here"),
+            Self::Flood => f.write_str("requests come faster than their answers are read"),
+        }
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl core::error::Error for SessionError {}
+
+impl From<DecodeError> for Problem {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        Self::Replay(error)
+    }
+}
+
+/// Whether the rest of a message is to be read.
+enum Flow {
+    Next,
+    /// A repetition, or the client has closed the session.
+    Done,
+}
+
+impl Gateway {
+    /// A message of a session, after its handshake. Packets are rewritten in place and go out without a copy.
+    ///
+    /// # Errors
+    ///
+    /// The client broke the protocol: the session is closed, and [`SessionError::message`] is to be sent before the
+    /// connection is. What stood before the fault in the message has taken effect.
+    pub fn process_uplink(&mut self, id: SessionId, message: BytesMut, now: Instant) -> Result<(), SessionError> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Err(SessionError::new(Problem::Unknown)) };
+        session.tunnel.heard(message.len(), now);
+        let result = self.read(id, message, now);
+        if let Err(problem) = result {
+            let error = SessionError::new(problem);
+            self.stats.protocol_errors += 1;
+            self.end(id, error.code());
+            self.refresh_gauges();
+            return Err(error);
+        }
+        self.settle(id, now);
+        Ok(())
+    }
+
+    fn read(&mut self, id: SessionId, mut rest: BytesMut, now: Instant) -> Result<(), Problem> {
+        if rest.len() > MAX_MESSAGE_LEN {
+            return Err(DecodeError::MessageTooLong.into());
+        }
+        let len = rest.len();
+        let mut is_first = true;
+        while let Some(raw) = next_capsule(&rest, 0)? {
+            if let Some((context, payload)) = raw.datagram(&rest)? {
+                let mut packet = rest.split_to(payload.end);
+                packet.advance(payload.start);
+                self.datagram(id, context, packet, now);
+            } else if raw.kind == capsule_type::SEQUENCE && !is_first {
+                return Err(Problem::Misplaced(raw.kind));
+            } else {
+                if let Flow::Done = self.capsule(id, &raw, &rest, len, now)? {
+                    return Ok(());
+                }
+                rest.advance(raw.value.end);
+            }
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    fn datagram(&mut self, id: SessionId, context: u64, packet: BytesMut, now: Instant) {
+        if context == PACKET_CONTEXT {
+            self.uplink(id, packet, now);
+        } else {
+            self.stats.count_drop(DropReason::UnknownContext);
+        }
+    }
+
+    fn capsule(
+        &mut self,
+        id: SessionId,
+        raw: &RawCapsule,
+        message: &[u8],
+        len: usize,
+        now: Instant,
+    ) -> Result<Flow, Problem> {
+        let capsule = raw.decode(message)?;
+        let session = self.sessions.get_mut(&id).ok_or(Problem::Unknown)?;
+        let tunnel = &mut session.tunnel;
+        let mut has_room = true;
+        match capsule {
+            Capsule::Sequence { number } => {
+                if tunnel.accept(number, len, now)? == Accept::Duplicate {
+                    self.stats.duplicate_messages += 1;
+                    return Ok(Flow::Done);
+                }
+            }
+            Capsule::Ack { next } => tunnel.acknowledge(next)?,
+            Capsule::Ping { opaque } => tunnel.ping(opaque),
+            Capsule::Pong { opaque, .. } => tunnel.pong(opaque, now),
+            Capsule::Close(close) => {
+                self.end(id, close.code);
+                return Ok(Flow::Done);
+            }
+            // No further context is agreed on yet: the offer is declined, and packets stay on context 0.
+            Capsule::ContextAssign { context, .. } => has_room = tunnel.answer(Control::ContextClose(context)),
+            Capsule::AddressRequest(requests) => {
+                let last = |ipv4: bool| {
+                    let mut family = requests.iter().rev().filter(|r| r.prefix.address.is_ipv4() == ipv4);
+                    family.next().map_or(0, |request| request.request_id)
+                };
+                has_room = tunnel.answer(Control::Addresses(last(true), last(false)));
+            }
+            Capsule::PortMapRequest(request) => return self.map_port(id, &request, now),
+            // A client's own addresses and routes (RFC 9484 lets either end speak of them) are of no use here.
+            Capsule::AddressAssign(_) | Capsule::RouteAdvertisement(_) => {}
+            Capsule::ContextClose { .. } | Capsule::Unknown { .. } => {}
+            _ => return Err(Problem::Misplaced(raw.kind)),
+        }
+        if has_room { Ok(Flow::Next) } else { Err(Problem::Flood) }
+    }
+
+    fn map_port(&mut self, id: SessionId, request: &PortMapRequest, now: Instant) -> Result<Flow, Problem> {
+        let session = self.sessions.get_mut(&id).ok_or(Problem::Unknown)?;
+        let internal: IpAddr = if request.ipv6 { session.lease.v6.into() } else { session.lease.v4.into() };
+        let response = self.nat.map_port(id, internal, request, now);
+        if session.tunnel.answer(Control::PortMap(response)) { Ok(Flow::Next) } else { Err(Problem::Flood) }
+    }
+}

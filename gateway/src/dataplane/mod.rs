@@ -1,0 +1,310 @@
+//! The gateway as a pure state machine: sessions, NAT and policy, without a clock, randomness, sockets or threads.
+//!
+//! # Contract
+//!
+//! After any call that takes `&mut self`: drain [`Gateway::poll_transmit`], then [`Gateway::poll_event`], then, for each
+//! session that was announced as ready and whose connection can take a message, [`Gateway::poll_message`]; then wait for
+//! [`Gateway::poll_timeout`] or for input. Extra calls are harmless. Calls with the id of a session that is gone do
+//! nothing.
+//!
+//! `now` must not go backwards. The seed must be unpredictable: session secrets and external ports are drawn from it.
+//!
+//! # Data paths
+//!
+//! ```text
+//! message -> uplink.rs   -> poll_transmit (egress, inner host), or another session's queue (hairpin)
+//! egress  -> downlink.rs -> session queue -> poll_message
+//! ```
+//!
+//! Packets are rewritten in place and handed on without a copy; they are copied once, into the message that carries
+//! them to a client. Replies that the gateway makes up leave by the session's queue.
+//!
+//! # Bounds
+//!
+//! Everything that outlives a call is bounded, per session where a session can fill it:
+//!
+//! | what | bound | at the bound |
+//! |---|---|---|
+//! | downlink queue | `queue_octets` | the newest packet is dropped |
+//! | unacknowledged messages | `unacknowledged` octets and one message | packets wait in the queue |
+//! | control capsules | 256 | notices are dropped; a request too many closes the session |
+//! | uplink fragments | 32 datagrams, 512 KiB | the oldest datagram is given up |
+//! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |
+//! | NAT | [`PeerLimits`] | the packet is dropped, the client is told |
+//! | ICMP errors and FLOW_DENIED | 100 per second, 50 at once | silence |
+//! | transmit and event queues | what one call makes of its input | the caller drains them |
+
+mod antispoof;
+mod checksum;
+mod config;
+mod downlink;
+mod fragment;
+mod handshake;
+mod icmp_error;
+mod lease;
+mod lifecycle;
+mod message;
+mod mss;
+mod nat;
+mod packet;
+mod peer;
+mod policy;
+mod queue;
+mod session;
+mod special;
+mod stats;
+mod timer;
+mod tunnel;
+mod uplink;
+mod verdict;
+
+use bytes::BytesMut;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use rand::rngs::ChaCha20Rng;
+use rand::{Rng, SeedableRng};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use webtun_wire::{AddressRange, CloseCode, Instant, PortBlock};
+
+use self::fragment::{Reassembler, ReassemblyLimits};
+use self::lease::LeasePool;
+use self::nat::NatTable;
+use self::policy::Policy;
+use self::session::Session;
+use self::timer::TimerQueue;
+
+pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, NatConfig};
+pub use self::handshake::{Reject, close_message};
+pub use self::message::SessionError;
+pub use self::nat::NatTimeouts;
+pub use self::peer::{Peer, PeerLimits};
+pub use self::policy::{Action, Rule};
+pub use self::session::{SessionId, SessionInfo};
+pub use self::stats::{Stats, Traffic};
+pub use self::verdict::DropReason;
+
+/// A hash map whose order depends on the gateway's seed alone, and which a stranger cannot make collide.
+type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
+
+fn map<K, V>(rng: &mut impl Rng) -> Map<K, V> {
+    Map::with_hasher(foldhash::fast::FixedState::with_seed(rng.next_u64()))
+}
+
+/// DATAGRAMs of this context are whole IP packets (RFC 9484 section 6).
+const PACKET_CONTEXT: u64 = 0;
+
+/// Fragments that wait in the downlink, all sessions together: until the ports are known they belong to nobody.
+const DOWNLINK_REASSEMBLY: ReassemblyLimits =
+    ReassemblyLimits { datagrams: 1024, octets: 16 << 20, timeout: Duration::from_secs(30) };
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    /// The egress: the internet.
+    Egress,
+    /// The gateway's own inner host.
+    Local,
+}
+
+/// A packet to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: Destination,
+    /// The packet.
+    pub packet: BytesMut,
+}
+
+/// What a shell or an audit log wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// [`Gateway::poll_message`] has something, after it had nothing.
+    MessagesReady(SessionId),
+    /// A session has begun.
+    SessionOpened {
+        /// The session.
+        id: SessionId,
+        /// Its principal.
+        peer: Arc<str>,
+        /// Its inner IPv4 address.
+        inner_v4: Ipv4Addr,
+        /// Its inner IPv6 address.
+        inner_v6: Ipv6Addr,
+    },
+    /// A session goes on with a new connection.
+    SessionResumed {
+        /// The session.
+        id: SessionId,
+    },
+    /// A session has lost its connection; its grace has begun.
+    SessionDetached {
+        /// The session.
+        id: SessionId,
+    },
+    /// A session's connection has been silent for too long and is given up: the shell drops it. SessionDetached follows.
+    ConnectionLost {
+        /// The session.
+        id: SessionId,
+    },
+    /// A session is over. [`Gateway::poll_message`] has its CLOSE, where it was connected and did not say so itself.
+    SessionClosed {
+        /// The session.
+        id: SessionId,
+        /// Why.
+        code: CloseCode,
+    },
+    /// A session has got external ports: what a log needs to answer whose they were (RFC 7422).
+    BlockAssigned {
+        /// The session.
+        id: SessionId,
+        /// The ports, with the announced address.
+        block: PortBlock,
+    },
+    /// A session has given external ports back.
+    BlockReleased {
+        /// The session.
+        id: SessionId,
+        /// The ports, with the announced address.
+        block: PortBlock,
+    },
+    /// A port has been mapped explicitly.
+    PortMapped {
+        /// The session.
+        id: SessionId,
+        /// 6 or 17.
+        protocol: u8,
+        /// The client's port.
+        internal_port: u16,
+        /// The announced endpoint.
+        external: SocketAddr,
+    },
+    /// An explicit mapping has ended.
+    PortUnmapped {
+        /// The session.
+        id: SessionId,
+        /// 6 or 17.
+        protocol: u8,
+        /// The client's port.
+        internal_port: u16,
+        /// The announced endpoint.
+        external: SocketAddr,
+    },
+}
+
+/// The gateway. See the [module](self) for how to drive it.
+#[derive(Debug)]
+pub struct Gateway {
+    config: GatewayConfig,
+    policy: Policy,
+    routes: Vec<AddressRange>,
+    resolvers: Vec<IpAddr>,
+    leases: LeasePool,
+    nat: NatTable,
+    sessions: Map<SessionId, Session>,
+    by_inner: Map<IpAddr, SessionId>,
+    identities: Map<[u8; 16], SessionId>,
+    peers: BTreeMap<Arc<str>, usize>,
+    timers: TimerQueue<SessionId>,
+    reassembler: Reassembler,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+    /// The CLOSE messages of sessions that are gone.
+    farewells: BTreeMap<SessionId, bytes::Bytes>,
+    draining: Option<Duration>,
+    next_session: u64,
+    /// Identification of the next datagram that is fragmented or may be.
+    next_datagram: u32,
+    rng: ChaCha20Rng,
+    stats: Stats,
+}
+
+impl Gateway {
+    /// A gateway without sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] where the configuration contradicts itself.
+    pub fn new(config: GatewayConfig, seed: [u8; 32], now: Instant) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let mut nat_seed = [0; 32];
+        rng.fill_bytes(&mut nat_seed);
+        let mut resolvers = config.dns_servers.clone();
+        if resolvers.is_empty() {
+            resolvers = vec![config.inner_host_v4().into(), config.inner_host_v6().into()];
+        }
+        let _ = now;
+        Ok(Self {
+            policy: Policy::new(&config),
+            routes: handshake::routes(&config),
+            resolvers,
+            leases: LeasePool::new(&config),
+            nat: NatTable::new(&config, nat_seed),
+            sessions: map(&mut rng),
+            by_inner: map(&mut rng),
+            identities: map(&mut rng),
+            peers: BTreeMap::new(),
+            timers: TimerQueue::new(),
+            reassembler: Reassembler::new(DOWNLINK_REASSEMBLY),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            farewells: BTreeMap::new(),
+            draining: None,
+            next_session: 0,
+            next_datagram: rng.next_u32(),
+            rng,
+            stats: Stats::default(),
+            config,
+        })
+    }
+
+    /// The next packet to be sent.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front().or_else(|| self.nat.poll_event())
+    }
+
+    /// When [`Gateway::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.timers.next(), self.nat.next_timeout(), self.reassembler.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// What the gateway has done so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &GatewayConfig {
+        &self.config
+    }
+
+    /// All sessions, in no particular order.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionInfo> {
+        self.sessions.iter().map(|(id, session)| SessionInfo {
+            id: *id,
+            peer: session.peer.name.clone(),
+            inner_v4: session.lease.v4,
+            inner_v6: session.lease.v6,
+            connected: session.tunnel.is_attached(),
+            rtt: session.tunnel.rtt,
+            mappings: self.nat.session_mappings(*id),
+        })
+    }
+
+    /// The inner address of the gateway, of the family that `like` is of.
+    fn inner_host(&self, like: IpAddr) -> IpAddr {
+        if like.is_ipv4() { self.config.inner_host_v4().into() } else { self.config.inner_host_v6().into() }
+    }
+
+    fn next_datagram_id(&mut self) -> u32 {
+        self.next_datagram = self.next_datagram.wrapping_add(1);
+        self.next_datagram
+    }
+}

@@ -1,0 +1,108 @@
+//! ICMP errors about translated flows, both ways (RFC 5508 section 4): the outer addresses, the quoted packet and the
+//! checksums. An error never ends or refreshes a mapping (RFC 4787 REQ-12, RFC 5382 REQ-9).
+
+use core::net::IpAddr;
+use webtun_wire::Instant;
+
+use super::ports::AddressIndex;
+use super::{DropReason, MappingIndex, NatTable, Protocol, Remote, SessionId};
+use crate::dataplane::checksum;
+use crate::dataplane::packet::{Headers, Packet, Side, Transport, protocol};
+
+/// Octets of an ICMP error before the packet that it quotes.
+const ERROR_HEADER: usize = 8;
+
+impl NatTable {
+    /// An error from the outside about a packet that a session has sent.
+    pub(super) fn inbound_error(
+        &mut self,
+        address: AddressIndex,
+        packet: &mut Packet,
+        now: Instant,
+    ) -> Result<SessionId, DropReason> {
+        let mut quoted = open(packet)?;
+        if quoted.source != packet.headers.destination {
+            return Err(DropReason::NoMapping);
+        }
+        let (port, remote_port) = quoted.ports();
+        let protocol = protocol_of(&quoted, true)?;
+        let index = *self.by_external.get(&(protocol, address, port)).ok_or(DropReason::NoMapping)?;
+        self.check_contact(index, (quoted.destination, remote_port), now)?;
+        let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
+        let (session, internal) = (mapping.session, mapping.internal);
+        let at = packet.headers.payload + ERROR_HEADER;
+        quoted.rewrite(&mut packet.octets[at..], Side::Source, internal.0, internal.1);
+        close(packet, Side::Destination, internal.0);
+        Ok(session)
+    }
+
+    /// An error from a session about a packet that it has received.
+    pub(super) fn outbound_error(
+        &mut self,
+        session: SessionId,
+        packet: &mut Packet,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let mut quoted = open(packet)?;
+        // A session is a host: it complains to the sender, about what was sent to itself.
+        if quoted.destination != packet.headers.source || quoted.source != packet.headers.destination {
+            return Err(DropReason::NoMapping);
+        }
+        let (remote_port, port) = quoted.ports();
+        let protocol = protocol_of(&quoted, false)?;
+        let index = *self.by_internal.get(&(protocol, quoted.destination, port)).ok_or(DropReason::NoMapping)?;
+        self.check_contact(index, (quoted.source, remote_port), now)?;
+        let mapping = self.mapping(index).filter(|m| m.session == session).ok_or(DropReason::NoMapping)?;
+        let external = (self.pools[usize::from(mapping.address)].address.address, mapping.port);
+        let at = packet.headers.payload + ERROR_HEADER;
+        quoted.rewrite(&mut packet.octets[at..], Side::Destination, external.0, external.1);
+        close(packet, Side::Source, external.0);
+        Ok(())
+    }
+
+    /// An error is believed only about a remote endpoint that the mapping would hear: a guess from elsewhere is not.
+    fn check_contact(&self, index: MappingIndex, remote: Remote, now: Instant) -> Result<(), DropReason> {
+        let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
+        if mapping.admits(self.config.filtering, remote, now) { Ok(()) } else { Err(DropReason::Filtered) }
+    }
+}
+
+/// Verifies an ICMP error (RFC 5508 REQ-3) and parses what it quotes.
+fn open(packet: &Packet) -> Result<Headers, DropReason> {
+    let message = &packet.octets[packet.headers.payload..];
+    if icmp_checksum(&packet.headers, message) != 0 {
+        return Err(DropReason::Checksum);
+    }
+    let quoted = Headers::parse_quoted(&message[ERROR_HEADER..])?;
+    if quoted.source.is_ipv4() != packet.headers.source.is_ipv4() {
+        return Err(DropReason::IcmpType);
+    }
+    Ok(quoted)
+}
+
+/// Rewrites an error's own address, and makes its checksum anew: the quotation has changed in many places.
+fn close(packet: &mut Packet, side: Side, address: IpAddr) {
+    packet.set_endpoint(side, address, 0);
+    let at = packet.headers.payload;
+    packet.octets[at + 2..at + 4].fill(0);
+    let sum = icmp_checksum(&packet.headers, &packet.octets[at..]);
+    packet.octets[at + 2..at + 4].copy_from_slice(&sum.to_be_bytes());
+}
+
+fn icmp_checksum(headers: &Headers, message: &[u8]) -> u16 {
+    if headers.protocol == protocol::ICMPV6 {
+        checksum::transport(headers.source, headers.destination, protocol::ICMPV6, message)
+    } else {
+        checksum::checksum(message)
+    }
+}
+
+/// What the quoted packet's mapping is made for. A session's echo requests are quoted to it, replies by it.
+fn protocol_of(quoted: &Headers, is_inbound: bool) -> Result<Protocol, DropReason> {
+    match quoted.transport {
+        Transport::Tcp { .. } => Ok(Protocol::Tcp),
+        Transport::Udp { .. } => Ok(Protocol::Udp),
+        Transport::Echo { request, .. } if request == is_inbound => Ok(Protocol::Icmp),
+        _ => Err(DropReason::IcmpType),
+    }
+}

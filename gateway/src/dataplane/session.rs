@@ -1,0 +1,109 @@
+//! A session: one client with its addresses, its tunnel and its share of everything.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use webtun_wire::{FlowDenied, Instant};
+
+use super::fragment::{Reassembler, ReassemblyLimits};
+use super::icmp_error::Budget;
+use super::lease::Lease;
+use super::queue::Queue;
+use super::timer::Wake;
+use super::tunnel::Tunnel;
+use super::{GatewayConfig, Peer};
+
+/// Names a session within its gateway. Never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(super) u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A session as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its name.
+    pub id: SessionId,
+    /// Whose it is.
+    pub peer: Arc<str>,
+    /// Its inner IPv4 address.
+    pub inner_v4: Ipv4Addr,
+    /// Its inner IPv6 address.
+    pub inner_v6: Ipv6Addr,
+    /// False during grace.
+    pub connected: bool,
+    /// Round trip of the last answered PING.
+    pub rtt: Option<Duration>,
+    /// NAT mappings.
+    pub mappings: usize,
+}
+
+/// Fragments that wait in one session's uplink.
+const REASSEMBLY: ReassemblyLimits =
+    ReassemblyLimits { datagrams: 32, octets: 512 * 1024, timeout: Duration::from_secs(30) };
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub peer: Peer,
+    pub lease: Lease,
+    pub tunnel: Tunnel,
+    pub queue: Queue,
+    pub reassembler: Reassembler,
+    /// ICMP errors and FLOW_DENIED.
+    pub budget: Budget,
+    pub denials: Denials,
+    pub wake: Wake,
+    /// MessagesReady has been emitted, and poll_message has not said "none" since.
+    pub is_announced: bool,
+}
+
+impl Session {
+    pub(super) fn new(peer: Peer, lease: Lease, tunnel: Tunnel, config: &GatewayConfig, now: Instant) -> Self {
+        Self {
+            peer,
+            lease,
+            tunnel,
+            queue: Queue::new(config.queue_octets),
+            reassembler: Reassembler::new(REASSEMBLY),
+            budget: Budget::new(now),
+            denials: Denials::default(),
+            wake: Wake::default(),
+            is_announced: false,
+        }
+    }
+
+    /// When the session wants to be looked at.
+    pub(super) fn next_timeout(&self) -> Instant {
+        let tunnel = self.tunnel.next_timeout();
+        self.reassembler.next_timeout().map_or(tunnel, |at| at.min(tunnel))
+    }
+}
+
+/// The flows whose denial a client has been told of. At the bound the oldest is forgotten, and told again if it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Denials {
+    told: VecDeque<(u8, u16, IpAddr, u16)>,
+}
+
+impl Denials {
+    const LIMIT: usize = 128;
+
+    /// True the first time.
+    pub(super) fn is_new(&mut self, denied: &FlowDenied) -> bool {
+        let flow = (denied.protocol, denied.source_port, denied.destination, denied.destination_port);
+        if self.told.contains(&flow) {
+            return false;
+        }
+        if self.told.len() == Self::LIMIT {
+            self.told.pop_front();
+        }
+        self.told.push_back(flow);
+        true
+    }
+}

@@ -1,0 +1,354 @@
+//! The server half of the tunnel: one session's messages, sequenced and not, across connections.
+//!
+//! What must not be lost goes into sequenced messages, which are kept until the client acknowledges them and sent again
+//! on the next connection. PING, PONG and bare ACK belong to one connection and are forgotten with it.
+//!
+//! Bounds: sequenced messages by `unacknowledged` octets and one message, control capsules by [`MAX_CONTROL`], unanswered
+//! PINGs by [`MAX_PONGS`] (further ones go without an answer).
+
+use bytes::Bytes;
+use core::time::Duration;
+use std::collections::VecDeque;
+use subtle::ConstantTimeEq;
+use webtun_wire::{
+    Accept, AssignedAddress, BatchWriter, Capsule, FlowDenied, Instant, PortBlock, PortMapResponse, Prefix,
+    ReceiveWindow, ReplayError, SendRing,
+};
+
+use super::lease::Lease;
+use super::queue::Queue;
+use super::stats::Traffic;
+use super::{GatewayConfig, PACKET_CONTEXT};
+
+/// How long an ACK may wait for a message to ride on.
+const ACK_DELAY: Duration = Duration::from_millis(50);
+/// A connection that is silent for so many ping intervals is given up.
+const LOST_AFTER: u32 = 3;
+/// Control capsules that wait; a quarter of it is kept free for answers to requests.
+const MAX_CONTROL: usize = 256;
+/// PINGs that wait for their PONG.
+const MAX_PONGS: usize = 16;
+
+/// A capsule that must not be lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Control {
+    FlowDenied(FlowDenied),
+    PortMap(PortMapResponse),
+    ContextClose(u64),
+    /// ADDRESS_ASSIGN, with the requests that it answers (0: none) for IPv4 and IPv6.
+    Addresses(u64, u64),
+    Drain(u32),
+}
+
+/// What a handshake answer or a resumption needs to know of a session.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub identity: [u8; 16],
+    pub secret: [u8; 32],
+    link: Option<Link>,
+    /// When a session without a connection ends.
+    grace_end: Instant,
+    send: SendRing<Bytes>,
+    receive: ReceiveWindow,
+    control: VecDeque<Control>,
+    /// The list of port blocks has changed since it was last sent.
+    pub ports_changed: bool,
+    ping_interval: Duration,
+    message_len: usize,
+    pub rtt: Option<Duration>,
+}
+
+/// What belongs to one connection.
+#[derive(Debug)]
+struct Link {
+    handshake: Option<Bytes>,
+    /// Sequenced messages below this number have been sent on this connection.
+    sent: u64,
+    pongs: VecDeque<u64>,
+    wants_ping: bool,
+    ping_at: Instant,
+    lost_at: Instant,
+    ack_at: Option<Instant>,
+    /// The ACK's time has come; it waits for the connection, and for no timer.
+    ack_overdue: bool,
+    /// Octets of all messages received.
+    received: u64,
+}
+
+/// What time has made of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tick {
+    Nothing,
+    /// The connection has been silent for too long.
+    Lost,
+    /// The grace is over.
+    Expired,
+}
+
+impl Tunnel {
+    pub(super) fn new(identity: [u8; 16], secret: [u8; 32], config: &GatewayConfig, now: Instant) -> Self {
+        Self {
+            identity,
+            secret,
+            link: None,
+            grace_end: now + config.grace,
+            send: SendRing::new(config.unacknowledged),
+            receive: ReceiveWindow::new(),
+            control: VecDeque::new(),
+            ports_changed: false,
+            ping_interval: config.ping_interval,
+            message_len: config.message_len,
+            rtt: None,
+        }
+    }
+
+    /// Whether a client that wants to resume knows the secret.
+    pub(super) fn knows(&self, secret: &[u8; 32]) -> bool {
+        self.secret.ct_eq(secret).into()
+    }
+
+    /// The peer's handshake says that it expects `next`.
+    pub(super) fn resume(&mut self, next: u64) -> Result<(), ReplayError> {
+        self.send.resume(next)
+    }
+
+    /// The next sequenced message that is expected.
+    pub(super) fn expected(&self) -> u64 {
+        self.receive.next()
+    }
+
+    /// A connection whose handshake is answered by `handshake`; an earlier one is forgotten.
+    pub(super) fn attach(&mut self, handshake: Bytes, received: usize, now: Instant) {
+        self.receive.acked();
+        // The handshake's answer lists the ports.
+        self.ports_changed = false;
+        self.link = Some(Link {
+            handshake: Some(handshake),
+            sent: self.send.first_number(),
+            pongs: VecDeque::new(),
+            wants_ping: false,
+            ping_at: now + self.ping_interval,
+            lost_at: now + self.ping_interval * LOST_AFTER,
+            ack_at: None,
+            ack_overdue: false,
+            received: received as u64,
+        });
+    }
+
+    /// The connection is gone. False where there was none.
+    pub(super) fn detach(&mut self, grace: Duration, now: Instant) -> bool {
+        self.grace_end = now + grace;
+        self.link.take().is_some()
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// A message of `len` octets has come on the connection.
+    pub(super) fn heard(&mut self, len: usize, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        link.received += len as u64;
+        link.wants_ping = false;
+        link.ping_at = now + self.ping_interval;
+        link.lost_at = now + self.ping_interval * LOST_AFTER;
+    }
+
+    /// The message is a sequenced one.
+    pub(super) fn accept(&mut self, number: u64, len: usize, now: Instant) -> Result<Accept, ReplayError> {
+        let accept = self.receive.accept(number, len)?;
+        if let Some(link) = &mut self.link {
+            link.ack_at.get_or_insert(now + ACK_DELAY);
+        }
+        Ok(accept)
+    }
+
+    pub(super) fn acknowledge(&mut self, next: u64) -> Result<(), ReplayError> {
+        self.send.acknowledge(next)
+    }
+
+    pub(super) fn ping(&mut self, opaque: u64) {
+        if let Some(link) = &mut self.link
+            && link.pongs.len() < MAX_PONGS
+        {
+            link.pongs.push_back(opaque);
+        }
+    }
+
+    /// A PONG has come; our PINGs carry the time at which they were made.
+    pub(super) fn pong(&mut self, opaque: u64, now: Instant) {
+        if opaque <= now.as_micros() {
+            self.rtt = Some(now - Instant::from_micros(opaque));
+        }
+    }
+
+    /// Queues a notice; it is lost where too many wait.
+    pub(super) fn notify(&mut self, control: Control) {
+        if self.control.len() < MAX_CONTROL - MAX_CONTROL / 4 {
+            self.control.push_back(control);
+        }
+    }
+
+    /// Queues an answer. False where the client asks faster than it reads.
+    #[must_use]
+    pub(super) fn answer(&mut self, control: Control) -> bool {
+        let has_room = self.control.len() < MAX_CONTROL;
+        if has_room {
+            self.control.push_back(control);
+        }
+        has_room
+    }
+
+    /// Whether [`Tunnel::next_message`] has one.
+    pub(super) fn has_message(&self, queue: &Queue, now: Instant) -> bool {
+        let Some(link) = &self.link else { return false };
+        let has_content = self.ports_changed || !self.control.is_empty() || !queue.is_empty();
+        link.handshake.is_some()
+            || link.wants_ping
+            || !link.pongs.is_empty()
+            || self.is_ack_due(link, now)
+            || link.sent < self.send.next_number()
+            || (has_content && self.send.has_room())
+    }
+
+    /// The next message: the handshake's answer, then what is unsequenced, then what the last connection has lost, then
+    /// a new one with as many packets as fit.
+    pub(super) fn next_message(
+        &mut self,
+        queue: &mut Queue,
+        blocks: impl FnOnce() -> Vec<PortBlock>,
+        lease: &Lease,
+        delivered: &mut Traffic,
+        now: Instant,
+    ) -> Option<Bytes> {
+        let link = self.link.as_mut()?;
+        if let Some(handshake) = link.handshake.take() {
+            return Some(handshake);
+        }
+        if let Some(message) = self.unsequenced(now) {
+            return Some(message);
+        }
+        let link = self.link.as_mut()?;
+        if let Some(message) = self.send.get(link.sent) {
+            link.sent += 1;
+            return Some(message.clone());
+        }
+        let message = self.sequenced(queue, blocks, lease, delivered)?;
+        let number = self.send.push(message.clone());
+        if let Some(link) = &mut self.link {
+            link.sent = number + 1;
+        }
+        Some(message)
+    }
+
+    fn is_ack_due(&self, link: &Link, now: Instant) -> bool {
+        self.receive.ack_due() || (self.receive.ack_pending() && link.ack_at.is_some_and(|at| at <= now))
+    }
+
+    fn unsequenced(&mut self, now: Instant) -> Option<Bytes> {
+        let is_ack_due = self.is_ack_due(self.link.as_ref()?, now);
+        let link = self.link.as_mut()?;
+        if !is_ack_due && !link.wants_ping && link.pongs.is_empty() {
+            return None;
+        }
+        let mut writer = BatchWriter::new(self.message_len);
+        let mut fits = true;
+        if self.receive.ack_pending() {
+            fits &= writer.push(&Capsule::Ack { next: self.receive.next() });
+            self.receive.acked();
+            link.clear_ack();
+        }
+        for opaque in link.pongs.drain(..) {
+            fits &= writer.push(&Capsule::Pong { opaque, received: link.received });
+        }
+        if core::mem::take(&mut link.wants_ping) {
+            fits &= writer.push(&Capsule::Ping { opaque: now.as_micros() });
+        }
+        debug_assert!(fits, "a dozen small capsules fit any message");
+        Some(writer.finish().into())
+    }
+
+    fn sequenced(
+        &mut self,
+        queue: &mut Queue,
+        blocks: impl FnOnce() -> Vec<PortBlock>,
+        lease: &Lease,
+        delivered: &mut Traffic,
+    ) -> Option<Bytes> {
+        let has_content = self.ports_changed || !self.control.is_empty() || !queue.is_empty();
+        if !has_content || !self.send.has_room() {
+            return None;
+        }
+        let mut writer = BatchWriter::with_sequence(self.message_len, self.send.next_number());
+        if self.receive.ack_pending() && writer.push(&Capsule::Ack { next: self.receive.next() }) {
+            self.receive.acked();
+            if let Some(link) = &mut self.link {
+                link.clear_ack();
+            }
+        }
+        if self.ports_changed && writer.push(&Capsule::ExternalPorts(blocks())) {
+            self.ports_changed = false;
+        }
+        while let Some(control) = self.control.front()
+            && writer.push(&control.capsule(lease))
+        {
+            self.control.pop_front();
+        }
+        while let Some(packet) = queue.front()
+            && writer.push_packet(PACKET_CONTEXT, packet)
+        {
+            delivered.count(packet.len());
+            queue.pop();
+        }
+        Some(writer.finish().into())
+    }
+
+    /// When [`Tunnel::tick`] has work to do.
+    pub(super) fn next_timeout(&self) -> Instant {
+        let Some(link) = &self.link else { return self.grace_end };
+        let ack = link.ack_at.filter(|_| !link.ack_overdue && self.receive.ack_pending());
+        link.ping_at.min(link.lost_at).min(ack.unwrap_or(link.lost_at))
+    }
+
+    /// Looks at the clock.
+    pub(super) fn tick(&mut self, now: Instant) -> Tick {
+        let Some(link) = &mut self.link else {
+            return if self.grace_end <= now { Tick::Expired } else { Tick::Nothing };
+        };
+        if link.lost_at <= now {
+            return Tick::Lost;
+        }
+        if link.ping_at <= now {
+            link.wants_ping = true;
+            link.ping_at = now + self.ping_interval;
+        }
+        link.ack_overdue = link.ack_at.is_some_and(|at| at <= now);
+        Tick::Nothing
+    }
+}
+
+impl Link {
+    fn clear_ack(&mut self) {
+        (self.ack_at, self.ack_overdue) = (None, false);
+    }
+}
+
+impl Control {
+    fn capsule(&self, lease: &Lease) -> Capsule<'static> {
+        match self {
+            Self::FlowDenied(denied) => Capsule::FlowDenied(*denied),
+            Self::PortMap(response) => Capsule::PortMapResponse(*response),
+            Self::ContextClose(context) => Capsule::ContextClose { context: *context },
+            Self::Addresses(v4, v6) => Capsule::AddressAssign(addresses(lease, *v4, *v6)),
+            Self::Drain(retry_after_ms) => Capsule::Drain { retry_after_ms: *retry_after_ms },
+        }
+    }
+}
+
+/// The list of a session's addresses, as answers to the requests with these numbers.
+pub(super) fn addresses(lease: &Lease, v4: u64, v6: u64) -> Vec<AssignedAddress> {
+    vec![
+        AssignedAddress { request_id: v4, prefix: Prefix { address: lease.v4.into(), length: 32 } },
+        AssignedAddress { request_id: v6, prefix: Prefix { address: lease.v6.into(), length: 128 } },
+    ]
+}

@@ -1,0 +1,189 @@
+//! From a session to the outside. A packet passes, in this order:
+//!
+//! 1. parse            offsets are checked once and for all
+//! 2. antispoof        the source is the session's own
+//! 3. reassemble       from here on there are whole datagrams only, with ports
+//! 4. local            to the gateway's inner host: done
+//! 5. policy           may it go there; an external address of our own is another session's (hairpin)
+//! 6. hop limit        one off
+//! 7. fit              MSS clamped; what is too big for the path and may not be cut is refused
+//! 8. NAT              the source becomes an external endpoint
+//! 9. egress           cut to the path's MTU, or turned round into the downlink (hairpin)
+//!
+//! A stage that refuses a packet says why; [`Gateway::refuse`] counts it and tells the client where that is due.
+
+use bytes::BytesMut;
+use webtun_wire::{DenyReason, FlowDenied, Instant};
+
+use super::icmp_error::{self, Problem};
+use super::packet::{Packet, Side, Transport, protocol};
+use super::tunnel::Control;
+use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fragment, mss};
+
+/// Where a packet turned out to go.
+enum Route {
+    Local,
+    Egress,
+    /// To another session (or its own), as if from outside.
+    Hairpin,
+}
+
+impl Gateway {
+    /// A packet of a session. Whatever is wrong with it concerns it alone.
+    pub(super) fn uplink(&mut self, id: SessionId, octets: BytesMut, now: Instant) {
+        self.stats.uplink.count(octets.len());
+        match self.admit_uplink(id, octets, now) {
+            Ok(Some(packet)) => self.forward(id, packet, now),
+            Ok(None) => {}
+            Err(reason) => self.stats.count_drop(reason),
+        }
+    }
+
+    /// Stages 1 to 3. `None`: a fragment that waits for others.
+    fn admit_uplink(&mut self, id: SessionId, octets: BytesMut, now: Instant) -> Result<Option<Packet>, DropReason> {
+        let packet = Packet::parse(octets)?;
+        let session = self.sessions.get_mut(&id).ok_or(DropReason::NoSession)?;
+        antispoof::check(&packet.headers, &session.lease)?;
+        let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
+        let whole = session.reassembler.push(&packet, fragment, now);
+        let lost = session.reassembler.take_lost();
+        self.count_lost(lost);
+        whole
+    }
+
+    fn forward(&mut self, id: SessionId, mut packet: Packet, now: Instant) {
+        match self.route(id, &mut packet, now) {
+            Ok(Route::Local) => {
+                self.stats.local.count(packet.octets.len());
+                self.transmits.push_back(Transmit { to: Destination::Local, packet: packet.octets });
+            }
+            Ok(Route::Egress) => self.egress(packet),
+            Ok(Route::Hairpin) => self.hairpin(packet, now),
+            Err(reason) => self.refuse(id, &packet, reason, now),
+        }
+    }
+
+    /// Stages 4 to 8.
+    fn route(&mut self, id: SessionId, packet: &mut Packet, now: Instant) -> Result<Route, DropReason> {
+        let destination = packet.headers.destination;
+        if destination == self.inner_host(destination) {
+            return Ok(Route::Local);
+        }
+        let hairpin = self.nat.by_announced(destination);
+        let (_, port) = packet.ports();
+        let port = if matches!(packet.headers.transport, Transport::Echo { .. }) { 0 } else { port };
+        match hairpin {
+            Some(_) => self.policy.check_hairpin(destination, packet.headers.protocol, port)?,
+            None if self.nat.is_external(destination) => return Err(DropReason::Unroutable),
+            None => self.policy.check(destination, packet.headers.protocol, port)?,
+        }
+        if packet.headers.hop_limit <= 1 {
+            return Err(DropReason::HopLimit);
+        }
+        if hairpin.is_none() {
+            self.check_size(packet)?;
+        }
+        let original = packet.headers.destination;
+        if let Some(address) = hairpin {
+            packet.set_endpoint(Side::Destination, address, port_or_id(packet));
+        }
+        if let Err(reason) = self.nat.outbound(id, packet, now) {
+            if hairpin.is_some() {
+                packet.set_endpoint(Side::Destination, original, port_or_id(packet));
+            }
+            return Err(reason);
+        }
+        packet.decrement_hop_limit();
+        mss::clamp(packet, self.config.path_mtu);
+        Ok(if hairpin.is_some() { Route::Hairpin } else { Route::Egress })
+    }
+
+    /// UDP and ICMP are cut to fit, whatever their "don't fragment" says: the client's own MTU is 65,535, and its stack
+    /// never hears of a smaller one. TCP is told by its MSS, and a segment beyond it by ICMP (RFC 4787 REQ-13).
+    fn check_size(&self, packet: &Packet) -> Result<(), DropReason> {
+        let fits = packet.octets.len() <= usize::from(self.config.path_mtu);
+        let is_tcp = packet.headers.protocol == protocol::TCP;
+        if fits || !is_tcp || packet.may_fragment() { Ok(()) } else { Err(DropReason::TooBig) }
+    }
+
+    /// Stage 9, to the outside.
+    fn egress(&mut self, mut packet: Packet) {
+        let id = self.next_datagram_id();
+        if packet.octets.len() <= usize::from(self.config.path_mtu) {
+            if packet.may_fragment() {
+                // Many sessions share an address, and so one space of identifications (RFC 6864 section 5.3.1).
+                packet.set_ipv4_id(id as u16);
+            }
+            self.transmit(packet.octets);
+            return;
+        }
+        match fragment::split(&packet, usize::from(self.config.path_mtu), id) {
+            Ok(pieces) => pieces.into_iter().for_each(|piece| self.transmit(piece)),
+            Err(reason) => self.stats.count_drop(reason),
+        }
+    }
+
+    fn transmit(&mut self, packet: BytesMut) {
+        self.stats.egress.count(packet.len());
+        self.transmits.push_back(Transmit { to: Destination::Egress, packet });
+    }
+
+    /// Stage 9, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
+    fn hairpin(&mut self, mut packet: Packet, now: Instant) {
+        let result = self.nat.inbound(&mut packet, now).and_then(|to| {
+            if let Some(announced) = self.nat.announced_of(packet.headers.source) {
+                let (source, _) = packet.ports();
+                packet.set_endpoint(Side::Source, announced, source);
+            }
+            self.deliver(to, packet, now)
+        });
+        if let Err(reason) = result {
+            self.stats.count_drop(reason);
+        }
+    }
+
+    /// A packet was dropped: it is counted, and the client hears of it where its program can make use of that.
+    fn refuse(&mut self, id: SessionId, packet: &Packet, reason: DropReason, now: Instant) {
+        self.stats.count_drop(reason);
+        let (problem, denial) = match reason {
+            DropReason::DestinationClass | DropReason::DeniedByRule | DropReason::Unroutable => {
+                (Problem::Prohibited, Some(DenyReason::Policy))
+            }
+            DropReason::NoPorts => (Problem::Prohibited, Some(DenyReason::Exhausted)),
+            DropReason::MappingLimit | DropReason::FlowLimit => (Problem::Prohibited, Some(DenyReason::Limit)),
+            DropReason::NoExternalAddress => (Problem::NoRoute, None),
+            DropReason::HopLimit => (Problem::HopLimit, None),
+            DropReason::TooBig => (Problem::TooBig(self.config.path_mtu), None),
+            _ => return,
+        };
+        let from = self.inner_host(packet.headers.source);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if !session.budget.take(now) {
+            return;
+        }
+        if let Some(reason) = denial {
+            let (source_port, destination_port) = packet.ports();
+            let is_echo = matches!(packet.headers.transport, Transport::Echo { .. });
+            let denied = FlowDenied {
+                reason,
+                protocol: packet.headers.protocol,
+                source_port,
+                destination: packet.headers.destination,
+                destination_port: if is_echo { 0 } else { destination_port },
+            };
+            if session.denials.is_new(&denied) {
+                session.tunnel.notify(Control::FlowDenied(denied));
+            }
+        }
+        if let Some(error) = icmp_error::build(&packet.octets, &packet.headers, from, problem) {
+            self.stats.icmp_errors += 1;
+            if let Err(reason) = session.queue.push(error) {
+                self.stats.count_drop(reason);
+            }
+        }
+    }
+}
+
+fn port_or_id(packet: &Packet) -> u16 {
+    packet.ports().1
+}

@@ -1,0 +1,107 @@
+//! Why a packet was not carried: at once the return value of a stage, the label of a metric and the oracle of the tests.
+
+use core::fmt;
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)+) => {
+        /// Why a packet was dropped. Every stage returns one; [`super::Stats`] counts them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum DropReason {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in declaration order.
+            pub const ALL: [Self; DropReason::COUNT] = [$(Self::$name,)+];
+            /// How many reasons there are.
+            pub const COUNT: usize = [$($label,)+].len();
+
+            /// A stable name in snake case, fit for a metric's label.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)+
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// The header is cut short, or a length field contradicts the packet.
+    Truncated = "truncated",
+    /// Neither IPv4 nor IPv6.
+    Version = "ip_version",
+    /// The IPv4 header checksum, or that of an ICMP error, is wrong.
+    Checksum = "checksum",
+    /// An IPv4 source route option or an IPv6 type 0 routing header (RFC 5095).
+    SourceRoute = "source_route",
+    /// A TCP or UDP port is zero.
+    PortZero = "port_zero",
+    /// A transport protocol that the NAT does not translate.
+    Protocol = "protocol",
+    /// An ICMP message that is neither an echo nor an error about a translated flow.
+    IcmpType = "icmp_type",
+    /// The source is not an address of the session (BCP 38).
+    SpoofedSource = "spoofed_source",
+    /// The destination is never forwarded: multicast, loopback, link-local, unspecified, or another inner address.
+    Unroutable = "unroutable",
+    /// The destination is not global unicast, and no rule allows it.
+    DestinationClass = "destination_class",
+    /// A rule denies the destination.
+    DeniedByRule = "denied_by_rule",
+    /// The hop limit ran out here.
+    HopLimit = "hop_limit",
+    /// A fragment overlaps another one of its datagram (RFC 5722), or exceeds the largest datagram.
+    FragmentOverlap = "fragment_overlap",
+    /// No room to keep another fragment.
+    FragmentOverflow = "fragment_overflow",
+    /// The missing fragments of a datagram did not come in time.
+    FragmentTimeout = "fragment_timeout",
+    /// Larger than the path's MTU and not to be fragmented.
+    TooBig = "too_big",
+    /// No external port is free for a new mapping.
+    NoPorts = "no_ports",
+    /// The session has as many mappings as its peer may have.
+    MappingLimit = "mapping_limit",
+    /// A mapping, or a session's mappings together, have as many remote endpoints as they may have.
+    FlowLimit = "flow_limit",
+    /// The gateway has no external address of the packet's family.
+    NoExternalAddress = "no_external_address",
+    /// From outside: not for an external address of this gateway.
+    NotExternal = "not_external",
+    /// From outside: no mapping has this external endpoint.
+    NoMapping = "no_mapping",
+    /// From outside: the mapping exists, but its filter does not admit this remote endpoint.
+    Filtered = "filtered",
+    /// From the inner host: not for a session's address.
+    NoSession = "no_session",
+    /// The session's downlink queue is full.
+    QueueFull = "queue_full",
+    /// A datagram on a context that was never agreed on.
+    UnknownContext = "unknown_context",
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl core::error::Error for DropReason {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_distinct_and_indices_dense() {
+        let mut labels: Vec<_> = DropReason::ALL.iter().map(|r| r.label()).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), DropReason::COUNT);
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+    }
+}
