@@ -1,0 +1,71 @@
+// Builds dist/ from src/ and generated/ (the output of wasm-bindgen, target web). `cargo xtask npm` runs all of it.
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const inside = (...parts) => join(here, ...parts);
+
+/** The default bindings export a loader of their own, which is not used; esbuild drops it. */
+const common = {
+  bundle: true,
+  target: "es2022",
+  absWorkingDir: here,
+  logLevel: "warning",
+  legalComments: "none",
+};
+
+function fail(message) {
+  console.error(`webtun: ${message}`);
+  process.exit(1);
+}
+
+/** Type declarations; once more for CommonJS, whose own package.json says what they are. */
+function declareTypes() {
+  const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
+  const { status } = spawnSync(process.execPath, [tsc, "-p", here], { stdio: "inherit" });
+  if (status !== 0) fail("the types do not check");
+  cpSync(inside("dist/types"), inside("dist/cjs/types"), { recursive: true });
+  writeFileSync(inside("dist/cjs/package.json"), '{ "type": "commonjs" }\n');
+}
+
+/** The Worker's script twice: as a file, and as text inside a module together with the WebAssembly. */
+async function buildWorker() {
+  const worker = { ...common, entryPoints: ["src/worker.ts"], format: "esm" };
+  await build({ ...worker, outfile: "dist/worker.js" });
+  const { outputFiles } = await build({ ...worker, minify: true, write: false });
+  const wasm = readFileSync(inside("generated/webtun_bg.wasm")).toString("base64");
+  const constants = { workerSource: outputFiles[0].text, wasmBase64: wasm };
+  const lines = Object.entries(constants).map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};\n`);
+  writeFileSync(inside("generated/assets.js"), lines.join(""));
+}
+
+async function buildEntries() {
+  const browser = ["index", "inline", "slim"].map((name) => `src/${name}.ts`);
+  await build({ ...common, entryPoints: browser, outdir: "dist", format: "esm", splitting: true, chunkNames: "chunk-[hash]" });
+  await build({ ...common, entryPoints: { wire: "src/wire/index.ts" }, outdir: "dist", format: "esm" });
+  const node = { ...common, entryPoints: ["src/node.ts"], platform: "node", target: "node20", external: ["ws"] };
+  await build({ ...node, format: "esm", outfile: "dist/node.js" });
+  await build({
+    ...node,
+    format: "cjs",
+    outfile: "dist/node.cjs",
+    define: { "import.meta.url": "moduleUrl" },
+    banner: { js: 'const moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
+  });
+}
+
+if (!existsSync(inside("generated/webtun_bg.wasm"))) fail("generated/ is missing: run cargo xtask npm");
+writeFileSync(
+  inside("generated/assets.d.ts"),
+  "export const workerSource: string;\nexport const wasmBase64: string;\n",
+);
+rmSync(inside("dist"), { recursive: true, force: true });
+mkdirSync(inside("dist"));
+declareTypes();
+await buildWorker();
+await buildEntries();
+cpSync(inside("generated/webtun_bg.wasm"), inside("dist/webtun_bg.wasm"));

@@ -1,0 +1,226 @@
+/** The WebAssembly stack with its memory: copies in and out happen here and nowhere else. */
+import { initSync, WasmStack, type InitOutput } from "../../generated/webtun.js";
+import type { Endpoint, IpFamily } from "../address.js";
+import type { TcpTuning, TunnelLease } from "../link/protocol.js";
+import { endpointAt, endpointsAt, leaseOf, word } from "./events.js";
+
+/** Octets that one {@link Stack.receive} gives at most. */
+export const RECEIVE_LIMIT = 256 * 1024;
+
+/** Words of one entry of a list of received datagrams. */
+const ENTRY_WORDS = 7;
+
+/** A datagram from the stack. */
+export interface ReceivedDatagram {
+  readonly data: ArrayBuffer;
+  readonly from: Endpoint;
+}
+
+/** Octets, or why there are none. */
+export type Reception = ArrayBuffer | "empty" | "finished" | { readonly code: number };
+
+/** Identifiers and lengths are 0 or more; a negative result is the code of a failure. */
+export class Stack {
+  readonly #memory: WebAssembly.Memory;
+  readonly #inner: WasmStack;
+  readonly #clock: () => number;
+
+  /**
+   * @param seed - 32 octets from a cryptographic generator
+   * @param clock - a monotonic clock in milliseconds
+   */
+  constructor(module: WebAssembly.Module, seed: Uint8Array, clock: () => number) {
+    const exports: InitOutput = initSync({ module });
+    this.#memory = exports.memory;
+    this.#clock = clock;
+    this.#inner = new WasmStack(seed, clock());
+  }
+
+  #put(data: ArrayBuffer | Uint8Array): number {
+    const length = data.byteLength;
+    const at = this.#inner.input(length);
+    const octets = data instanceof Uint8Array ? data : new Uint8Array(data);
+    new Uint8Array(this.#memory.buffer, at, length).set(octets);
+    return length;
+  }
+
+  #words(length: number): Uint32Array {
+    return new Uint32Array(this.#memory.buffer, length === 0 ? 0 : this.#inner.pointer(), length);
+  }
+
+  #copy(length: number, offset = 0): ArrayBuffer {
+    const at = this.#inner.pointer() + offset;
+    return this.#memory.buffer.slice(at, at + length) as ArrayBuffer;
+  }
+
+  connected(): void {
+    this.#inner.handle_connected(this.#clock());
+  }
+
+  message(data: ArrayBuffer | Uint8Array): void {
+    this.#inner.handle_message(this.#put(data), this.#clock());
+  }
+
+  disconnected(): void {
+    this.#inner.handle_disconnected(this.#clock());
+  }
+
+  timeout(): void {
+    this.#inner.handle_timeout(this.#clock());
+  }
+
+  reconnectNow(): void {
+    this.#inner.reconnect_now(this.#clock());
+  }
+
+  close(): void {
+    this.#inner.close(this.#clock());
+  }
+
+  /** The next message for the transport as a view that the next call invalidates. */
+  pollTransmit(): Uint8Array<ArrayBuffer> | undefined {
+    const length = this.#inner.poll_transmit(this.#clock());
+    if (length === 0) return undefined;
+    return new Uint8Array(this.#memory.buffer as ArrayBuffer, this.#inner.pointer(), length);
+  }
+
+  /** A batch of events, copied, because handling one calls the stack again. */
+  pollEvents(): Uint32Array {
+    return this.#words(this.#inner.poll_events(this.#clock())).slice();
+  }
+
+  /** Milliseconds until {@link timeout} is due; infinity for never. */
+  pollTimeout(): number {
+    return this.#inner.poll_timeout() - this.#clock();
+  }
+
+  lease(): TunnelLease | undefined {
+    return leaseOf(this.#words(this.#inner.lease()));
+  }
+
+  closeReason(): string {
+    return this.#inner.close_reason();
+  }
+
+  /** Milliseconds, or `undefined` before the first measurement. */
+  rtt(): number | undefined {
+    const rtt = this.#inner.rtt();
+    return rtt < 0 ? undefined : rtt;
+  }
+
+  octets(): { sent: number; received: number } {
+    return { sent: this.#inner.octets_sent(), received: this.#inner.octets_received() };
+  }
+
+  connect(remote: Endpoint, tuning: TcpTuning): number {
+    const { noDelay = false, keepAliveDelay = 0, receiveBufferSize = 0, sendBufferSize = 0 } = tuning;
+    const { address, port } = remote;
+    return this.#inner.tcp_connect(
+      address, port, noDelay, keepAliveDelay, receiveBufferSize, sendBufferSize, this.#clock());
+  }
+
+  listen(local: Endpoint, backlog: number, ipv6Only: boolean): number {
+    return this.#inner.tcp_listen(local.address, local.port, backlog, ipv6Only, this.#clock());
+  }
+
+  accept(listener: number): { id: number; local: Endpoint; remote: Endpoint } | undefined {
+    const id = this.#inner.tcp_accept(listener);
+    return id < 0 ? undefined : { id, ...endpointsAt(this.#words(12), 0) };
+  }
+
+  /** Sends what follows `offset`; returns how many octets were taken. */
+  send(id: number, data: ArrayBuffer, offset: number): number {
+    const length = this.#put(offset === 0 ? data : new Uint8Array(data, offset));
+    return this.#inner.tcp_send(id, length, this.#clock());
+  }
+
+  receive(id: number, limit: number): Reception {
+    const result = this.#inner.tcp_recv(id, Math.min(limit, RECEIVE_LIMIT), this.#clock());
+    if (result > 0) return this.#copy(result);
+    if (result === 0) return "empty";
+    return result === -1 ? "finished" : { code: -result };
+  }
+
+  /** As {@link receive}, for octets that nobody wants. */
+  drain(id: number): Exclude<Reception, ArrayBuffer> {
+    for (;;) {
+      const result = this.#inner.tcp_recv(id, RECEIVE_LIMIT, this.#clock());
+      if (result === 0) return "empty";
+      if (result < 0) return result === -1 ? "finished" : { code: -result };
+    }
+  }
+
+  /** Octets that the other side has not acknowledged yet. */
+  unsent(id: number): number {
+    return this.#inner.tcp_unsent(id);
+  }
+
+  shutdown(id: number): void {
+    this.#inner.tcp_shutdown(id, this.#clock());
+  }
+
+  abort(id: number): void {
+    this.#inner.tcp_abort(id, this.#clock());
+  }
+
+  /** Closes a socket of any kind and forgets it. */
+  forget(id: number): void {
+    this.#inner.close_socket(id, this.#clock());
+  }
+
+  localAddress(id: number): Endpoint | undefined {
+    return endpointAt(this.#words(this.#inner.local_address(id)), 0);
+  }
+
+  bind(local: Endpoint, ipv6Only: boolean, receiveBufferSize: number): number {
+    return this.#inner.udp_bind(local.address, local.port, ipv6Only, receiveBufferSize, this.#clock());
+  }
+
+  connectUdp(id: number, remote: Endpoint): number {
+    return this.#inner.udp_connect(id, remote.address, remote.port);
+  }
+
+  /** 1 where the datagram was taken, 0 where there is no room now. */
+  sendTo(id: number, data: ArrayBuffer, to: Endpoint | undefined): number {
+    const length = this.#put(data);
+    if (to === undefined) return this.#inner.udp_send(id, length, this.#clock());
+    return this.#inner.udp_send_to(id, length, to.address, to.port, this.#clock());
+  }
+
+  /** Datagrams of together at most `limit` octets, but one in any case. */
+  receiveFrom(id: number, limit: number): ReceivedDatagram[] {
+    const count = this.#inner.udp_recv(id, limit);
+    if (count === 0) return [];
+    const data = this.#inner.pointer();
+    const entries = this.#words(this.#inner.udp_entries());
+    const datagrams: ReceivedDatagram[] = [];
+    for (let index = 0, offset = data; index < count; index++) {
+      const length = word(entries, index * ENTRY_WORDS);
+      const from = endpointAt(entries, index * ENTRY_WORDS + 1) ?? { address: "", port: 0 };
+      datagrams.push({ data: this.#memory.buffer.slice(offset, offset + length) as ArrayBuffer, from });
+      offset += length;
+    }
+    return datagrams;
+  }
+
+  resolve(name: string, family: IpFamily | undefined): number {
+    const number = family === "ipv4" ? 4 : family === "ipv6" ? 6 : 0;
+    return this.#inner.resolve(name, number, this.#clock());
+  }
+
+  cancelResolve(id: number): void {
+    this.#inner.cancel_resolve(id, this.#clock());
+  }
+
+  ping(address: string, size: number, timeout: number): number {
+    return this.#inner.ping(address, size, timeout, this.#clock());
+  }
+
+  mapPort(protocol: 6 | 17, family: IpFamily, internal: number, external: number, lifetime: number): number {
+    return this.#inner.map_port(protocol, family === "ipv6", internal, external, lifetime, this.#clock());
+  }
+
+  unmapPort(id: number): void {
+    this.#inner.unmap_port(id, this.#clock());
+  }
+}

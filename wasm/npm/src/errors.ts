@@ -1,0 +1,93 @@
+/**
+ * The errors of a socket. Each cause has a code of its own, named after the errno that a POSIX program would see.
+ */
+
+const MESSAGES = {
+  EACCES: "the gateway's policy does not allow this destination",
+  EADDRINUSE: "the address is already in use",
+  EADDRNOTAVAIL: "the address is not one of this tunnel's addresses",
+  EAFNOSUPPORT: "the tunnel has no address of this family",
+  EAGAIN: "the gateway has reached a limit; try again later",
+  EAI_AGAIN: "no name server answered in time",
+  ECONNABORTED: "the socket was closed before the operation was over",
+  ECONNREFUSED: "the destination refused the connection",
+  ECONNRESET: "the other side reset the connection",
+  EHOSTUNREACH: "the destination host is unreachable",
+  EINVAL: "an argument is invalid",
+  EIO: "the network stack failed",
+  EMFILE: "too many sockets are open",
+  EMSGSIZE: "the datagram is too long",
+  ENETDOWN: "the tunnel is closed",
+  ENETRESET: "the session was lost and with it this connection",
+  ENETUNREACH: "the destination network is unreachable",
+  ENOBUFS: "no free port or buffer is left",
+  ENOTCONN: "the socket is not connected",
+  ENOTFOUND: "the name does not exist",
+  ENOTSUP: "the gateway does not support this",
+  EPIPE: "this side of the connection is already closed",
+  EPROTO: "the gateway broke the protocol",
+  ETIMEDOUT: "the destination did not answer in time",
+} as const;
+
+/** What went wrong: an errno name, or `EAI_AGAIN` for a name server that does not answer. */
+export type ErrorCode = keyof typeof MESSAGES;
+
+/** An error in the shape that crosses from the Worker to the page. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** The `cause` of every {@link DOMException} that a socket throws. */
+export interface SocketErrorCause extends Error {
+  readonly code: ErrorCode;
+}
+
+/** Makes a {@link Failure}; without `message` the code's own text. */
+export function failure(code: ErrorCode, message: string = MESSAGES[code]): Failure {
+  return { code, message };
+}
+
+/**
+ * The exception that a program sees: a `DOMException` as the Direct Sockets text demands, whose `code` and `cause.code`
+ * say which failure it was.
+ *
+ * @param context - what was attempted, such as `connect to db.example port 5432`
+ */
+export function toException(cause: Failure, context?: string): DOMException {
+  const message = context === undefined ? cause.message : `${context}: ${cause.message}`;
+  const inner = Object.assign(new Error(cause.message), { code: cause.code });
+  const exception = new DOMException(message, cause.code === "EACCES" ? "NotAllowedError" : "NetworkError");
+  Object.defineProperty(exception, "cause", { value: inner, configurable: true, writable: true });
+  Object.defineProperty(exception, "code", { value: cause.code, configurable: true, enumerable: true });
+  return exception;
+}
+
+/**
+ * The code of an error that a socket threw, or `undefined` for any other error.
+ *
+ * @example
+ * try {
+ *   await socket.opened;
+ * } catch (error) {
+ *   if (errorCode(error) === "ECONNREFUSED") console.log("nothing listens there");
+ * }
+ */
+export function errorCode(error: unknown): ErrorCode | undefined {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === "string" && code in MESSAGES ? (code as ErrorCode) : undefined;
+}
+
+/** An `InvalidStateError`, for a call that the state of the object does not allow. */
+export function invalidState(message: string): DOMException {
+  return new DOMException(message, "InvalidStateError");
+}
+
+/** Turns anything thrown inside the engine into a {@link Failure}. */
+export function asFailure(error: unknown): Failure {
+  if (typeof error === "object" && error !== null && "code" in error && "message" in error) {
+    const { code, message } = error as { code: unknown; message: unknown };
+    if (typeof code === "string" && code in MESSAGES) return { code: code as ErrorCode, message: String(message) };
+  }
+  return failure("EIO", error instanceof Error ? error.message : String(error));
+}

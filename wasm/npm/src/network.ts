@@ -1,0 +1,160 @@
+/** A tunnel as a program sees it. */
+import type { IpFamily } from "./address.js";
+import { defineTCPServerSocket } from "./direct-sockets/tcp-server-socket.js";
+import { defineTCPSocket } from "./direct-sockets/tcp-socket.js";
+import type {
+  SocketDnsQueryType,
+  TCPServerSocketConstructor,
+  TCPSocketConstructor,
+  UDPSocketConstructor,
+} from "./direct-sockets/types.js";
+import { defineUDPSocket } from "./direct-sockets/udp-socket.js";
+import type { PingReply } from "./engine/names.js";
+import { closedByOwner, rethrow, type Link } from "./link/link.js";
+import { NetworkStatus } from "./status.js";
+import { connectSocket, type ConnectSocketOptions, type Socket, type SocketAddress } from "./wintertc.js";
+
+/** Milliseconds that the engine has to say goodbye to the gateway. */
+const CLOSE_TIMEOUT = 1000;
+
+export interface ResolveOptions {
+  /** Only addresses of this family. */
+  family?: IpFamily | undefined;
+}
+
+export interface PingOptions {
+  /** Octets of payload; 56 by default, at most 65,507. */
+  size?: number | undefined;
+  /** Milliseconds; 5000 by default. */
+  timeout?: number | undefined;
+  /** To which family a name is resolved. */
+  family?: SocketDnsQueryType | undefined;
+}
+
+/** A message that crossed the WebSocket, for {@link Network.trace}. Decode it with `webtun/wire`. */
+export type TraceListener = (direction: "sent" | "received", message: Uint8Array) => void;
+
+/** The names that {@link Network.install} sets. */
+const CLASSES = ["TCPSocket", "UDPSocket", "TCPServerSocket"] as const;
+
+/**
+ * A tunnel to a gateway, with everything a network card gives: sockets, names and ping.
+ *
+ * @example
+ * const net = await connect("wss://gateway.example/", { token });
+ * const socket = new net.TCPSocket("db.example", 5432);
+ */
+export class Network {
+  /** `TCPSocket` of Direct Sockets, through this tunnel. */
+  readonly TCPSocket: TCPSocketConstructor;
+  /** `UDPSocket` of Direct Sockets, through this tunnel. */
+  readonly UDPSocket: UDPSocketConstructor;
+  /** `TCPServerSocket` of Direct Sockets, through this tunnel. */
+  readonly TCPServerSocket: TCPServerSocketConstructor;
+  /** State, addresses, rates and round-trip time, with events. */
+  readonly status = new NetworkStatus();
+  readonly #link: Link;
+  readonly #tracers = new Set<TraceListener>();
+
+  /** @internal */
+  constructor(link: Link) {
+    this.#link = link;
+    const sockets = defineTCPSocket(link);
+    this.TCPSocket = sockets.TCPSocket;
+    this.UDPSocket = defineUDPSocket(link);
+    this.TCPServerSocket = defineTCPServerSocket(link, sockets);
+    this.connect = this.connect.bind(this);
+    link.ontunnel = (event) => {
+      if (event.event !== "trace") return this.status.handleEvent(event);
+      const message = new Uint8Array(event.data);
+      for (const tracer of this.#tracers) tracer(event.direction, message);
+    };
+  }
+
+  /**
+   * Connects in the shape of the WinterTC Sockets API. The function is bound, so it can be handed on.
+   *
+   * @example
+   * const socket = net.connect({ hostname: "example.org", port: 80 });
+   * await socket.writable.getWriter().write(new TextEncoder().encode("HEAD / HTTP/1.0\r\n\r\n"));
+   * const text = await new Response(socket.readable).text();
+   */
+  connect(address: SocketAddress | string, options?: ConnectSocketOptions): Socket {
+    return connectSocket(this.#link, address, options);
+  }
+
+  /**
+   * Looks a name up with the gateway's resolver.
+   *
+   * @returns its addresses, at least one
+   * @throws DOMException `NetworkError` with code `ENOTFOUND` or `EAI_AGAIN`
+   */
+  resolve(name: string, { family }: ResolveOptions = {}): Promise<string[]> {
+    const call = { op: "resolve" as const, name: String(name), ...(family !== undefined && { family }) };
+    return this.#link.call<string[]>(call).catch(rethrow(`resolve ${name}`));
+  }
+
+  /**
+   * Sends one ICMP echo request.
+   *
+   * @throws DOMException `NetworkError` with code `ETIMEDOUT`, `EHOSTUNREACH`, ...
+   *
+   * @example
+   * const { rtt, address } = await net.ping("example.org", { timeout: 1000 });
+   */
+  ping(host: string, { size = 56, timeout = 5000, family }: PingOptions = {}): Promise<PingReply> {
+    const settings = { host: String(host), size, timeout, ...(family !== undefined && { family }) };
+    return this.#link.call<PingReply>({ op: "ping", ...settings }).catch(rethrow(`ping ${host}`));
+  }
+
+  /**
+   * Puts the classes where programs written for Direct Sockets look for them.
+   *
+   * @param target - `globalThis`, as a rule
+   * @returns a function that puts back what was there before
+   */
+  install(target: object): () => void {
+    const before = CLASSES.map((name) => Object.getOwnPropertyDescriptor(target, name));
+    for (const name of CLASSES) {
+      Object.defineProperty(target, name, { value: this[name], configurable: true, writable: true });
+    }
+    return () => {
+      for (const [index, name] of CLASSES.entries()) {
+        const descriptor = before[index];
+        if (descriptor === undefined) Reflect.deleteProperty(target, name);
+        else Object.defineProperty(target, name, descriptor);
+      }
+    };
+  }
+
+  /**
+   * Shows every message that crosses the WebSocket, for debugging.
+   *
+   * @returns a function that ends it
+   */
+  trace(listener: TraceListener): () => void {
+    this.#tracers.add(listener);
+    if (this.#tracers.size === 1) this.#link.post({ op: "trace", on: true });
+    return () => {
+      if (this.#tracers.delete(listener) && this.#tracers.size === 0) this.#link.post({ op: "trace", on: false });
+    };
+  }
+
+  /** Ends the session and everything that goes through it. Resolves when the gateway has been told. */
+  close(): Promise<void> {
+    if (this.#link.dead !== undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#link.fail(closedByOwner()), CLOSE_TIMEOUT);
+      const done = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.status.addEventListener("closed", done, { once: true });
+      this.#link.post({ op: "end" });
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
