@@ -1,7 +1,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use webtun_wire::{CloseCode, Instant};
+
 use crate::{CloseReason, ConnectError};
+
+/// Ports from one to another, both inclusive.
+pub(crate) type PortRange = std::ops::RangeInclusive<u16>;
 
 /// How a [`Host`](crate::Host) is made. The fields say their defaults.
 #[derive(Clone, Debug)]
@@ -33,6 +38,152 @@ impl HostConfig {
             tcp_user_timeout: Duration::from_secs(15 * 60),
         }
     }
+}
+
+/// How a [`Stack`](crate::Stack) is made. The fields say their defaults.
+#[derive(Clone)]
+pub struct StackConfig {
+    /// Secret randomness. Must differ from run to run.
+    pub seed: [u8; 32],
+    /// The bearer token for HELLO; empty where it goes by subprotocol or none is needed.
+    pub token: Vec<u8>,
+    /// As [`HostConfig::buffers`].
+    pub buffers: Option<BufferSizes>,
+    /// As [`HostConfig::max_sockets`].
+    pub max_sockets: usize,
+    /// Octets up to which packets are put into one message: 128 KiB. The gateway's limit holds too.
+    pub batch_len: usize,
+    /// How long the transport may take to open: 30 s.
+    pub open_timeout: Duration,
+    /// How long the gateway may take to answer HELLO: 10 s.
+    pub handshake_timeout: Duration,
+    /// The shortest wait before a new attempt: 250 ms.
+    pub backoff_min: Duration,
+    /// The longest wait before a new attempt: 10 s. The waits are random, and their ceiling doubles from the shortest
+    /// on.
+    pub backoff_max: Duration,
+}
+
+impl StackConfig {
+    /// The defaults, with this seed.
+    pub const fn new(seed: [u8; 32]) -> Self {
+        Self {
+            seed,
+            token: Vec::new(),
+            buffers: None,
+            max_sockets: 16_384,
+            batch_len: 128 * 1024,
+            open_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            backoff_min: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(10),
+        }
+    }
+}
+
+impl std::fmt::Debug for StackConfig {
+    // Seed and token are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StackConfig")
+            .field("buffers", &self.buffers)
+            .field("batch_len", &self.batch_len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the tunnel stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The first attempt is under way.
+    Connecting,
+    /// The session stands.
+    Connected {
+        /// True after a cut that the session has survived.
+        resumed: bool,
+    },
+    /// The transport is gone, or did not open.
+    Reconnecting {
+        /// Failures in a row, from 1.
+        attempt: u32,
+        /// When the next attempt is made.
+        retry_at: Instant,
+    },
+    /// Over for good.
+    Closed {
+        /// Why.
+        code: CloseCode,
+        /// The gateway's words, or ours where it broke the protocol; may be empty.
+        reason: String,
+    },
+}
+
+/// Counts since the stack was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TunnelStats {
+    /// Messages sent, those sent again included.
+    pub messages_sent: u64,
+    /// Octets of them.
+    pub octets_sent: u64,
+    /// Messages received, duplicates included.
+    pub messages_received: u64,
+    /// Octets of them.
+    pub octets_received: u64,
+    /// Messages sent again after a resumption.
+    pub replayed: u64,
+    /// Messages received that were known.
+    pub duplicates: u64,
+    /// How often a transport was lost or did not open.
+    pub reconnects: u64,
+    /// Datagrams of a context that is not open.
+    pub unknown_contexts: u64,
+    /// Packets that fit no message under the gateway's limits.
+    pub oversized: u64,
+    /// Octets sent that the gateway has not acknowledged (a gauge).
+    pub unacknowledged: u64,
+}
+
+/// Which addresses a name is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv6 addresses first, then IPv4 ones. A family of which we have no address is not asked for.
+    Any,
+    /// IPv4 addresses only.
+    V4,
+    /// IPv6 addresses only.
+    V6,
+}
+
+/// TCP or UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// IP protocol 6.
+    Tcp,
+    /// IP protocol 17.
+    Udp,
+}
+
+/// A wanted external port (RFC 6887 MAP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMapOptions {
+    /// Of the mapped port.
+    pub protocol: Protocol,
+    /// True asks for an external IPv6 address, false for IPv4.
+    pub ipv6: bool,
+    /// The port of our listener or UDP socket.
+    pub internal_port: u16,
+    /// The wanted external port; 0 for any.
+    pub external_port: u16,
+    /// How long the gateway is to keep it without a renewal. The stack renews it after half of what is granted.
+    pub lifetime: Duration,
+}
+
+/// A granted external port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMapping {
+    /// Where the outside finds it.
+    pub external: SocketAddr,
+    /// How long it lasts without a renewal.
+    pub lifetime: Duration,
 }
 
 /// Buffers of one TCP connection, in octets. What can be in flight, and so the throughput, is bounded by them.

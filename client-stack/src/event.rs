@@ -1,7 +1,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::{CloseReason, ConnectError, PingError, UdpError};
+use webtun_wire::FlowDenied;
+
+use crate::{CloseReason, ConnectError, PingError, PortMapError, PortMapping, ResolveError, Status, UdpError};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -86,4 +88,34 @@ pub enum SocketEvent {
         /// Why.
         error: PingError,
     },
+}
+
+/// What a [`Stack`](crate::Stack) has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// About a socket or a ping.
+    Socket(SocketEvent),
+    /// The tunnel stands differently.
+    Status(Status),
+    /// The shell opens a WebSocket now, and then says `handle_connected` or `handle_disconnected`.
+    OpenTransport,
+    /// The shell sends what `poll_transmit` still has and closes the WebSocket. No `handle_disconnected` is needed for
+    /// it.
+    CloseTransport,
+    /// The answer to `resolve`.
+    Resolved {
+        /// From `resolve`.
+        id: QueryId,
+        /// At least one address, or why there is none.
+        result: Result<Vec<IpAddr>, ResolveError>,
+    },
+    /// The first answer to `map_port`, and a later one where the outcome has changed.
+    PortMapped {
+        /// From `map_port`.
+        id: MapId,
+        /// The external address, or why there is none. The stack goes on asking until `unmap_port`.
+        result: Result<PortMapping, PortMapError>,
+    },
+    /// The gateway does not forward a flow. Its socket is told by itself; this is for logs.
+    FlowDenied(FlowDenied),
 }

@@ -1,9 +1,10 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
+
+use crate::PortRange;
 
 /// What is used without a block of the session's: the dynamic ports (RFC 6335 section 6).
-const DYNAMIC: RangeInclusive<u16> = 49_152..=65_535;
+const DYNAMIC: PortRange = 49_152..=65_535;
 
 const TABLE_LEN: usize = 64;
 
@@ -12,8 +13,8 @@ const TABLE_LEN: usize = 64;
 ///
 /// The ranges are the session's external port blocks, so that the gateway's NAT leaves the ports as they are.
 pub(crate) struct EphemeralPorts {
-    ipv4: Vec<RangeInclusive<u16>>,
-    ipv6: Vec<RangeInclusive<u16>>,
+    ipv4: Vec<PortRange>,
+    ipv6: Vec<PortRange>,
     secret: [u8; 32],
     table: [u32; TABLE_LEN],
 }
@@ -24,8 +25,8 @@ impl EphemeralPorts {
     }
 
     /// Replaces the ranges; an empty list means the dynamic ports.
-    pub fn set_ranges(&mut self, ipv4: &[RangeInclusive<u16>], ipv6: &[RangeInclusive<u16>]) {
-        let ranges = |list: &[RangeInclusive<u16>]| {
+    pub fn set_ranges(&mut self, ipv4: &[PortRange], ipv6: &[PortRange]) {
+        let ranges = |list: &[PortRange]| {
             let list: Vec<_> = list.iter().filter(|range| !range.is_empty() && *range.start() > 0).cloned().collect();
             if list.is_empty() { vec![DYNAMIC] } else { list }
         };
@@ -55,6 +56,13 @@ impl EphemeralPorts {
         None
     }
 
+    /// The port that a random number stands for.
+    pub fn at(&self, ipv4: bool, random: u32) -> u16 {
+        let ranges = if ipv4 { &self.ipv4 } else { &self.ipv6 };
+        let count: u32 = ranges.iter().map(|range| range.len() as u32).sum();
+        random.checked_rem(count).and_then(|index| nth(ranges, index)).unwrap_or(0)
+    }
+
     fn hash(&self, which: u8, local: IpAddr, remote: Option<SocketAddr>) -> u32 {
         let mut hasher = DefaultHasher::new();
         (self.secret, which, local, remote).hash(&mut hasher);
@@ -62,7 +70,7 @@ impl EphemeralPorts {
     }
 }
 
-fn nth(ranges: &[RangeInclusive<u16>], mut index: u32) -> Option<u16> {
+fn nth(ranges: &[PortRange], mut index: u32) -> Option<u16> {
     for range in ranges {
         let len = range.len() as u32;
         if index < len {

@@ -109,9 +109,8 @@ pub(super) async fn open<M: Machine>(
 
 pub(super) async fn wait_for_lease(status: &mut watch::Receiver<Status>, limit: Duration) -> Result<(), OpenError> {
     let settled = status.wait_for(|status| matches!(status, Status::Connected { .. } | Status::Closed { .. }));
-    match tokio::time::timeout(limit, settled).await.as_deref() {
-        Ok(Ok(Status::Closed { code, reason })) => Err(OpenError::Rejected { code: *code, reason: reason.to_string() }),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(OpenError::TimedOut),
+    match *tokio::time::timeout(limit, settled).await.map_err(|_| OpenError::TimedOut)?.map_err(|_| OpenError::TimedOut)? {
+        Status::Closed { code, ref reason } => Err(OpenError::Rejected { code, reason: reason.to_string() }),
+        _ => Ok(()),
     }
 }

@@ -160,18 +160,16 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    fn wake_read(&mut self) {
-        self.read.take().map(Waker::wake);
-    }
-
-    fn wake_write(&mut self) {
-        self.write.take().map(Waker::wake);
-    }
-
     fn wake_all(&mut self) {
-        self.wake_read();
-        self.wake_write();
-        self.closed.take().map(Waker::wake);
+        wake(&mut self.read);
+        wake(&mut self.write);
+        wake(&mut self.closed);
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
     }
 }
 
@@ -203,10 +201,10 @@ impl StackMachine {
     fn dispatch_socket(&mut self, event: SocketEvent) {
         match event {
             SocketEvent::TcpReadable(id) | SocketEvent::TcpIncoming(id) | SocketEvent::UdpReadable(id) => {
-                self.sockets.get_mut(&id).map(Waiting::wake_read);
+                self.sockets.get_mut(&id).map(|waiting| wake(&mut waiting.read));
             }
             SocketEvent::TcpConnected(id) | SocketEvent::TcpWritable(id) | SocketEvent::UdpWritable(id) => {
-                self.sockets.get_mut(&id).map(Waiting::wake_write);
+                self.sockets.get_mut(&id).map(|waiting| wake(&mut waiting.write));
             }
             SocketEvent::TcpConnectFailed(id, _) | SocketEvent::TcpClosed(id, _) => {
                 self.sockets.get_mut(&id).map(Waiting::wake_all);
@@ -257,7 +255,11 @@ impl Machine for StackMachine {
     }
 
     fn close(&mut self, now: Instant) {
-        self.stack.close(now);
+        self.stack.close_tunnel(now);
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.stack.status(), Status::Closed { .. })
     }
 
     fn dispatch(&mut self) -> Orders {

@@ -12,6 +12,8 @@ pub(super) trait Machine: Send + 'static {
     fn poll_timeout(&self) -> Option<Instant>;
     /// Ends the session for good; the closing message leaves by `poll_transmit`.
     fn close(&mut self, now: Instant);
+    /// The session has ended and nothing will follow but what `poll_transmit` still has.
+    fn is_closed(&self) -> bool;
     /// Drains the events, wakes who waits for them, and says what the loop has to do.
     fn dispatch(&mut self) -> Orders;
     /// The loop has ended: nothing will ever move again.
@@ -23,6 +25,6 @@ pub(super) trait Machine: Send + 'static {
 pub(super) struct Orders {
     /// Open one now.
     pub(super) open: bool,
-    /// Send what is left, then close it and end.
+    /// Close the present one: it is broken, or the session is over.
     pub(super) close: bool,
 }

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{Sink, Stream};
 use tokio::time::{Sleep, sleep};
 
 use super::machine::{Machine, Orders};
@@ -38,7 +39,7 @@ enum Link<T> {
     Open { transport: T, must_flush: bool },
 }
 
-pub(super) struct Runner<M, C: Connector> {
+pub(super) struct Runner<M: Machine, C: Connector> {
     shared: Arc<Shared<M>>,
     connector: C,
     link: Link<C::Transport>,
@@ -127,12 +128,18 @@ impl<M: Machine, C: Connector> Runner<M, C> {
     }
 
     fn follow_orders(&mut self) {
-        let Orders { open, close } = self.shared.lock().dispatch();
-        if open && matches!(self.link, Link::None) {
-            self.link = Link::Opening(Box::pin(self.connector.connect()));
+        let (Orders { open, close }, closed) = {
+            let mut machine = self.shared.lock();
+            (machine.dispatch(), machine.is_closed())
+        };
+        if closed {
+            self.closing.get_or_insert_with(|| Box::pin(sleep(CLOSE_TIMEOUT)));
+        } else if close {
+            // Broken or silent; another follows.
+            self.link = Link::None;
         }
-        if close && self.closing.is_none() {
-            self.closing = Some(Box::pin(sleep(CLOSE_TIMEOUT)));
+        if open && !closed && matches!(self.link, Link::None) {
+            self.link = Link::Opening(Box::pin(self.connector.connect()));
         }
     }
 
@@ -186,9 +193,9 @@ fn send<T: Transport>(
     Ok(true)
 }
 
-impl<M, C: Connector> Drop for Runner<M, C> {
+impl<M: Machine, C: Connector> Drop for Runner<M, C> {
     /// Also when the runtime drops the task in mid-flight nobody may wait forever.
     fn drop(&mut self) {
-        self.shared.finish();
+        self.shared.lock().finish();
     }
 }

@@ -66,6 +66,7 @@ pub struct Host {
     reports: reports::RateLimit,
     stats: HostStats,
     next_id: u32,
+    rng: ChaCha12Rng,
 }
 
 impl Host {
@@ -75,8 +76,7 @@ impl Host {
         let mut secret = [0; 32];
         rng.fill_bytes(&mut secret);
         let mut queue = TxQueue::new(config.queue_octets);
-        // Below 1280 octets there is no IPv6 (RFC 8200 section 5); above 65,535 there is no packet.
-        let mtu = config.mtu.clamp(1280, webtun_wire::MAX_PACKET_LEN);
+        let mtu = clamp_mtu(config.mtu);
         let engine = Engine::new(mtu, rng.next_u64(), &mut queue, now);
         let mut host = Self {
             engine,
@@ -98,6 +98,7 @@ impl Host {
             reports: reports::RateLimit::new(),
             stats: HostStats::default(),
             next_id: 1,
+            rng,
             config: HostConfig { mtu, ..config },
         };
         host.install_addresses();
@@ -164,6 +165,23 @@ impl Host {
     /// Where ephemeral ports are taken from (RFC 6056); empty: 49152-65535.
     pub fn set_port_ranges(&mut self, ipv4: &[RangeInclusive<u16>], ipv6: &[RangeInclusive<u16>]) {
         self.ports.set_ranges(ipv4, ipv6);
+    }
+
+    /// Changes the largest packet, in octets; 1,280 to 65,535 are possible. Connections follow from their next segment
+    /// on.
+    pub fn set_mtu(&mut self, mtu: usize, now: Instant) {
+        let mtu = clamp_mtu(mtu);
+        if mtu != self.config.mtu {
+            self.config.mtu = mtu;
+            // smoltcp copies the device's MTU when an interface is made; connections do not belong to it.
+            self.engine = Engine::new(mtu, self.rng.next_u64(), &mut self.queue, now);
+            self.install_addresses();
+        }
+    }
+
+    /// A port of the ephemeral ranges, by a random number of the caller's.
+    pub(crate) fn random_port(&self, ipv4: bool, random: u32) -> u16 {
+        self.ports.at(ipv4, random)
     }
 
     /// Says whether packets can leave. While the link is down nothing is sent and no peer counts as silent. When it
@@ -240,6 +258,11 @@ impl Host {
             }
         }
     }
+}
+
+/// Below 1280 octets there is no IPv6 (RFC 8200 section 5); above 65,535 there is no packet.
+fn clamp_mtu(mtu: usize) -> usize {
+    mtu.clamp(1280, webtun_wire::MAX_PACKET_LEN)
 }
 
 const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

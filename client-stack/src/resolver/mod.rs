@@ -1,0 +1,335 @@
+//! A stub resolver (RFC 1034 section 5.3.1) on the host's own sockets: A and AAAA, CNAME chains, a cache by TTL, several
+//! servers, and TCP for what UDP cuts short.
+
+mod cache;
+mod exchange;
+mod message;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use hickory_proto::rr::Name;
+use rand::rngs::ChaCha12Rng;
+use rand::{Rng, SeedableRng};
+use webtun_wire::Instant;
+
+use self::cache::{Addresses, Cache};
+use self::exchange::{Exchange, Step};
+use self::message::{Answer, Question, parse_name};
+use crate::{Family, Host, QueryId, ResolveError, SocketEvent, SocketId};
+
+/// Names that programs wait for.
+const MAX_LOOKUPS: usize = 1024;
+
+/// Questions that are on their way.
+const MAX_EXCHANGES: usize = 256;
+
+/// Aliases that are followed by further queries.
+const MAX_ALIASES: usize = 8;
+
+/// One name that a program waits for.
+struct Lookup {
+    /// Names still to be tried after the current one (search domains).
+    candidates: VecDeque<Name>,
+    ipv4: Option<Half>,
+    ipv6: Option<Half>,
+}
+
+/// One family of a lookup.
+enum Half {
+    Waiting { question: Question, aliases: usize },
+    Done(Addresses),
+}
+
+pub(crate) struct Resolver {
+    rng: ChaCha12Rng,
+    servers: Vec<IpAddr>,
+    search: Vec<Name>,
+    /// The server that answered last: the others have failed before it.
+    preferred: usize,
+    cache: Cache,
+    lookups: BTreeMap<QueryId, Lookup>,
+    exchanges: Vec<Exchange>,
+    results: VecDeque<(QueryId, Addresses)>,
+    next_id: u32,
+}
+
+impl Resolver {
+    pub fn new(seed: [u8; 32]) -> Self {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        // Host and tunnel draw from the same seed on other streams.
+        rng.set_stream(2);
+        Self {
+            rng,
+            servers: Vec::new(),
+            search: Vec::new(),
+            preferred: 0,
+            cache: Cache::default(),
+            lookups: BTreeMap::new(),
+            exchanges: Vec::new(),
+            results: VecDeque::new(),
+            next_id: 1,
+        }
+    }
+
+    /// Replaces servers and search domains.
+    pub fn set_servers(&mut self, servers: &[IpAddr], search: &[String]) {
+        if self.servers != servers {
+            self.servers = servers.to_vec();
+            self.preferred = 0;
+            self.cache.clear();
+        }
+        self.search = search.iter().filter_map(|domain| parse_name(domain)).collect();
+    }
+
+    /// Begins; the answer comes by [`poll_result`](Self::poll_result), also where it is known already.
+    pub fn resolve(&mut self, name: &str, family: Family, host: &mut Host, now: Instant) -> QueryId {
+        let id = QueryId::from_u32(self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        if let Some(addresses) = without_server(name, family) {
+            self.results.push_back((id, addresses));
+        } else if self.servers.is_empty() {
+            self.results.push_back((id, Err(ResolveError::NoServers)));
+        } else if self.lookups.len() >= MAX_LOOKUPS {
+            self.results.push_back((id, Err(ResolveError::TooManyQueries)));
+        } else {
+            self.begin(id, name, family, host, now);
+        }
+        id
+    }
+
+    fn begin(&mut self, id: QueryId, name: &str, family: Family, host: &mut Host, now: Instant) {
+        let mut candidates = self.candidates(name);
+        let Some(first) = candidates.pop_front() else {
+            self.results.push_back((id, Err(ResolveError::InvalidName)));
+            return;
+        };
+        let has = |ipv4: bool| host.addresses().iter().any(|(address, _)| address.is_ipv4() == ipv4);
+        let (ipv4, ipv6) = match family {
+            Family::V4 => (true, false),
+            Family::V6 => (false, true),
+            Family::Any => (has(true) || !has(false), has(false) || !has(true)),
+        };
+        let half = |ipv4: bool| Half::Waiting { question: Question { name: first.clone(), ipv4 }, aliases: 0 };
+        let lookup = Lookup { candidates, ipv4: ipv4.then(|| half(true)), ipv6: ipv6.then(|| half(false)) };
+        self.lookups.insert(id, lookup);
+        self.advance(id, host, now);
+    }
+
+    /// A name without a dot is looked for in the search domains first; one with a dot at its end is taken as it is.
+    fn candidates(&self, name: &str) -> VecDeque<Name> {
+        let Some(absolute) = parse_name(name) else { return VecDeque::new() };
+        let mut candidates = VecDeque::new();
+        if !name.contains('.') {
+            let joined = self.search.iter().filter_map(|domain| {
+                let mut relative = absolute.clone();
+                relative.set_fqdn(false);
+                relative.append_domain(domain).ok()
+            });
+            candidates.extend(joined);
+        }
+        candidates.push_back(absolute);
+        candidates
+    }
+
+    /// Nobody waits for this name any more.
+    pub fn cancel(&mut self, id: QueryId, host: &mut Host, now: Instant) {
+        self.lookups.remove(&id);
+        self.results.retain(|(other, _)| *other != id);
+        self.drop_unwanted(host, now);
+    }
+
+    /// Fails everything.
+    pub fn fail_all(&mut self, error: ResolveError, host: &mut Host, now: Instant) {
+        let ids: Vec<QueryId> = std::mem::take(&mut self.lookups).into_keys().collect();
+        self.results.extend(ids.into_iter().map(|id| (id, Err(error))));
+        self.drop_unwanted(host, now);
+    }
+
+    fn drop_unwanted(&mut self, host: &mut Host, now: Instant) {
+        let Self { exchanges, lookups, .. } = self;
+        exchanges.retain_mut(|exchange| {
+            let wanted = lookups.values().any(|lookup| lookup.waits_for(&exchange.question));
+            if !wanted {
+                exchange.stop(host, now);
+            }
+            wanted
+        });
+    }
+
+    /// True where this socket is one of ours; its events are then not the program's.
+    pub fn owns(&self, id: SocketId) -> bool {
+        self.exchanges.iter().any(|exchange| exchange.socket() == Some(id))
+    }
+
+    pub fn handle_event(&mut self, id: SocketId, event: &SocketEvent, host: &mut Host, now: Instant) {
+        let Some(index) = self.exchanges.iter().position(|exchange| exchange.socket() == Some(id)) else { return };
+        let random = self.rng.next_u32();
+        let step = self.exchanges[index].handle_event(event, host, random, now);
+        self.finish_step(index, step, host, now);
+    }
+
+    pub fn handle_timeout(&mut self, host: &mut Host, now: Instant) {
+        while let Some(index) = self.exchanges.iter().position(|exchange| exchange.deadline <= now) {
+            let random = self.rng.next_u32();
+            let step = self.exchanges[index].handle_timeout(host, random, now);
+            self.finish_step(index, step, host, now);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.exchanges.iter().map(|exchange| exchange.deadline).min()
+    }
+
+    pub fn poll_result(&mut self) -> Option<(QueryId, Addresses)> {
+        self.results.pop_front()
+    }
+
+    fn finish_step(&mut self, index: usize, step: Step, host: &mut Host, now: Instant) {
+        let answer = match step {
+            Step::Waiting => return,
+            Step::Answered(answer) => answer,
+            Step::Exhausted(true) => Answer::Final(Err(ResolveError::ServerFailure), Duration::ZERO),
+            Step::Exhausted(false) => Answer::Final(Err(ResolveError::TimedOut), Duration::ZERO),
+        };
+        let question = self.exchanges.swap_remove(index).question;
+        if let Answer::Final(addresses, ttl) = &answer {
+            self.cache.insert(question.clone(), addresses.clone(), *ttl, now);
+        }
+        let waiting = self.lookups.iter_mut().filter(|(_, lookup)| lookup.waits_for(&question));
+        let waiting: Vec<QueryId> = waiting.map(|(id, lookup)| lookup.note(&question, &answer, *id)).collect();
+        for id in waiting {
+            self.advance(id, host, now);
+        }
+    }
+
+    /// Asks what a lookup still needs, and reports it where nothing is left to ask.
+    fn advance(&mut self, id: QueryId, host: &mut Host, now: Instant) {
+        loop {
+            let Some(lookup) = self.lookups.get_mut(&id) else { return };
+            let mut ask = Vec::new();
+            for half in lookup.halves() {
+                let Half::Waiting { question, .. } = half else { continue };
+                match self.cache.get(question, now) {
+                    Some(addresses) => *half = Half::Done(addresses.clone()),
+                    None => ask.push(question.clone()),
+                }
+            }
+            if let Some(addresses) = lookup.result() {
+                if lookup.next_candidate(&addresses) {
+                    continue;
+                }
+                self.lookups.remove(&id);
+                self.results.push_back((id, addresses));
+                return;
+            }
+            let failed: Vec<Question> = ask.into_iter().filter(|question| !self.ask(question, host, now)).collect();
+            if failed.is_empty() {
+                return;
+            }
+            let Some(lookup) = self.lookups.get_mut(&id) else { return };
+            for question in failed {
+                lookup.note(&question, &Answer::Final(Err(ResolveError::TooManyQueries), Duration::ZERO), id);
+            }
+        }
+    }
+
+    /// False where the question cannot be asked.
+    fn ask(&mut self, question: &Question, host: &mut Host, now: Instant) -> bool {
+        if self.exchanges.iter().any(|exchange| exchange.question == *question) {
+            return true;
+        }
+        if self.exchanges.len() >= MAX_EXCHANGES {
+            return false;
+        }
+        let mut exchange = Exchange::new(question.clone(), self.servers.clone(), self.preferred, now);
+        let asked = exchange.start(host, self.rng.next_u32(), now) == Step::Waiting;
+        if asked {
+            self.exchanges.push(exchange);
+        }
+        asked
+    }
+}
+
+impl Lookup {
+    fn halves(&mut self) -> impl Iterator<Item = &mut Half> {
+        self.ipv6.iter_mut().chain(&mut self.ipv4)
+    }
+
+    fn waits_for(&self, wanted: &Question) -> bool {
+        [&self.ipv4, &self.ipv6]
+            .into_iter()
+            .any(|half| matches!(half, Some(Half::Waiting { question, .. }) if question == wanted))
+    }
+
+    fn note(&mut self, wanted: &Question, answer: &Answer, id: QueryId) -> QueryId {
+        for half in self.halves() {
+            let Half::Waiting { question, aliases } = half else { continue };
+            if question != wanted {
+                continue;
+            }
+            match answer {
+                Answer::Final(addresses, _) => *half = Half::Done(addresses.clone()),
+                Answer::Alias(name) if *aliases < MAX_ALIASES => {
+                    question.name = name.clone();
+                    *aliases += 1;
+                }
+                _ => *half = Half::Done(Err(ResolveError::ServerFailure)),
+            }
+        }
+        id
+    }
+
+    /// Once both families are known: IPv6 addresses, then IPv4 ones; without any, the error that says most.
+    fn result(&mut self) -> Option<Addresses> {
+        let mut addresses = Vec::new();
+        let mut error = None;
+        for half in self.halves() {
+            match half {
+                Half::Waiting { .. } => return None,
+                Half::Done(Ok(found)) => addresses.extend_from_slice(found),
+                // A family that has nothing says less than one that could not be asked.
+                Half::Done(Err(ResolveError::NoData)) => error = error.or(Some(ResolveError::NoData)),
+                Half::Done(Err(other)) => error = Some(*other),
+            }
+        }
+        if addresses.is_empty() { Some(Err(error.unwrap_or(ResolveError::NoData))) } else { Some(Ok(addresses)) }
+    }
+
+    /// Goes on with the next search domain where the current name was not found; false where there is none.
+    fn next_candidate(&mut self, addresses: &Addresses) -> bool {
+        if !matches!(addresses, Err(ResolveError::NotFound | ResolveError::NoData)) {
+            return false;
+        }
+        let Some(name) = self.candidates.pop_front() else { return false };
+        for (half, ipv4) in [(&mut self.ipv4, true), (&mut self.ipv6, false)] {
+            if let Some(half) = half {
+                *half = Half::Waiting { question: Question { name: name.clone(), ipv4 }, aliases: 0 };
+            }
+        }
+        true
+    }
+}
+
+/// Literals, and names that no server is asked for (RFC 6761 section 6.3).
+fn without_server(name: &str, family: Family) -> Option<Addresses> {
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let lower = name.trim_end_matches('.').to_ascii_lowercase();
+    let all = if let Ok(literal) = bare.parse::<IpAddr>() {
+        vec![literal]
+    } else if lower == "localhost" || lower.ends_with(".localhost") {
+        vec![IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)]
+    } else if parse_name(name).is_none() {
+        return Some(Err(ResolveError::InvalidName));
+    } else {
+        return None;
+    };
+    let fits = |address: &IpAddr| match family {
+        Family::Any => true,
+        Family::V4 => address.is_ipv4(),
+        Family::V6 => address.is_ipv6(),
+    };
+    let fitting: Vec<IpAddr> = all.into_iter().filter(fits).collect();
+    Some(if fitting.is_empty() { Err(ResolveError::NoData) } else { Ok(fitting) })
+}

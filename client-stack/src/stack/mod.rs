@@ -1,0 +1,301 @@
+//! Host, tunnel, resolver and port maps under one roof.
+
+mod sockets;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use webtun_wire::{Capsule, Instant, MAX_PACKET_LEN, capsules};
+
+use crate::portmap::PortMaps;
+use crate::resolver::Resolver;
+use crate::tunnel::{Incoming, Tunnel, TunnelEvent};
+use crate::{
+    CloseReason, Event, Family, Host, HostConfig, HostStats, Lease, MapId, PortMapError, PortMapOptions, QueryId,
+    ResolveError, SocketEvent, SocketId, StackConfig, Status, TunnelStats,
+};
+
+/// TCP, UDP, ICMP and DNS through one message channel to a gateway. Pure: the shell owns the WebSocket, the clock and
+/// the randomness.
+///
+/// Contract: after any `&mut` call drain [`poll_transmit`](Self::poll_transmit) (while the transport can take a
+/// message), then [`poll_event`](Self::poll_event), then wait for [`poll_timeout`](Self::poll_timeout) or input. Extra
+/// calls are harmless.
+pub struct Stack {
+    tunnel: Tunnel,
+    host: Host,
+    resolver: Resolver,
+    maps: PortMaps,
+    events: VecDeque<Event>,
+    /// Events of the resolver's own sockets.
+    internal: VecDeque<(SocketId, SocketEvent)>,
+    oversized: u64,
+}
+
+impl Stack {
+    /// A stack that asks for its first transport.
+    pub fn new(config: StackConfig, now: Instant) -> Self {
+        let host_config = HostConfig {
+            buffers: config.buffers,
+            max_sockets: config.max_sockets,
+            queue_octets: config.batch_len.max(MAX_PACKET_LEN),
+            ..HostConfig::new(config.seed)
+        };
+        let mut host = Host::new(host_config, now);
+        host.set_link(false, now);
+        let mut stack = Self {
+            resolver: Resolver::new(config.seed),
+            tunnel: Tunnel::new(config, now),
+            host,
+            maps: PortMaps::default(),
+            events: VecDeque::new(),
+            internal: VecDeque::new(),
+            oversized: 0,
+        };
+        stack.settle(now);
+        stack
+    }
+
+    /// The WebSocket is open, with the subprotocol agreed on. HELLO is ready in `poll_transmit`.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.tunnel.handle_connected(now);
+        self.settle(now);
+    }
+
+    /// The WebSocket is gone, or could not be opened. The back-off begins.
+    pub fn handle_disconnected(&mut self, now: Instant) {
+        self.tunnel.handle_disconnected(now);
+        self.settle(now);
+    }
+
+    /// One binary message has come: a whole batch, handled in one go.
+    pub fn handle_message(&mut self, message: &[u8], now: Instant) {
+        if !self.tunnel.begin_message(message.len(), now) {
+            return;
+        }
+        for capsule in capsules(message) {
+            let incoming = match capsule {
+                Ok(capsule) => self.tunnel.handle_capsule(capsule, now),
+                Err(error) => {
+                    self.tunnel.handle_malformed(error, now);
+                    break;
+                }
+            };
+            match incoming {
+                Incoming::Packet(packet) => self.host.handle_packet(packet, now),
+                Incoming::FlowDenied(denied) => {
+                    self.host.handle_flow_denied(&denied, now);
+                    self.events.push_back(Event::FlowDenied(denied));
+                }
+                Incoming::PortMap(response) => self.maps.handle_response(&response, now),
+                Incoming::Done => self.apply_tunnel_events(now),
+                Incoming::Skip => break,
+            }
+        }
+        self.tunnel.end_message(now);
+        self.settle(now);
+    }
+
+    /// Does what has come due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tunnel.handle_timeout(now);
+        self.host.handle_timeout(now);
+        self.resolver.handle_timeout(&mut self.host, now);
+        self.maps.handle_timeout(now);
+        self.settle(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let all = [
+            self.tunnel.poll_timeout(),
+            self.host.poll_timeout(),
+            self.resolver.poll_timeout(),
+            self.maps.poll_timeout(),
+        ];
+        all.into_iter().flatten().min()
+    }
+
+    /// The next binary message. To be called only while the transport can take one: what is not taken stays in the
+    /// sockets, which is the back-pressure.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
+        let message = self.tunnel.poll_control(now).or_else(|| self.poll_batch(now)).or_else(|| self.tunnel.poll_ack());
+        self.settle(now);
+        message
+    }
+
+    fn poll_batch(&mut self, now: Instant) -> Option<Bytes> {
+        let mut batch = self.tunnel.begin_batch()?;
+        while let Some(request) = self.maps.poll_request() {
+            if !batch.push(&Capsule::PortMapRequest(request)) {
+                self.maps.put_back(request);
+                break;
+            }
+        }
+        while let Some(packet) = self.host.poll_packet_within(batch.packet_room(), now) {
+            self.oversized += u64::from(!batch.push_packet(0, &packet));
+        }
+        if batch.is_empty() && self.host.poll_packet(now).is_some() {
+            // Longer than a whole message: the gateway's limits have shrunk since it was made.
+            self.oversized += 1;
+        }
+        self.tunnel.commit(batch)
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Ends the session for good. CLOSE goes out by `poll_transmit`, then `CloseTransport` follows.
+    pub fn close_tunnel(&mut self, now: Instant) {
+        self.tunnel.close(now);
+        self.settle(now);
+    }
+
+    /// Skips the rest of the back-off, for example when the browser says that it is online again.
+    pub fn reconnect_now(&mut self, now: Instant) {
+        self.tunnel.reconnect_now(now);
+        self.settle(now);
+    }
+
+    /// Where the tunnel stands.
+    pub fn status(&self) -> &Status {
+        self.tunnel.status()
+    }
+
+    /// What the gateway has given us; `None` while there is no session.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.tunnel.lease()
+    }
+
+    /// The latest round trip to the gateway.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.tunnel.rtt()
+    }
+
+    /// Counts of the tunnel.
+    pub fn stats(&self) -> TunnelStats {
+        TunnelStats { oversized: self.oversized, ..self.tunnel.stats() }
+    }
+
+    /// Counts of the network stack.
+    pub fn host_stats(&self) -> HostStats {
+        self.host.stats()
+    }
+
+    /// Asks for the addresses of a name. `Resolved` follows always, also for literals and known names.
+    pub fn resolve(&mut self, name: &str, family: Family, now: Instant) -> QueryId {
+        let id = self.resolver.resolve(name, family, &mut self.host, now);
+        if self.tunnel.is_closed() {
+            self.resolver.fail_all(ResolveError::TunnelClosed, &mut self.host, now);
+        }
+        self.settle(now);
+        id
+    }
+
+    /// Nobody waits for this name any more.
+    pub fn cancel_resolve(&mut self, id: QueryId, now: Instant) {
+        self.resolver.cancel(id, &mut self.host, now);
+        self.events.retain(|event| !matches!(event, Event::Resolved { id: other, .. } if *other == id));
+        self.settle(now);
+    }
+
+    /// Asks for an external port, and keeps it until [`unmap_port`](Self::unmap_port). `PortMapped` follows.
+    pub fn map_port(&mut self, options: PortMapOptions, now: Instant) -> MapId {
+        let id = self.maps.map(options);
+        if self.tunnel.is_closed() {
+            self.maps.fail_all(PortMapError::TunnelClosed);
+        }
+        self.settle(now);
+        id
+    }
+
+    /// Gives an external port back.
+    pub fn unmap_port(&mut self, id: MapId, now: Instant) {
+        self.maps.unmap(id);
+        self.events.retain(|event| !matches!(event, Event::PortMapped { id: other, .. } if *other == id));
+        self.settle(now);
+    }
+
+    /// Brings what the parts have to say to each other and to the program.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            self.apply_tunnel_events(now);
+            self.collect();
+            let Some((id, event)) = self.internal.pop_front() else { break };
+            self.resolver.handle_event(id, &event, &mut self.host, now);
+        }
+        while let Some((id, result)) = self.resolver.poll_result() {
+            self.events.push_back(Event::Resolved { id, result });
+        }
+        while let Some((id, result)) = self.maps.poll_event() {
+            self.events.push_back(Event::PortMapped { id, result });
+        }
+    }
+
+    fn collect(&mut self) {
+        while let Some(event) = self.host.poll_event() {
+            match socket_of(&event).filter(|id| self.resolver.owns(*id)) {
+                Some(id) => self.internal.push_back((id, event)),
+                None => self.events.push_back(Event::Socket(event)),
+            }
+        }
+    }
+
+    fn apply_tunnel_events(&mut self, now: Instant) {
+        while let Some(event) = self.tunnel.poll_event() {
+            match event {
+                TunnelEvent::OpenTransport => self.events.push_back(Event::OpenTransport),
+                TunnelEvent::CloseTransport => self.events.push_back(Event::CloseTransport),
+                TunnelEvent::LeaseChanged => self.apply_lease(now),
+                TunnelEvent::SessionLost => {
+                    self.host.drop_flows(CloseReason::AddressLost, now);
+                    self.host.set_addresses(&[], now);
+                    self.maps.session_lost();
+                }
+                TunnelEvent::Status(status) => self.apply_status(status, now),
+            }
+        }
+    }
+
+    fn apply_status(&mut self, status: Status, now: Instant) {
+        self.host.set_link(matches!(status, Status::Connected { .. }), now);
+        if matches!(status, Status::Closed { .. }) {
+            self.host.drop_flows(CloseReason::TunnelClosed, now);
+            self.host.set_addresses(&[], now);
+            self.resolver.fail_all(ResolveError::TunnelClosed, &mut self.host, now);
+            self.maps.fail_all(PortMapError::TunnelClosed);
+        }
+        self.events.push_back(Event::Status(status));
+    }
+
+    fn apply_lease(&mut self, now: Instant) {
+        let Some(lease) = self.tunnel.lease() else { return };
+        let (ipv4, ipv6) = (lease.port_ranges(true), lease.port_ranges(false));
+        self.host.set_port_ranges(&ipv4, &ipv6);
+        self.host.set_mtu(lease.mtu as usize, now);
+        self.resolver.set_servers(&lease.dns, &lease.search);
+        let addresses: Vec<(IpAddr, u8)> = lease.addresses.clone();
+        if addresses != self.host.addresses() {
+            self.host.set_addresses(&addresses, now);
+        }
+    }
+}
+
+fn socket_of(event: &SocketEvent) -> Option<SocketId> {
+    match *event {
+        SocketEvent::TcpConnected(id)
+        | SocketEvent::TcpConnectFailed(id, _)
+        | SocketEvent::TcpReadable(id)
+        | SocketEvent::TcpWritable(id)
+        | SocketEvent::TcpIncoming(id)
+        | SocketEvent::TcpClosed(id, _)
+        | SocketEvent::UdpReadable(id)
+        | SocketEvent::UdpWritable(id)
+        | SocketEvent::UdpError(id, ..) => Some(id),
+        SocketEvent::Pong { .. } | SocketEvent::PingFailed { .. } => None,
+    }
+}

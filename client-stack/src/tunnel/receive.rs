@@ -1,0 +1,264 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use webtun_wire::{
+    Accept, Capsule, Close, CloseCode, DecodeError, FlowDenied, Instant, Limits, MAX_MESSAGE_LEN, MAX_PACKET_LEN,
+    PortMapResponse, Session as SessionCapsule, VERSION,
+};
+
+use super::liveness::Liveness;
+use super::session::{Lease, Session};
+use super::{ACK_DELAY, Connection, MAX_PONGS, Phase, Tunnel, TunnelEvent};
+use crate::Status;
+
+/// What a capsule means to others than the tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Incoming<'a> {
+    Packet(&'a [u8]),
+    FlowDenied(FlowDenied),
+    PortMap(PortMapResponse),
+    /// The tunnel has dealt with it.
+    Done,
+    /// The rest of the message is to be skipped.
+    Skip,
+}
+
+/// The gateway's handshake, capsule by capsule.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    session: Option<SessionCapsule>,
+    limits: Option<Limits>,
+    lease: Lease,
+}
+
+impl Tunnel {
+    /// A message has come; false where nobody waits for one. Its capsules go to [`handle_capsule`], then
+    /// [`end_message`] is called.
+    ///
+    /// [`handle_capsule`]: Self::handle_capsule
+    /// [`end_message`]: Self::end_message
+    pub fn begin_message(&mut self, len: usize, now: Instant) -> bool {
+        match &mut self.phase {
+            Phase::Established(connection) => connection.liveness.heard(now),
+            Phase::Handshaking { hello_sent: true, .. } => {}
+            _ => return false,
+        }
+        self.stats.messages_received += 1;
+        self.stats.octets_received += len as u64;
+        self.received += len as u64;
+        self.message_len = len;
+        self.message_begun = false;
+        true
+    }
+
+    /// The message is not what the specification says.
+    pub fn handle_malformed(&mut self, _error: DecodeError, now: Instant) {
+        self.protocol_error("malformed message", now);
+    }
+
+    pub fn handle_capsule<'a>(&mut self, capsule: Capsule<'a>, now: Instant) -> Incoming<'a> {
+        let first = !std::mem::replace(&mut self.message_begun, true);
+        match &mut self.phase {
+            Phase::Handshaking { answer, .. } => match capsule {
+                Capsule::Close(close) => self.refused(&close, now),
+                Capsule::Session(session) if first => {
+                    answer.get_or_insert_default().session = Some(session);
+                }
+                capsule if first => return self.wrong(&capsule, now),
+                Capsule::Limits(limits) => answer.get_or_insert_default().limits = Some(limits),
+                capsule => {
+                    answer.get_or_insert_default().lease.apply(&capsule);
+                }
+            },
+            Phase::Established(_) => return self.established_capsule(capsule, first, now),
+            _ => return Incoming::Skip,
+        }
+        Incoming::Done
+    }
+
+    fn wrong<'a>(&mut self, _capsule: &Capsule<'_>, now: Instant) -> Incoming<'a> {
+        self.protocol_error("capsule out of place", now);
+        Incoming::Skip
+    }
+
+    fn established_capsule<'a>(&mut self, capsule: Capsule<'a>, first: bool, now: Instant) -> Incoming<'a> {
+        match capsule {
+            Capsule::Datagram { context: 0, payload } => return Incoming::Packet(payload),
+            Capsule::Datagram { .. } => self.stats.unknown_contexts += 1,
+            Capsule::Sequence { number } if first => return self.sequence(number, now),
+            Capsule::Ack { next } => self.acknowledged(next, now),
+            Capsule::Ping { opaque } => self.ping(opaque),
+            Capsule::Pong { opaque, .. } => {
+                if let Phase::Established(connection) = &mut self.phase {
+                    self.rtt = connection.liveness.pong(opaque, now).or(self.rtt);
+                }
+            }
+            Capsule::Close(close) => {
+                self.closed(&close, now);
+                return Incoming::Skip;
+            }
+            Capsule::Drain { retry_after_ms } => {
+                if let Phase::Established(connection) = &mut self.phase {
+                    connection.drain_at = Some(now + Duration::from_millis(retry_after_ms.into()));
+                }
+            }
+            Capsule::FlowDenied(denied) => return Incoming::FlowDenied(denied),
+            Capsule::PortMapResponse(response) => return Incoming::PortMap(response),
+            Capsule::Limits(limits) => self.change_limits(limits, now),
+            Capsule::AddressAssign(_) | Capsule::DnsAssign(_) | Capsule::ExternalPorts(_) => {
+                if self.session.as_mut().is_some_and(|session| session.lease.apply(&capsule)) {
+                    self.events.push_back(TunnelEvent::LeaseChanged);
+                }
+            }
+            Capsule::Sequence { .. }
+            | Capsule::Session(_)
+            | Capsule::Hello(_)
+            | Capsule::AddressRequest(_)
+            | Capsule::ContextAssign { .. }
+            | Capsule::PortMapRequest(_) => return self.wrong(&capsule, now),
+            // We have offered no context; routes are the gateway's policy, which it enforces; the rest is for others.
+            Capsule::ContextAck { .. }
+            | Capsule::ContextClose { .. }
+            | Capsule::RouteAdvertisement(_)
+            | Capsule::Pref64(_)
+            | Capsule::Unknown { .. } => {}
+        }
+        Incoming::Done
+    }
+
+    fn sequence<'a>(&mut self, number: u64, now: Instant) -> Incoming<'a> {
+        let Some(session) = &mut self.session else { return Incoming::Skip };
+        match session.window.accept(number, self.message_len) {
+            Ok(Accept::New) => {}
+            Ok(Accept::Duplicate) => {
+                self.stats.duplicates += 1;
+                return Incoming::Skip;
+            }
+            Err(_) => {
+                self.protocol_error("a message is missing", now);
+                return Incoming::Skip;
+            }
+        }
+        if let Phase::Established(connection) = &mut self.phase {
+            connection.ack_now |= session.window.ack_due();
+            connection.ack_at.get_or_insert(now + ACK_DELAY);
+        }
+        Incoming::Done
+    }
+
+    fn acknowledged(&mut self, next: u64, now: Instant) {
+        if self.session.as_mut().is_some_and(|session| session.ring.acknowledge(next).is_err()) {
+            self.protocol_error("acknowledgement of what was not sent", now);
+        }
+    }
+
+    fn ping(&mut self, opaque: u64) {
+        if let Phase::Established(connection) = &mut self.phase
+            && connection.pongs.len() < MAX_PONGS
+        {
+            connection.pongs.push_back(opaque);
+        }
+    }
+
+    fn change_limits(&mut self, limits: Limits, now: Instant) {
+        let Some(limits) = usable(limits) else { return self.protocol_error("unusable limits", now) };
+        if let Some(session) = &mut self.session {
+            session.limits = limits;
+            session.lease.mtu = limits.mtu;
+            self.events.push_back(TunnelEvent::LeaseChanged);
+        }
+    }
+
+    /// All capsules of the message were handled.
+    pub fn end_message(&mut self, now: Instant) {
+        let Phase::Handshaking { answer, .. } = &mut self.phase else { return };
+        let Some(answer) = answer.take() else { return };
+        let limits = answer.limits.and_then(usable);
+        let (Some(capsule), Some(limits)) = (answer.session, limits) else {
+            return self.protocol_error("incomplete handshake", now);
+        };
+        if capsule.version != VERSION {
+            return self.protocol_error("a version that was not offered", now);
+        }
+        let grace = Duration::from_millis(capsule.grace_ms.into());
+        let lease = Lease { mtu: limits.mtu, session_id: capsule.session_id, grace, ..answer.lease };
+        if capsule.resumed {
+            self.resumed(&capsule, limits, lease, now)
+        } else {
+            self.began(&capsule, limits, lease, now)
+        }
+    }
+
+    fn began(&mut self, capsule: &SessionCapsule, limits: Limits, lease: Lease, now: Instant) {
+        self.lose_session();
+        self.session = Some(Session::new(capsule, limits, lease));
+        self.establish(0, limits, false, now);
+    }
+
+    fn resumed(&mut self, capsule: &SessionCapsule, limits: Limits, lease: Lease, now: Instant) {
+        let session = self.session.as_mut().filter(|session| session.id == capsule.session_id);
+        let Some(session) = session else { return self.protocol_error("an unknown session was resumed", now) };
+        if session.ring.resume(capsule.next).is_err() {
+            return self.protocol_error("the session cannot go on", now);
+        }
+        session.secret = capsule.secret;
+        session.limits = limits;
+        session.lease = lease;
+        session.expires_at = None;
+        self.establish(capsule.next, limits, true, now);
+    }
+
+    fn establish(&mut self, replay_next: u64, limits: Limits, resumed: bool, now: Instant) {
+        let interval = Duration::from_millis(limits.ping_interval_ms.into());
+        self.phase = Phase::Established(Connection {
+            liveness: Liveness::new(interval, now),
+            replay_next,
+            pongs: VecDeque::new(),
+            ack_at: None,
+            ack_now: false,
+            drain_at: None,
+        });
+        self.backoff.reset();
+        self.events.push_back(TunnelEvent::LeaseChanged);
+        self.set_status(Status::Connected { resumed });
+    }
+
+    /// CLOSE instead of SESSION.
+    fn refused(&mut self, close: &Close<'_>, now: Instant) {
+        let again = close.code == CloseCode::UnknownSession;
+        if again {
+            self.lose_session();
+        }
+        self.again_or_never(close, again, now);
+    }
+
+    /// CLOSE of a session that was.
+    fn closed(&mut self, close: &Close<'_>, now: Instant) {
+        // REPLACED takes the session to another connection of the same program's; it is not ours any more.
+        self.lose_session();
+        self.again_or_never(close, close.code == CloseCode::UnknownSession, now);
+    }
+
+    fn again_or_never(&mut self, close: &Close<'_>, again: bool, now: Instant) {
+        let retry_after = Duration::from_millis(close.retry_after_ms.into());
+        let lasting = matches!(close.code, CloseCode::Normal | CloseCode::Version | CloseCode::Unauthorized)
+            || matches!(close.code, CloseCode::Protocol | CloseCode::Replaced);
+        if again {
+            self.abandon(Duration::ZERO, now);
+        } else if !lasting && !retry_after.is_zero() {
+            self.abandon(retry_after, now);
+        } else {
+            self.end(close.code, close.reason);
+        }
+    }
+}
+
+/// Limits with which packets can be carried at all; `None` where they leave no room for IPv6's smallest MTU (RFC 8200
+/// section 5).
+fn usable(limits: Limits) -> Option<Limits> {
+    const OVERHEAD: u32 = 64;
+    let message_len = limits.message_len.min(MAX_MESSAGE_LEN as u32);
+    let mtu = limits.mtu.min(MAX_PACKET_LEN as u32).min(message_len.checked_sub(OVERHEAD)?);
+    let ping_interval_ms = if limits.ping_interval_ms == 0 { 15_000 } else { limits.ping_interval_ms.max(100) };
+    (mtu >= 1280).then_some(Limits { mtu, message_len, ping_interval_ms, ..limits })
+}

@@ -1,0 +1,114 @@
+use bytes::Bytes;
+use webtun_wire::{BatchWriter, Capsule, Close, Hello, Instant, VERSION};
+
+use super::{Phase, Tunnel, TunnelEvent};
+
+impl Tunnel {
+    /// The next message that goes before any batch: HELLO, what is sent again, PONG, PING, CLOSE.
+    pub fn poll_control(&mut self, now: Instant) -> Option<Bytes> {
+        let message = match &mut self.phase {
+            Phase::Handshaking { hello_sent, .. } if !*hello_sent => {
+                *hello_sent = true;
+                self.hello()
+            }
+            Phase::Closing { code, reason, .. } => {
+                let close = Close { code: *code, retry_after_ms: 0, reason };
+                let message = single(&Capsule::Close(close));
+                self.phase = Phase::Closed;
+                self.events.push_back(TunnelEvent::CloseTransport);
+                message
+            }
+            Phase::Established(_) => self.replay().or_else(|| self.pongs_and_ping(now))?,
+            _ => return None,
+        };
+        Some(self.sent(message))
+    }
+
+    fn hello(&self) -> Bytes {
+        let hello = Hello {
+            min_version: VERSION,
+            max_version: VERSION,
+            token: &self.config.token,
+            resume: self.session.as_ref().map(|session| session.resume()),
+        };
+        single(&Capsule::Hello(hello))
+    }
+
+    fn replay(&mut self) -> Option<Bytes> {
+        let (Phase::Established(connection), Some(session)) = (&mut self.phase, &self.session) else { return None };
+        // What was acknowledged meanwhile need not go.
+        connection.replay_next = connection.replay_next.max(session.ring.first_number());
+        let message = session.ring.get(connection.replay_next)?.clone();
+        connection.replay_next += 1;
+        self.stats.replayed += 1;
+        Some(message)
+    }
+
+    fn pongs_and_ping(&mut self, now: Instant) -> Option<Bytes> {
+        let Phase::Established(connection) = &mut self.phase else { return None };
+        let mut batch = BatchWriter::new(webtun_wire::MAX_MESSAGE_LEN);
+        let mut fits = true;
+        for opaque in connection.pongs.drain(..) {
+            fits &= batch.push(&Capsule::Pong { opaque, received: self.received });
+        }
+        if let Some(opaque) = connection.liveness.take_ping(now) {
+            fits &= batch.push(&Capsule::Ping { opaque });
+        }
+        debug_assert!(fits, "a few small capsules fit any message");
+        (batch.len() > 0).then(|| batch.finish().into())
+    }
+
+    /// A message that begins with SEQUENCE, and with ACK where one is due; `None` while none may be sent. What is put
+    /// into it must go to [`commit`](Self::commit).
+    pub fn begin_batch(&mut self) -> Option<BatchWriter> {
+        let (Phase::Established(_), Some(session)) = (&self.phase, &mut self.session) else { return None };
+        if !session.ring.has_room() {
+            return None;
+        }
+        let limit = self.config.batch_len.clamp(session.limits.mtu as usize + 64, session.limits.message_len as usize);
+        let mut batch = BatchWriter::with_sequence(limit, session.ring.next_number());
+        if session.window.ack_pending() && !batch.push(&Capsule::Ack { next: session.window.next() }) {
+            return None;
+        }
+        Some(batch)
+    }
+
+    /// Sends a batch, and keeps it until it is acknowledged. An empty one is dropped, and a bare ACK goes where it is
+    /// time for it.
+    pub fn commit(&mut self, batch: BatchWriter) -> Option<Bytes> {
+        if batch.is_empty() {
+            return self.poll_ack();
+        }
+        let (Phase::Established(connection), Some(session)) = (&mut self.phase, &mut self.session) else { return None };
+        let message = Bytes::from(batch.finish());
+        session.ring.push(message.clone());
+        session.window.acked();
+        (connection.ack_at, connection.ack_now) = (None, false);
+        connection.replay_next = session.ring.next_number();
+        Some(self.sent(message))
+    }
+
+    /// An ACK in a message of its own, where it is time for it.
+    pub fn poll_ack(&mut self) -> Option<Bytes> {
+        let (Phase::Established(connection), Some(session)) = (&mut self.phase, &mut self.session) else { return None };
+        if !connection.ack_now {
+            return None;
+        }
+        (connection.ack_at, connection.ack_now) = (None, false);
+        session.window.acked();
+        let message = single(&Capsule::Ack { next: session.window.next() });
+        Some(self.sent(message))
+    }
+
+    fn sent(&mut self, message: Bytes) -> Bytes {
+        self.stats.messages_sent += 1;
+        self.stats.octets_sent += message.len() as u64;
+        message
+    }
+}
+
+fn single(capsule: &Capsule<'_>) -> Bytes {
+    let mut message = Vec::with_capacity(capsule.encoded_len());
+    capsule.encode(&mut message);
+    message.into()
+}
