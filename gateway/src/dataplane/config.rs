@@ -32,7 +32,7 @@ pub struct GatewayConfig {
     pub queue_octets: usize,
     /// How long a session outlives its connection.
     pub grace: Duration,
-    /// Silence after which a PING is sent; a connection that is silent for three times as long is given up.
+    /// Silence after which a PING is sent; a connection that is silent for twice as long is given up.
     pub ping_interval: Duration,
     /// Sessions at most, detached ones included; the address pool bounds them too.
     pub max_sessions: usize,
@@ -123,9 +123,7 @@ impl GatewayConfig {
         if self.external.iter().any(|e| e.address.is_ipv4() != e.announced.is_ipv4()) {
             return Err(ConfigError::ExternalFamily);
         }
-        let mut addresses: Vec<_> = self.external.iter().map(|e| e.address).collect();
-        addresses.sort_unstable();
-        if addresses.windows(2).any(|pair| pair[0] == pair[1]) {
+        if has_twice(self.external.iter().map(|e| e.address)) || has_twice(self.external.iter().map(|e| e.announced)) {
             return Err(ConfigError::ExternalTwice);
         }
         let inner = |address: &IpAddr| match address {
@@ -143,6 +141,12 @@ impl GatewayConfig {
         }
         self.nat.validate()
     }
+}
+
+fn has_twice(addresses: impl Iterator<Item = IpAddr>) -> bool {
+    let mut addresses: Vec<_> = addresses.collect();
+    addresses.sort_unstable();
+    addresses.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 impl NatConfig {
@@ -184,7 +188,7 @@ pub enum ConfigError {
     InnerPrefix,
     /// An external address and its announced address are of different families.
     ExternalFamily,
-    /// An external address stands twice.
+    /// An external or announced address stands twice.
     ExternalTwice,
     /// An external address lies within an inner prefix.
     ExternalInside,

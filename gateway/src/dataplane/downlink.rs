@@ -3,14 +3,15 @@
 //! 1. parse            offsets are checked once and for all
 //! 2. address          it is for an external address of ours, and from one that can be outside
 //! 3. reassemble       from here on there are whole datagrams only, with ports
-//! 4. NAT              the mapping is found, its filter asked, the destination becomes the session's
-//! 5. hop limit        one off
-//! 6. fit              MSS clamped
+//! 4. hop limit        enough for one more hop; the sender hears of it otherwise
+//! 5. NAT              the mapping is found, its filter asked, the destination becomes the session's
+//! 6. fit              one hop taken off, MSS clamped
 //! 7. queue            the session's, from which messages are made
 
 use bytes::BytesMut;
 use webtun_wire::Instant;
 
+use super::icmp_error::{self, Problem};
 use super::packet::Packet;
 use super::{DropReason, Gateway, SessionId, mss, special};
 
@@ -42,6 +43,7 @@ impl Gateway {
         let packet = Packet::parse(octets)?;
         self.check_addresses(&packet)?;
         let Some(mut packet) = self.reassemble(packet, now)? else { return Ok(()) };
+        self.check_hop_limit(&packet, now)?;
         let to = self.nat.inbound(&mut packet, now)?;
         self.deliver(to, packet, now)
     }
@@ -61,15 +63,27 @@ impl Gateway {
         let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
         let whole = self.reassembler.push(&packet, fragment, now);
         let lost = self.reassembler.take_lost();
-        self.count_lost(lost);
+        self.stats.count_drops(DropReason::FragmentTimeout, lost);
         whole
     }
 
-    /// Stages 5 to 7, for what comes from outside and for what turns round.
-    pub(super) fn deliver(&mut self, to: SessionId, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
-        if packet.headers.hop_limit <= 1 {
-            return Err(DropReason::HopLimit);
+    /// Stage 4. The error is about the packet as it came, so it is made before the NAT has rewritten it.
+    fn check_hop_limit(&mut self, packet: &Packet, now: Instant) -> Result<(), DropReason> {
+        let headers = &packet.headers;
+        if headers.hop_limit > 1 {
+            return Ok(());
         }
+        if self.outside_budget.take(now)
+            && let Some(error) = icmp_error::build(&packet.octets, headers, headers.destination, Problem::HopLimit)
+        {
+            self.stats.icmp_errors += 1;
+            self.transmit(error);
+        }
+        Err(DropReason::HopLimit)
+    }
+
+    /// Stages 6 and 7, for what comes from outside and for what turns round.
+    pub(super) fn deliver(&mut self, to: SessionId, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
         packet.decrement_hop_limit();
         mss::clamp(&mut packet, self.config.path_mtu);
         self.enqueue(to, packet.octets, now)

@@ -107,9 +107,6 @@ impl Gateway {
         if !(hello.min_version..=hello.max_version).contains(&VERSION) {
             return Err(Reject::new(CloseCode::Version, Duration::ZERO, "this gateway speaks version 1"));
         }
-        if let Some(retry_after) = self.draining {
-            return Err(Reject::new(CloseCode::Shutdown, retry_after, "the gateway is going away"));
-        }
         let id = match &hello.resume {
             Some(resume) => self.resume(resume, peer)?,
             None => self.open(peer, now)?,
@@ -119,6 +116,9 @@ impl Gateway {
     }
 
     fn open(&mut self, peer: &Peer, now: Instant) -> Result<SessionId, Reject> {
+        if let Some(retry_after) = self.draining {
+            return Err(Reject::new(CloseCode::Shutdown, retry_after, "the gateway is going away"));
+        }
         let exhausted = |reason| Reject::new(CloseCode::Exhausted, RETRY, reason);
         if self.sessions.len() >= self.config.max_sessions {
             return Err(exhausted("the gateway has as many sessions as it may"));
@@ -128,11 +128,11 @@ impl Gateway {
         }
         let lease = self.leases.take().ok_or(exhausted("no inner address is free"))?;
         let id = SessionId(self.next_session);
+        self.next_session += 1;
         if self.nat.open(id, peer.limits).is_err() {
             self.leases.give_back(lease);
             return Err(exhausted("no block of external ports is free"));
         }
-        self.next_session += 1;
         let (mut identity, mut secret) = ([0; 16], [0; 32]);
         self.rng.fill_bytes(&mut identity);
         self.rng.fill_bytes(&mut secret);

@@ -13,7 +13,8 @@ use super::{DropReason, Event, Gateway, SessionId};
 const MAX_FAREWELLS: usize = 1024;
 
 impl Gateway {
-    /// The connection of this session is gone; its grace begins.
+    /// The connection of this session is gone; its grace begins. Not to be called for a connection that another one has
+    /// replaced, since the session's connection is that one now.
     pub fn disconnect(&mut self, id: SessionId, now: Instant) {
         self.detach(id, now);
         self.settle(id, now);
@@ -33,8 +34,8 @@ impl Gateway {
         self.refresh_gauges();
     }
 
-    /// Tells every client to connect again after `retry_after`, and refuses handshakes from now on. Sessions work on
-    /// until they are closed.
+    /// Tells every client to connect again after `retry_after`, and opens no new session from now on. The ones there are
+    /// work on, and can be resumed, until they are closed.
     pub fn drain(&mut self, retry_after: Duration, now: Instant) {
         self.draining = Some(retry_after);
         let millis = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
@@ -69,7 +70,7 @@ impl Gateway {
         self.nat.expire(now);
         self.reassembler.expire(now);
         let lost = self.reassembler.take_lost();
-        self.count_lost(lost);
+        self.stats.count_drops(DropReason::FragmentTimeout, lost);
         while let Some((at, id)) = self.timers.pop_due(now) {
             let session = self.sessions.get_mut(&id);
             if self.timers.fired(session.map(|session| &mut session.wake), at) {
@@ -93,7 +94,7 @@ impl Gateway {
             }
             Tick::Expired => self.end(id, CloseCode::UnknownSession),
         }
-        self.count_lost(lost);
+        self.stats.count_drops(DropReason::FragmentTimeout, lost);
         self.settle(id, now);
     }
 
@@ -136,12 +137,6 @@ impl Gateway {
             }
         }
         self.refresh_gauges();
-    }
-
-    pub(super) fn count_lost(&mut self, datagrams: u64) {
-        for _ in 0..datagrams {
-            self.stats.count_drop(DropReason::FragmentTimeout);
-        }
     }
 
     pub(super) fn refresh_gauges(&mut self) {

@@ -178,8 +178,6 @@ impl Gateway {
                 has_room = tunnel.answer(Control::Addresses(last(true), last(false)));
             }
             Capsule::PortMapRequest(request) => return self.map_port(id, &request, now),
-            // A client's own addresses and routes (RFC 9484 lets either end speak of them) are of no use here.
-            Capsule::AddressAssign(_) | Capsule::RouteAdvertisement(_) => {}
             Capsule::ContextClose { .. } | Capsule::Unknown { .. } => {}
             _ => return Err(Problem::Misplaced(raw.kind)),
         }

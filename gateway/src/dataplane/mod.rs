@@ -31,7 +31,7 @@
 //! | uplink fragments | 32 datagrams, 512 KiB | the oldest datagram is given up |
 //! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |
 //! | NAT | [`PeerLimits`] | the packet is dropped, the client is told |
-//! | ICMP errors and FLOW_DENIED | 100 per second, 50 at once | silence |
+//! | ICMP errors and FLOW_DENIED | 100 per second, 50 at once; as many to the outside, for all | silence |
 //! | transmit and event queues | what one call makes of its input | the caller drains them |
 
 mod antispoof;
@@ -68,6 +68,7 @@ use std::sync::Arc;
 use webtun_wire::{AddressRange, CloseCode, Instant, PortBlock};
 
 use self::fragment::{Reassembler, ReassemblyLimits};
+use self::icmp_error::Budget;
 use self::lease::LeasePool;
 use self::nat::NatTable;
 use self::policy::Policy;
@@ -143,7 +144,8 @@ pub enum Event {
         /// The session.
         id: SessionId,
     },
-    /// A session's connection has been silent for too long and is given up: the shell drops it. SessionDetached follows.
+    /// A session's connection has been silent for too long and is given up: the shell drops it, and does not call
+    /// [`Gateway::disconnect`]. SessionDetached follows.
     ConnectionLost {
         /// The session.
         id: SessionId,
@@ -208,6 +210,8 @@ pub struct Gateway {
     peers: BTreeMap<Arc<str>, usize>,
     timers: TimerQueue<SessionId>,
     reassembler: Reassembler,
+    /// ICMP errors to the outside.
+    outside_budget: Budget,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
     /// The CLOSE messages of sessions that are gone.
@@ -235,7 +239,6 @@ impl Gateway {
         if resolvers.is_empty() {
             resolvers = vec![config.inner_host_v4().into(), config.inner_host_v6().into()];
         }
-        let _ = now;
         Ok(Self {
             policy: Policy::new(&config),
             routes: handshake::routes(&config),
@@ -248,6 +251,7 @@ impl Gateway {
             peers: BTreeMap::new(),
             timers: TimerQueue::new(),
             reassembler: Reassembler::new(DOWNLINK_REASSEMBLY),
+            outside_budget: Budget::new(now),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             farewells: BTreeMap::new(),

@@ -25,7 +25,7 @@ pub struct PeerLimits {
     pub sessions: usize,
     /// NAT mappings per session.
     pub mappings: usize,
-    /// Remote endpoints that the mappings of one session track together.
+    /// Remote endpoints that the mappings of one session track together; no more than half of them may come from outside.
     pub flows: usize,
     /// External port blocks per session and family.
     pub blocks: usize,

@@ -66,6 +66,10 @@ impl Stats {
     }
 
     pub(super) fn count_drop(&mut self, reason: DropReason) {
-        self.drops[reason as usize] += 1;
+        self.count_drops(reason, 1);
+    }
+
+    pub(super) fn count_drops(&mut self, reason: DropReason, packets: u64) {
+        self.drops[reason as usize] += packets;
     }
 }

@@ -23,7 +23,7 @@ use super::{GatewayConfig, PACKET_CONTEXT};
 /// How long an ACK may wait for a message to ride on.
 const ACK_DELAY: Duration = Duration::from_millis(50);
 /// A connection that is silent for so many ping intervals is given up.
-const LOST_AFTER: u32 = 3;
+const LOST_AFTER: u32 = 2;
 /// Control capsules that wait; a quarter of it is kept free for answers to requests.
 const MAX_CONTROL: usize = 256;
 /// PINGs that wait for their PONG.

@@ -47,7 +47,7 @@ impl Gateway {
         let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
         let whole = session.reassembler.push(&packet, fragment, now);
         let lost = session.reassembler.take_lost();
-        self.count_lost(lost);
+        self.stats.count_drops(DropReason::FragmentTimeout, lost);
         whole
     }
 
@@ -123,13 +123,16 @@ impl Gateway {
         }
     }
 
-    fn transmit(&mut self, packet: BytesMut) {
+    pub(super) fn transmit(&mut self, packet: BytesMut) {
         self.stats.egress.count(packet.len());
         self.transmits.push_back(Transmit { to: Destination::Egress, packet });
     }
 
     /// Stage 9, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
     fn hairpin(&mut self, mut packet: Packet, now: Instant) {
+        if packet.headers.hop_limit <= 1 {
+            return self.stats.count_drop(DropReason::HopLimit);
+        }
         let result = self.nat.inbound(&mut packet, now).and_then(|to| {
             if let Some(announced) = self.nat.announced_of(packet.headers.source) {
                 let (source, _) = packet.ports();

@@ -47,7 +47,7 @@ fn finish_ipv4(header: &mut [u8], piece_len: usize, id: u16, offset: u16, more: 
     header[2..4].copy_from_slice(&total.to_be_bytes());
     header[4..6].copy_from_slice(&id.to_be_bytes());
     let flags = if more { MORE_FRAGMENTS } else { 0 };
-    header[6..8].copy_from_slice(&(flags | offset / 8).to_be_bytes());
+    header[6..8].copy_from_slice(&(flags | (offset / 8)).to_be_bytes());
     header[10..12].fill(0);
     let sum = checksum::checksum(header);
     header[10..12].copy_from_slice(&sum.to_be_bytes());

@@ -115,8 +115,8 @@ impl NatTable {
             blocks_changed: false,
         };
         self.subscribers.insert(session, subscriber);
-        for family in 0..2 {
-            if paired[family].is_some() && !self.add_block(session, family) {
+        for (family, address) in paired.iter().enumerate() {
+            if address.is_some() && !self.add_block(session, family) {
                 self.close(session);
                 return Err(DropReason::NoPorts);
             }

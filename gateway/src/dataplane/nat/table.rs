@@ -139,7 +139,12 @@ impl NatTable {
             }
             None => {
                 let subscriber = self.subscribers.get_mut(&mapping.session).ok_or(DropReason::NoSession)?;
-                if subscriber.flows >= subscriber.limits.flows {
+                // What strangers begin, at mapped ports, must not keep the session from beginning anything itself.
+                let limit = match from {
+                    Origin::Inside => subscriber.limits.flows,
+                    Origin::Outside => subscriber.limits.flows / 2,
+                };
+                if subscriber.flows >= limit {
                     return Err(DropReason::FlowLimit);
                 }
                 let state = TcpState::first(from);
