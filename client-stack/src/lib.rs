@@ -1,6 +1,8 @@
 //! placeholder
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "aio")]
+pub mod aio;
 mod config;
 mod demux;
 mod device;

@@ -7,10 +7,11 @@ use tokio::sync::watch;
 use webtun_wire::CloseCode;
 
 use super::clock::Clock;
-use super::handle::{StackHandle, StackMachine};
+use super::handle::StackHandle;
 use super::machine::Machine;
 use super::runner::Runner;
 use super::shared::{Owner, Shared};
+use super::stack_machine::StackMachine;
 use super::{Connector, WebSocketConnector};
 use crate::{BufferSizes, Stack, StackConfig, Status};
 
@@ -109,8 +110,10 @@ pub(super) async fn open<M: Machine>(
 
 pub(super) async fn wait_for_lease(status: &mut watch::Receiver<Status>, limit: Duration) -> Result<(), OpenError> {
     let settled = status.wait_for(|status| matches!(status, Status::Connected { .. } | Status::Closed { .. }));
-    match *tokio::time::timeout(limit, settled).await.map_err(|_| OpenError::TimedOut)?.map_err(|_| OpenError::TimedOut)? {
-        Status::Closed { code, ref reason } => Err(OpenError::Rejected { code, reason: reason.to_string() }),
+    // The loop does not end without a word: a channel that is gone is an answer that never comes.
+    let Ok(Ok(status)) = tokio::time::timeout(limit, settled).await else { return Err(OpenError::TimedOut) };
+    match *status {
+        Status::Closed { code, ref reason } => Err(OpenError::Rejected { code, reason: reason.clone() }),
         _ => Ok(()),
     }
 }

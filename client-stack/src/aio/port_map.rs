@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use tokio::sync::watch;
 
 use super::StackHandle;
-use super::handle::MapOutcome;
+use super::stack_machine::MapOutcome;
 use crate::{MapId, PortMapError, PortMapOptions, PortMapping};
 
 /// An external port that leads here. Renewed by the stack; given back when dropped.

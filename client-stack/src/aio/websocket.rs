@@ -108,10 +108,9 @@ impl Stream for WebSocket {
                     self.must_flush = true;
                     continue;
                 }
-                Some(Ok(Message::Text(_))) => Some(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "text message in a binary protocol",
-                ))),
+                Some(Ok(Message::Text(_))) => {
+                    Some(Err(io::Error::new(io::ErrorKind::InvalidData, "text message in a binary protocol")))
+                }
             });
         }
     }

@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+
+pub mod connection;
+pub mod exit;
+pub mod relay;
+pub mod tls;
