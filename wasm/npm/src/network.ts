@@ -153,8 +153,4 @@ export class Network {
       this.#link.post({ op: "end" });
     });
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
 }

@@ -1,0 +1,3 @@
+const { connect } = require("webtun");
+
+import("./support/node.js").then(({ report }) => report(connect));

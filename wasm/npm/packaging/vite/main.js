@@ -1,0 +1,4 @@
+import { connect } from "webtun";
+import { report } from "./support/page.js";
+
+report(connect);
