@@ -5,10 +5,29 @@ use webtun_wire::Instant;
 
 /// A heap of deadlines that is corrected only when one comes due.
 ///
-/// Most timers of TCP are moved on before they fire. So an owner remembers the earliest deadline that lies here for it,
-/// adds one only when it wants an earlier one, and looks at its real deadline when it is called.
+/// Most timers of TCP are moved on before they fire. So an owner remembers what lies here for it ([`Scheduled`]), adds an
+/// entry only when it wants to be called earlier than that, and looks at its real deadline when it is called.
 pub(crate) struct Timers<K> {
     heap: BinaryHeap<Reverse<(Instant, K)>>,
+}
+
+/// An owner's memory of its entries: the earliest, and the one that it has put before. Without the second, a short timer
+/// that comes and goes would leave a new long one behind each time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scheduled {
+    next: Option<Instant>,
+    then: Option<Instant>,
+}
+
+impl Scheduled {
+    /// An entry has come due; false where it was forgotten meanwhile.
+    pub fn take(&mut self, at: Instant) -> bool {
+        let expected = self.next == Some(at);
+        if expected {
+            self.next = self.then.take();
+        }
+        expected
+    }
 }
 
 impl<K: Ord + Copy> Timers<K> {
@@ -16,11 +35,12 @@ impl<K: Ord + Copy> Timers<K> {
         Self { heap: BinaryHeap::new() }
     }
 
-    /// Makes sure that `key` is called at `wanted` or before. `scheduled` is the owner's memory.
-    pub fn schedule(&mut self, key: K, wanted: Option<Instant>, scheduled: &mut Option<Instant>) {
+    /// Makes sure that `key` is called at `wanted` or before.
+    pub fn schedule(&mut self, key: K, wanted: Option<Instant>, scheduled: &mut Scheduled) {
         let Some(wanted) = wanted else { return };
-        if scheduled.is_none_or(|earlier| wanted < earlier) {
-            *scheduled = Some(wanted);
+        if scheduled.next.is_none_or(|next| wanted < next) {
+            scheduled.then = scheduled.next;
+            scheduled.next = Some(wanted);
             self.heap.push(Reverse((wanted, key)));
         }
     }
@@ -36,5 +56,24 @@ impl<K: Ord + Copy> Timers<K> {
     /// The earliest deadline. It may belong to an owner that has moved on or is gone: then the call is for nothing.
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_timer_beside_a_long_one_leaves_nothing_behind() {
+        let mut timers = Timers::new();
+        let mut scheduled = Scheduled::default();
+        for turn in 0..100 {
+            let now = Instant::from_millis(turn * 10);
+            timers.schedule(1, Some(now + std::time::Duration::from_secs(60)), &mut scheduled);
+            timers.schedule(1, Some(now + std::time::Duration::from_millis(10)), &mut scheduled);
+            let (at, _) = timers.pop_due(Instant::from_millis(turn * 10 + 10)).expect("the short one");
+            assert!(scheduled.take(at));
+        }
+        assert_eq!(timers.heap.len(), 1);
     }
 }

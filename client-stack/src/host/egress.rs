@@ -1,5 +1,7 @@
 //! The way of a packet out, and time.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use webtun_wire::Instant;
 
@@ -9,6 +11,9 @@ use crate::{CloseReason, ConnectError, SocketEvent, SocketId};
 
 /// Packets that one connection sends before the next has its turn.
 const SHARE: usize = 16;
+
+/// How soon a connection is looked at again that claims to have something to send and sends nothing.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Packets to ourselves that one call handles: a conversation of a host with itself must not keep the caller.
 const LOOPBACK_BUDGET: usize = 1024;
@@ -28,6 +33,11 @@ impl Host {
         self.stats.packets_sent += 1;
         self.wake_udp_writers();
         Some(packet)
+    }
+
+    /// True where a packet waits that `poll_packet` would give at once.
+    pub(crate) fn has_packet(&self) -> bool {
+        self.queue.has_packet()
     }
 
     fn fill_queue(&mut self, now: Instant) {
@@ -62,8 +72,8 @@ impl Host {
     fn schedule(&mut self, id: SocketId, now: Instant) {
         let Some(socket) = self.tcp.get_mut(&id) else { return };
         let wanted = socket.core().and_then(|core| self.engine.poll_at(core, now));
-        // smoltcp says "now" although its turn brought nothing: do not spin on it.
-        let wanted = wanted.map(|at| if at <= now { now + super::egress::RETRY } else { at });
+        // "Now" after a turn that brought nothing must not spin.
+        let wanted = wanted.map(|at| if at <= now { now + RETRY } else { at });
         let wanted = wanted.into_iter().chain(socket.deadline()).min();
         self.timers.schedule(TimerKey::Tcp(id), wanted, &mut socket.scheduled);
     }
@@ -93,14 +103,16 @@ impl Host {
         while let Some((at, key)) = self.timers.pop_due(now) {
             match key {
                 TimerKey::Tcp(id) => self.tcp_timer(id, at, now),
-                TimerKey::Pings => self.ping_timer(now),
+                TimerKey::Pings => self.ping_timer(at, now),
             }
         }
     }
 
     fn tcp_timer(&mut self, id: SocketId, at: Instant, now: Instant) {
-        let Some(socket) = self.tcp.get_mut(&id).filter(|socket| socket.scheduled == Some(at)) else { return };
-        socket.scheduled = None;
+        let Some(socket) = self.tcp.get_mut(&id) else { return };
+        if !socket.scheduled.take(at) {
+            return;
+        }
         let due = socket.deadline().is_some_and(|deadline| deadline <= now);
         if due && socket.is_connecting() {
             let change = socket.fail(ConnectError::TimedOut);
@@ -121,6 +133,3 @@ impl Host {
         self.timers.next()
     }
 }
-
-/// See [`Host::schedule`].
-const RETRY: std::time::Duration = std::time::Duration::from_millis(10);

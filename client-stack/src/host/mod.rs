@@ -213,7 +213,7 @@ impl Host {
     /// The local address of a connection, a listener or a UDP socket.
     pub fn local_address(&self, id: SocketId) -> Option<SocketAddr> {
         let binding = |binding: crate::demux::Binding| SocketAddr::new(binding.address, binding.port);
-        let tcp = self.tcp.get(&id).map(|socket| socket.flow.local);
+        let tcp = self.owned(id).map(|socket| socket.flow.local);
         let listener = || self.listeners.get(&id).map(|listener| binding(listener.binding));
         let udp = || self.udp.get(&id).map(|socket| binding(socket.binding));
         tcp.or_else(listener).or_else(udp)
@@ -223,7 +223,7 @@ impl Host {
     /// read it is reset (RFC 9293 section 3.10.4, RFC 1122 section 4.2.2.13). What a listener has not handed out is
     /// reset.
     pub fn close(&mut self, id: SocketId, now: Instant) {
-        if self.tcp.contains_key(&id) {
+        if self.owned(id).is_some() {
             self.close_tcp(id, now);
         } else if let Some(listener) = self.listeners.remove(&id) {
             self.listening.remove(listener.binding.port, id);

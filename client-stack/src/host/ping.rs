@@ -7,6 +7,7 @@ use webtun_wire::Instant;
 use super::{Host, TimerKey};
 use crate::packet::{self, IpPacket};
 use crate::socket::icmp;
+use crate::timers::Scheduled;
 use crate::{PingError, PingId, PingOptions, SocketEvent};
 
 /// Echo requests that may await their replies.
@@ -28,13 +29,13 @@ pub(super) struct Pings {
     identifier: Option<u16>,
     next_sequence: u16,
     next_id: u32,
-    scheduled: Option<Instant>,
+    scheduled: Scheduled,
 }
 
 impl Pings {
     pub fn new(random: u32) -> Self {
         let next_sequence = random as u16;
-        Self { pending: BTreeMap::new(), identifier: None, next_sequence, next_id: 1, scheduled: None }
+        Self { pending: BTreeMap::new(), identifier: None, next_sequence, next_id: 1, scheduled: Scheduled::default() }
     }
 
     fn free_sequence(&mut self) -> Option<u16> {
@@ -129,8 +130,10 @@ impl Host {
         self.events.extend(failed.map(|pending| SocketEvent::PingFailed { id: pending.id, from: None, error }));
     }
 
-    pub(super) fn ping_timer(&mut self, now: Instant) {
-        self.pings.scheduled = None;
+    pub(super) fn ping_timer(&mut self, at: Instant, now: Instant) {
+        if !self.pings.scheduled.take(at) {
+            return;
+        }
         let late = self.pings.pending.extract_if(.., |_, pending| pending.deadline <= now);
         let error = PingError::TimedOut;
         self.events.extend(late.map(|(_, pending)| SocketEvent::PingFailed { id: pending.id, from: None, error }));

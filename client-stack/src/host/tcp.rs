@@ -239,8 +239,7 @@ impl Host {
             self.end_tcp(id, CloseReason::Aborted, true, now);
         } else {
             socket.shutdown(now);
-            self.timers.schedule(TimerKey::Tcp(id), socket.deadline(), &mut socket.scheduled);
-            self.mark_dirty(id);
+            self.rearm(id);
             self.reap(id);
         }
         if self.orphans.len() > MAX_ORPHANS

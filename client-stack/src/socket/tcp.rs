@@ -7,6 +7,7 @@ use webtun_wire::Instant;
 
 use crate::demux::Flow;
 use crate::engine::Core;
+use crate::timers::Scheduled;
 use crate::{BufferSizes, CloseReason, ConnectError, Received, RecvError, SendError, SocketId, TcpOptions, TcpState};
 
 /// Keep-alive intervals without an answer after which the peer counts as gone.
@@ -64,8 +65,8 @@ pub(crate) struct TcpSocket {
     outstanding_since: Option<Instant>,
     /// True while it is in the host's list of sockets to be polled.
     pub queued: bool,
-    /// The earliest entry in the host's timers.
-    pub scheduled: Option<Instant>,
+    /// What lies in the host's timers for it.
+    pub scheduled: Scheduled,
 }
 
 /// A socket of smoltcp's, ready for connect or listen.
@@ -114,7 +115,7 @@ impl TcpSocket {
             last_heard: now,
             outstanding_since: None,
             queued: false,
-            scheduled: None,
+            scheduled: Scheduled::default(),
         }
     }
 

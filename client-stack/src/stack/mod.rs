@@ -137,7 +137,7 @@ impl Stack {
         while let Some(packet) = self.host.poll_packet_within(batch.packet_room(), now) {
             self.oversized += u64::from(!batch.push_packet(0, &packet));
         }
-        if batch.is_empty() && self.host.poll_packet(now).is_some() {
+        if batch.is_empty() && self.host.has_packet() && self.host.poll_packet(now).is_some() {
             // Longer than a whole message: the gateway's limits have shrunk since it was made.
             self.oversized += 1;
         }
