@@ -21,8 +21,7 @@ impl Gateway {
     }
 
     /// Ends a session at once. Where it is connected, its CLOSE is left for [`Gateway::poll_message`].
-    pub fn close_session(&mut self, id: SessionId, code: CloseCode, now: Instant) {
-        let _ = now;
+    pub fn close_session(&mut self, id: SessionId, code: CloseCode, _now: Instant) {
         let was_attached = self.sessions.get(&id).is_some_and(|session| session.tunnel.is_attached());
         self.end(id, code);
         if was_attached {
