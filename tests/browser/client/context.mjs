@@ -1,0 +1,101 @@
+// What a scenario gets: a way to open tunnels, its half in the harness's process, and checks with words.
+
+export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Rejects with `what` after so many milliseconds, unless `promise` is settled before. */
+export async function within(milliseconds, promise, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: nothing for ${milliseconds} ms`)), milliseconds);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export class Context {
+  #job;
+  #connect;
+  #nets = new Set();
+
+  constructor(job, connect) {
+    this.#job = job;
+    this.#connect = connect;
+  }
+
+  /** True for full sizes and counts. */
+  get full() {
+    return this.#job.full;
+  }
+
+  /** Octets of a large transfer. */
+  get size() {
+    return this.#job.mib * 1024 * 1024;
+  }
+
+  /** `chromium` or `node`. */
+  get where() {
+    return this.#job.where;
+  }
+
+  /** The gateway's own address, past the harness. */
+  get gateway() {
+    return this.#job.gateway;
+  }
+
+  /** The package's `connect`, bare. */
+  get connect() {
+    return this.#connect;
+  }
+
+  /** The address of a gateway, through the harness, which can cut it: `main`, or `strict` where a scenario asks for that. */
+  url(gateway = "main") {
+    return `${this.#job.site.replace("http", "ws")}/tunnel/${this.#job.id}/${gateway}`;
+  }
+
+  /** Opens a tunnel, which is closed when the scenario ends. */
+  async open({ gateway, ...options } = {}) {
+    const net = await this.#connect(this.url(gateway), options);
+    this.#nets.add(net);
+    return net;
+  }
+
+  /** Calls a function of the scenario's `host`, or one of those that all have: `cut`, `tunnels`, `octets`. */
+  async host(name, ...args) {
+    const url = `${this.#job.site}/host/${this.#job.id}/${name}`;
+    const response = await fetch(url, { method: "POST", body: JSON.stringify(args) });
+    const { value, error } = await response.json();
+    if (error !== undefined) throw new Error(`${name}: ${error}`);
+    return value;
+  }
+
+  check(condition, words) {
+    if (!condition) throw new Error(words);
+  }
+
+  equal(actual, expected, what) {
+    if (actual !== expected) throw new Error(`${what}: ${show(actual)}, and not ${show(expected)}`);
+  }
+
+  /** Waits for `promise` to fail, and checks with which code. Returns the error. */
+  async fails(promise, code, what) {
+    let value;
+    try {
+      value = await promise;
+    } catch (error) {
+      if (error.code !== code) throw new Error(`${what}: ${error.code} (${error.message}), and not ${code}`);
+      return error;
+    }
+    throw new Error(`${what}: no failure, but ${show(value)}`);
+  }
+
+  async finish() {
+    await Promise.allSettled([...this.#nets].map((net) => net.close()));
+  }
+}
+
+function show(value) {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

@@ -1,0 +1,94 @@
+// A Chromium that nobody debugs: a plain child process that opens one page. With a DevTools client attached it would
+// report every WebSocket frame, and be several times slower than what people use.
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--disable-dev-shm-usage",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--no-first-run",
+];
+const PROGRAMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+function program() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const folder of (process.env.PATH ?? "").split(":")) {
+    for (const name of PROGRAMS) {
+      const file = path.join(folder, name);
+      if (fs.existsSync(file)) return file;
+    }
+  }
+  throw new Error("no Chromium on PATH: apt-get install chromium, or set CHROMIUM to its path");
+}
+
+/** One browser with a profile of its own. */
+export class Chromium {
+  #child;
+  #folder;
+  #log = "";
+  /** Resolves when it has ended, by itself or not. */
+  gone;
+
+  constructor(url) {
+    this.#folder = fs.mkdtempSync(path.join(os.tmpdir(), "webtun-chromium-"));
+    const args = [...FLAGS, `--user-data-dir=${path.join(this.#folder, "profile")}`, url];
+    const env = { ...process.env, TMPDIR: this.#folder, HOME: this.#folder };
+    // A process group of its own, so that all of its processes can be ended together.
+    this.#child = spawn(program(), args, { env, detached: true, stdio: ["ignore", "ignore", "pipe"] });
+    this.#child.stderr.on("data", (text) => (this.#log = (this.#log + text).slice(-2000)));
+    this.gone = new Promise((resolve) => {
+      this.#child.once("exit", resolve);
+      this.#child.once("error", (error) => resolve((this.#log += error.message)));
+    });
+  }
+
+  /** The last that it has said on its standard error. */
+  get log() {
+    return this.#log;
+  }
+
+  /** Ends it at once; for the exit of this process. */
+  killNow() {
+    for (const pid of this.#pids()) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {}
+    }
+  }
+
+  /** Ends it, and removes its profile. */
+  async close() {
+    this.killNow();
+    await this.gone;
+    for (let attempt = 0; attempt < 50; attempt++) {
+      try {
+        return fs.rmSync(this.#folder, { recursive: true, force: true });
+      } catch {
+        this.killNow();
+        await sleep(50);
+      }
+    }
+  }
+
+  /** The group, and what has left it but names our folder on its command line. */
+  #pids() {
+    const group = this.#child.pid === undefined ? [] : [-this.#child.pid];
+    const named = fs.readdirSync("/proc").filter((name) => {
+      try {
+        return /^\d+$/.test(name) && fs.readFileSync(`/proc/${name}/cmdline`, "utf8").includes(this.#folder);
+      } catch {
+        return false;
+      }
+    });
+    return [...group, ...named.map(Number)];
+  }
+}

@@ -1,0 +1,159 @@
+// Runs scenarios one at a time, in a browser or in Node, each within its deadline.
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
+import { Chromium } from "./chromium.mjs";
+import { packageFolder } from "./options.mjs";
+import { Site } from "./site.mjs";
+import { StrictGateway } from "./strict-gateway.mjs";
+import { Tunnels } from "./tunnels.mjs";
+
+const here = import.meta.dirname;
+const SCENARIOS = path.resolve(here, "../scenarios");
+/** Seconds for a scenario that does not say otherwise, and for the start of a browser. */
+const DEADLINE = 30;
+const BROWSER_START = 60;
+
+/** All scenarios by name, or those whose name contains one of `wanted`. */
+export async function loadScenarios(wanted) {
+  const scenarios = [];
+  for (const file of fs.readdirSync(SCENARIOS).filter((each) => each.endsWith(".mjs")).sort()) {
+    const name = file.slice(0, -".mjs".length);
+    if (wanted.length > 0 && !wanted.some((each) => name.includes(each))) continue;
+    const { about, deadline = DEADLINE, where = ["chromium", "node"], strict = false, host = {} } = await import(
+      pathToFileURL(path.join(SCENARIOS, file)).href
+    );
+    scenarios.push({ name, about, deadline, where, strict, host });
+  }
+  return scenarios;
+}
+
+export class Runner {
+  #gateway;
+  #tunnels = new Tunnels();
+  #site;
+  #browser;
+  #strict;
+  #children = new Set();
+  #jobs = 0;
+
+  constructor(gateway) {
+    this.#gateway = gateway;
+    const mounts = { "/client/": path.resolve(here, "../client"), "/scenarios/": SCENARIOS, "/webtun/": packageFolder() };
+    this.#site = new Site(mounts, this.#tunnels);
+  }
+
+  async open() {
+    await this.#site.listen();
+  }
+
+  /** Runs one scenario; resolves with its figures, rejects with what failed. */
+  async run(scenario, where, { mib, full }) {
+    const id = `${++this.#jobs}`;
+    const gateways = { main: this.#gateway, ...(scenario.strict && { strict: await this.#strictUrl() }) };
+    const site = this.#site.origin;
+    const tunnels = { ...this.#tunnelCalls(id) };
+    const host = { ...tunnels, ...bind(scenario.host, { gateway: this.#gateway, ...tunnels }) };
+    const seconds = scenario.deadline * (full ? 4 : 1);
+    const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, where };
+    if (where === "chromium") await this.#openBrowser();
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`it hung: no result within ${seconds} s`)), seconds * 1000);
+    });
+    const result = new Promise((done) => this.#site.register(id, { gateways, host, done }));
+    try {
+      const lost = where === "node" ? this.#startNode(job) : this.#giveToPage(job);
+      // The browser is closed only after its job, and then nobody waits for its end any more.
+      lost.catch(() => {});
+      const { value, error } = await Promise.race([result, late, lost]);
+      if (error !== undefined) throw Object.assign(new Error(error), { reported: true });
+      return value;
+    } catch (error) {
+      // Whatever state the page is in, the next scenario shall not inherit it.
+      if (where === "chromium" && !error.reported) await this.#closeBrowser();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.#site.forget(id);
+      this.#tunnels.forget(id);
+      for (const child of this.#children) child.kill("SIGKILL");
+    }
+  }
+
+  async close() {
+    await this.#closeBrowser();
+    await this.#strict?.stop();
+    this.#site.close();
+  }
+
+  /** Leaves no process and no namespace behind when this one is told to end. */
+  closeNow() {
+    for (const child of this.#children) child.kill("SIGKILL");
+    this.#browser?.killNow();
+    this.#strict?.stopNow();
+  }
+
+  #tunnelCalls(id) {
+    return {
+      cut: () => this.#tunnels.cut(id),
+      tunnels: () => this.#tunnels.count(id),
+      octets: () => this.#tunnels.octets(id),
+    };
+  }
+
+  async #strictUrl() {
+    if (this.#strict === undefined) {
+      this.#strict = new StrictGateway();
+      await this.#strict.start();
+    }
+    return this.#strict.url;
+  }
+
+  #startNode(job) {
+    const args = [path.join(here, "run-in-node.mjs"), JSON.stringify(job)];
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "inherit", "pipe"] });
+    this.#children.add(child);
+    let log = "";
+    child.stderr.on("data", (text) => (log = (log + text).slice(-2000)));
+    return new Promise((_, reject) => {
+      child.once("exit", (code) => {
+        this.#children.delete(child);
+        // After a clean exit the result is on its way.
+        if (code !== 0) reject(new Error(`Node ended with ${code}: ${log.trim()}`));
+      });
+    });
+  }
+
+  async #openBrowser() {
+    if (this.#browser !== undefined) return;
+    const { url, asked } = this.#site.newPage();
+    const browser = new Chromium(url);
+    this.#browser = browser;
+    const late = sleep(BROWSER_START * 1000, "late", { ref: false });
+    const outcome = await Promise.race([asked.then(() => "asked"), late, browser.gone.then(() => "ended")]);
+    if (outcome === "asked") return;
+    await this.#closeBrowser();
+    const what = outcome === "late" ? `did not ask for work within ${BROWSER_START} s` : "ended at once";
+    throw new Error(`the browser ${what}: ${browser.log.trim()}`);
+  }
+
+  #giveToPage(job) {
+    const browser = this.#browser;
+    this.#site.give(job);
+    return browser.gone.then(() => Promise.reject(new Error(`the browser died: ${browser.log.trim()}`)));
+  }
+
+  async #closeBrowser() {
+    const browser = this.#browser;
+    this.#browser = undefined;
+    await browser?.close();
+  }
+}
+
+/** The scenario's functions for this process, each with `tools` as its first argument. */
+function bind(host, tools) {
+  return Object.fromEntries(Object.entries(host).map(([name, call]) => [name, (...args) => call(tools, ...args)]));
+}

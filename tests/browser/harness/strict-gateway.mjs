@@ -1,0 +1,96 @@
+// A second gateway for what the demo's cannot show: tokens, one session each, and a short grace. It has a network
+// namespace of its own, joined to ours by a pair of virtual Ethernet devices, so that the two do not meet.
+import { execFileSync, spawn } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { gatewayProgram } from "./options.mjs";
+
+const NAMESPACE = "webtun-strict";
+const DEVICE = "wtstrict0";
+/** Of RFC 2544, as the playground's, and apart from it. */
+const OURS = "198.19.255.1";
+const THEIRS = "198.19.255.2";
+const PORT = 8078;
+
+/** The tokens that it knows. */
+export const TOKENS = ["strict-first", "strict-second"];
+/** Seconds for which a session waits for its client. */
+const GRACE = 3;
+
+const CONFIGURATION = `
+listen = "${THEIRS}:${PORT}"
+tokens = ${JSON.stringify(TOKENS)}
+[external]
+announced_ipv4 = "${THEIRS}"
+[limits]
+sessions_per_token = 1
+grace_s = ${GRACE}
+`;
+
+function ip(words) {
+  execFileSync("ip", words.split(" "), { stdio: ["ignore", "ignore", "pipe"] });
+}
+
+function removeNetwork() {
+  try {
+    ip(`netns delete ${NAMESPACE}`);
+  } catch {}
+  try {
+    ip(`link delete ${DEVICE}`);
+  } catch {}
+}
+
+function createNetwork() {
+  removeNetwork();
+  ip(`netns add ${NAMESPACE}`);
+  ip(`link add ${DEVICE} type veth peer name eth0 netns ${NAMESPACE}`);
+  ip(`address add ${OURS}/30 dev ${DEVICE}`);
+  ip(`link set ${DEVICE} up`);
+  ip(`-n ${NAMESPACE} address add ${THEIRS}/30 dev eth0`);
+  ip(`-n ${NAMESPACE} link set lo up`);
+  ip(`-n ${NAMESPACE} link set eth0 up`);
+}
+
+export class StrictGateway {
+  #folder = fs.mkdtempSync(path.join(os.tmpdir(), "webtun-strict-"));
+  #child;
+  #log = "";
+  #gone;
+  url = new URL(`ws://${THEIRS}:${PORT}/`);
+
+  /** Resolves when it listens. */
+  async start() {
+    const program = gatewayProgram();
+    createNetwork();
+    const file = path.join(this.#folder, "gateway.toml");
+    fs.writeFileSync(file, CONFIGURATION);
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WEBTUN_")));
+    const args = ["netns", "exec", NAMESPACE, program, "--config", file];
+    this.#child = spawn("ip", args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    this.#gone = new Promise((resolve) => this.#child.once("exit", resolve));
+    await new Promise((resolve, reject) => {
+      const listen = (text) => {
+        this.#log = (this.#log + text).slice(-4000);
+        if (this.#log.includes("listening on ")) resolve();
+      };
+      this.#child.stdout.on("data", listen);
+      this.#child.stderr.on("data", listen);
+      this.#gone.then(() => reject(new Error(`the second gateway did not start: ${this.#log.trim()}`)));
+    });
+  }
+
+  /** Ends it, and removes its network. */
+  async stop() {
+    this.#child?.kill("SIGTERM");
+    await this.#gone;
+    this.stopNow();
+  }
+
+  /** The same at once; for the exit of this process. */
+  stopNow() {
+    this.#child?.kill("SIGKILL");
+    removeNetwork();
+    fs.rmSync(this.#folder, { recursive: true, force: true });
+  }
+}

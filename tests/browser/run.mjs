@@ -1,0 +1,55 @@
+// What must hold, end to end: scenarios in Chromium (or Node), through the real gateway and its TUN device.
+import { gatewayUrl, readOptions, USAGE } from "./harness/options.mjs";
+import { loadScenarios, Runner } from "./harness/runner.mjs";
+
+async function main() {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) return console.log(USAGE);
+  const scenarios = await loadScenarios(options.names);
+  if (options.list) return scenarios.forEach(({ name, about }) => console.log(`${name.padEnd(20)} ${about}`));
+  if (scenarios.length === 0) throw new Error(`no scenario is called ${options.names.join(" or ")}; see --list`);
+
+  const runner = new Runner(gatewayUrl());
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.once(signal, () => {
+      runner.closeNow();
+      process.exit(130);
+    });
+  }
+  process.on("exit", () => runner.closeNow());
+  await runner.open();
+  const { passed, failed } = await runAll(runner, scenarios, options);
+  await runner.close();
+  console.log(`${passed} passed, ${failed} failed`);
+  // With nothing run, nothing is known to hold.
+  process.exit(failed === 0 && passed > 0 ? 0 : 1);
+}
+
+async function runAll(runner, scenarios, options) {
+  let passed = 0;
+  let failed = 0;
+  for (const where of options.where) {
+    for (const scenario of scenarios.filter((each) => each.where.includes(where))) {
+      const label = where === "node" ? `${scenario.name} (node)` : scenario.name;
+      const start = performance.now();
+      try {
+        const figures = await runner.run(scenario, where, options);
+        passed++;
+        console.log(`ok     ${label.padEnd(28)} ${seconds(start)}  ${figures ?? ""}`.trimEnd());
+      } catch (error) {
+        failed++;
+        console.log(`FAILED ${label.padEnd(28)} ${seconds(start)}  ${error.message}`);
+      }
+    }
+  }
+  return { passed, failed };
+}
+
+function seconds(start) {
+  return `${((performance.now() - start) / 1000).toFixed(1).padStart(5)} s`;
+}
+
+main().catch((error) => {
+  console.error(`error: ${error.message}`);
+  process.exit(1);
+});
