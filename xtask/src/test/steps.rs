@@ -141,8 +141,9 @@ fn demo(_: bool) -> Result<Plan> {
     with_root(|| one(xtask("demo --check")?))
 }
 
-fn e2e(_: bool) -> Result<Plan> {
-    with_root(|| one(xtask("demo --run node tests/e2e/run.mjs")?))
+fn e2e(full: bool) -> Result<Plan> {
+    let sizes = if full { "--node --full" } else { "" };
+    with_root(|| one(xtask(&format!("demo --run node tests/browser/run.mjs {sizes}"))?))
 }
 
 fn firefox(_: bool) -> Result<Plan> {
