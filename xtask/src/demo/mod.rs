@@ -6,7 +6,7 @@ mod page;
 mod servers;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -146,8 +146,8 @@ impl Interrupt {
 
 /// The namespace and the TUN device have fixed names, so one demo runs at a time.
 fn lock() -> Result<File> {
-    let path = std::env::temp_dir().join("webtun-demo.lock");
-    let file = File::create(&path).map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+    let path = Path::new("/run/webtun-demo.lock");
+    let file = File::create(path).map_err(|error| format!("cannot create {}: {error}", path.display()))?;
     if file.try_lock().is_err() {
         eprintln!("waiting for another demo on this machine to end");
         file.lock()?;

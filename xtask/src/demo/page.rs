@@ -1,12 +1,15 @@
-//! The page as it is served: our static files, the npm package and the chart library side by side.
+//! The page as it is served: our static files, the npm package and the page's libraries side by side.
 
 use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::workspace::{copy_folder, npm_ci, root};
 
-/// Files of the chart library, from its npm package.
-const CHART: [&str; 2] = ["uPlot.esm.js", "uPlot.min.css"];
+/// What of the page's libraries is served: folder in the page, folder of the npm package, files.
+const LIBRARIES: [(&str, &str, &[&str]); 2] = [
+    ("uplot", "uplot/dist", &["uPlot.esm.js", "uPlot.min.css"]),
+    ("hashes", "@noble/hashes", &["sha2.js", "_md.js", "_u64.js", "utils.js"]),
+];
 
 /// Puts it together in a folder below `folder`, which is returned.
 pub fn assemble(folder: &Path) -> Result<PathBuf> {
@@ -20,10 +23,11 @@ pub fn assemble(folder: &Path) -> Result<PathBuf> {
         matches!(name, "node_modules" | "package.json" | "package-lock.json" | "README.md")
     })?;
     copy_folder(&root().join("wasm/npm/dist"), &page.join("webtun"), &|_| false)?;
-    let chart = page.join("uplot");
-    std::fs::create_dir_all(&chart)?;
-    for file in CHART {
-        std::fs::copy(source.join("node_modules/uplot/dist").join(file), chart.join(file))?;
+    for (folder, package, files) in LIBRARIES {
+        std::fs::create_dir_all(page.join(folder))?;
+        for file in files {
+            std::fs::copy(source.join("node_modules").join(package).join(file), page.join(folder).join(file))?;
+        }
     }
     Ok(page)
 }
