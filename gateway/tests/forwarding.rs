@@ -220,7 +220,7 @@ fn errors_from_outside_come_back_about_the_packet_as_it_was_sent() {
         for len in [28, 48, 200] {
             let from = (client.address(remote), 4000);
             let packet = udp(from, (remote, 9), &[5; 100]);
-            world.send(&client, &[packet.clone()]);
+            world.send(&client, std::slice::from_ref(&packet));
             let out = world.take_outside().pop().expect("a packet");
             let router = if remote.is_ipv4() { address("9.9.9.9") } else { address("2600::9") };
             world.receive(&unreachable(router, external(remote), &out, len));

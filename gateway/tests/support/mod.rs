@@ -5,6 +5,7 @@
 pub mod packets;
 
 use bytes::{Bytes, BytesMut};
+use proptest::test_runner::{Config as ProptestConfig, FileFailurePersistence};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -38,6 +39,15 @@ pub struct Client {
     pub resume: Resume,
     /// The number of the next sequenced message that it sends.
     pub next: Cell<u64>,
+}
+
+/// So many random cases, or as many as `PROPTEST_CASES` says; those that fail are kept beside the test file and tried
+/// first from then on.
+pub fn cases(count: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { count };
+    let persistence = FileFailurePersistence::WithSource("regressions");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(persistence)), ..default }
 }
 
 pub fn config() -> GatewayConfig {

@@ -18,6 +18,21 @@ fn ip(from: IpAddr, to: IpAddr, ttl: u8) -> etherparse::PacketBuilderStep<etherp
     }
 }
 
+/// Any octets under an IP header that names any protocol.
+pub fn raw(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    const EXPERIMENT: u8 = 253;
+    let mut packet = Vec::new();
+    ip(from, to, 64).write(&mut packet, EXPERIMENT.into(), payload).expect("a packet");
+    let at = if is_v4(&packet) { 9 } else { 6 };
+    packet[at] = protocol;
+    if at == 9 {
+        packet[10..12].fill(0);
+        let header = !fold(sum(&packet[..20]));
+        packet[10..12].copy_from_slice(&header.to_be_bytes());
+    }
+    packet
+}
+
 pub fn udp(from: Endpoint, to: Endpoint, payload: &[u8]) -> Vec<u8> {
     udp_ttl(from, to, payload, 64)
 }
@@ -111,7 +126,7 @@ fn port(packet: &[u8], is_source: bool) -> u16 {
         _ if is_source => at,
         _ => at + 2,
     };
-    u16::from_be_bytes([packet[at], packet[at + 1]])
+    packet.get(at..at + 2).map_or(0, |field| u16::from_be_bytes([field[0], field[1]]))
 }
 
 pub fn is_fragment(packet: &[u8]) -> bool {
@@ -132,6 +147,9 @@ fn fold(mut total: u64) -> u16 {
 /// Whether lengths and every checksum of a packet are right, by the definition.
 pub fn is_sound(packet: &[u8]) -> bool {
     let (number, at) = transport(packet);
+    if packet.len() < at {
+        return false;
+    }
     let (length, header_ok, pseudo) = if is_v4(packet) {
         let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
         (length, fold(sum(&packet[..at])) == 0xFFFF, sum(&packet[12..20]))
@@ -147,6 +165,34 @@ pub fn is_sound(packet: &[u8]) -> bool {
     }
     let pseudo = if number == 1 { 0 } else { pseudo + u64::from(number) + segment.len() as u64 };
     !matches!(number, 1 | 6 | 17 | 58) || fold(pseudo + sum(segment)) == 0xFFFF
+}
+
+/// Corrects the checksums of a packet that has been tampered with, as far as its headers still make sense.
+pub fn heal(packet: &mut [u8]) {
+    if packet.len() < 48 {
+        return;
+    }
+    let (number, at) = transport(packet);
+    if is_v4(packet) && (20..=packet.len()).contains(&at) {
+        packet[10..12].fill(0);
+        let header = !fold(sum(&packet[..at]));
+        packet[10..12].copy_from_slice(&header.to_be_bytes());
+    }
+    let field = match number {
+        1 | 58 => at + 2,
+        6 => at + 16,
+        17 => at + 6,
+        _ => return,
+    };
+    if field + 2 > packet.len() || is_fragment(packet) {
+        return;
+    }
+    packet[field..field + 2].fill(0);
+    let addresses = if is_v4(packet) { 12..20 } else { 8..40 };
+    let pseudo = sum(&packet[addresses]) + u64::from(number) + (packet.len() - at) as u64;
+    let total = !fold(sum(&packet[at..]) + if number == 1 { 0 } else { pseudo });
+    let total = if number == 17 && total == 0 { 0xFFFF } else { total };
+    packet[field..field + 2].copy_from_slice(&total.to_be_bytes());
 }
 
 pub fn verify(packet: &[u8]) {
