@@ -1,0 +1,350 @@
+//! The dataplane by itself: sessions whose every octet the test decides, and no stack at either end.
+
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use webtun_gateway::dataplane::{
+    Destination, DropReason, Event, Gateway, GatewayConfig, Peer, Reject, SessionError, SessionId,
+};
+use webtun_wire::{
+    Accept, BatchWriter, Capsule, CloseCode, FlowDenied, Hello, Instant, MAX_MESSAGE_LEN, PortBlock, PortMapResponse,
+    ReceiveWindow, Resume, Session, VERSION, capsules,
+};
+
+/// A gateway, and what it has sent that nobody has looked at yet.
+pub struct Direct {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The present.
+    pub now: Instant,
+    /// Its sessions, in the order of their opening; closed ones stay.
+    pub sessions: Vec<DirectSession>,
+    /// Packets for the outside.
+    pub egress: VecDeque<BytesMut>,
+    /// Packets for the inner host.
+    pub local: VecDeque<BytesMut>,
+    /// Events.
+    pub events: Vec<Event>,
+}
+
+/// One session, as its client sees it.
+pub struct DirectSession {
+    /// Its name at the gateway.
+    pub id: SessionId,
+    /// Who it belongs to.
+    pub peer: Peer,
+    /// The gateway's SESSION.
+    pub session: Session,
+    /// Inner addresses.
+    pub addresses: Vec<IpAddr>,
+    /// External port blocks.
+    pub blocks: Vec<PortBlock>,
+    /// Packets that came, and were not looked at.
+    pub packets: VecDeque<BytesMut>,
+    /// Denied flows.
+    pub denied: Vec<FlowDenied>,
+    /// Answers to PORT_MAP_REQUEST.
+    pub port_maps: Vec<PortMapResponse>,
+    /// PONGs: opaque value and octets received.
+    pub pongs: Vec<(u64, u64)>,
+    /// Contexts that the gateway has refused.
+    pub closed_contexts: Vec<u64>,
+    /// From CLOSE.
+    pub closed: Option<CloseCode>,
+    /// False while its connection is gone.
+    pub connected: bool,
+    /// Whether it answers PING; otherwise the gateway gives its connection up.
+    pub answers_pings: bool,
+    pings: Vec<u64>,
+    next_number: u64,
+    window: ReceiveWindow,
+}
+
+impl Direct {
+    /// A gateway without sessions.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the configuration is refused.
+    pub fn new(config: GatewayConfig, seed: [u8; 32]) -> Self {
+        let now = Instant::from_millis(1000);
+        let gateway = Gateway::new(config, seed, now).expect("a valid configuration");
+        Self { gateway, now, sessions: Vec::new(), egress: VecDeque::new(), local: VecDeque::new(), events: Vec::new() }
+    }
+
+    /// Opens a session and returns its place in [`Direct::sessions`].
+    ///
+    /// # Errors
+    ///
+    /// The code of the CLOSE that came instead.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the answer lacks what it must have.
+    pub fn open(&mut self, peer: &Peer) -> Result<usize, CloseCode> {
+        let id = self.handshake(&hello(None), peer).map_err(|reject| reject.code())?;
+        let mut session = DirectSession::new(id, peer.clone());
+        session.receive_all(&mut self.gateway, self.now);
+        assert!(!session.addresses.is_empty(), "a session comes with addresses");
+        self.sessions.push(session);
+        self.drain();
+        Ok(self.sessions.len() - 1)
+    }
+
+    /// Connects again to a session.
+    ///
+    /// # Errors
+    ///
+    /// The code of the CLOSE that came instead.
+    pub fn resume(&mut self, index: usize) -> Result<(), CloseCode> {
+        let session = &self.sessions[index];
+        let resume = Resume {
+            session_id: session.session.session_id,
+            secret: session.session.secret,
+            next: session.window.next(),
+        };
+        let peer = session.peer.clone();
+        self.handshake(&hello(Some(resume)), &peer).map_err(|reject| reject.code())?;
+        let session = &mut self.sessions[index];
+        session.connected = true;
+        session.receive_all(&mut self.gateway, self.now);
+        // What the gateway has not received is not worth sending again here: the next number follows its count.
+        session.next_number = session.session.next;
+        self.drain();
+        Ok(())
+    }
+
+    /// The first message of a connection.
+    ///
+    /// # Errors
+    ///
+    /// The gateway's.
+    pub fn handshake(&mut self, message: &[u8], peer: &Peer) -> Result<SessionId, Reject> {
+        let result = self.gateway.handshake(message, peer, self.now);
+        self.drain();
+        result
+    }
+
+    /// The connection of a session is gone.
+    pub fn disconnect(&mut self, index: usize) {
+        self.sessions[index].connected = false;
+        self.gateway.disconnect(self.sessions[index].id, self.now);
+        self.drain();
+    }
+
+    /// Sends packets in one message.
+    ///
+    /// # Errors
+    ///
+    /// The gateway's.
+    ///
+    /// # Panics
+    ///
+    /// Panics where they do not fit one message.
+    pub fn send_packets(&mut self, index: usize, packets: &[BytesMut]) -> Result<(), SessionError> {
+        let capsules: Vec<_> =
+            packets.iter().map(|packet| Capsule::Datagram { context: 0, payload: packet.as_ref() }).collect();
+        self.send_capsules(index, &capsules)
+    }
+
+    /// Sends capsules in one sequenced message.
+    ///
+    /// # Errors
+    ///
+    /// The gateway's.
+    ///
+    /// # Panics
+    ///
+    /// Panics where they do not fit one message.
+    pub fn send_capsules(&mut self, index: usize, capsules: &[Capsule<'_>]) -> Result<(), SessionError> {
+        let session = &mut self.sessions[index];
+        let mut writer = BatchWriter::with_sequence(MAX_MESSAGE_LEN, session.next_number);
+        session.next_number += 1;
+        session.window.acked();
+        let ack = Capsule::Ack { next: session.window.next() };
+        for capsule in [&ack].into_iter().chain(capsules) {
+            assert!(writer.push(capsule), "the capsules fit one message");
+        }
+        self.send_octets(index, &writer.finish())
+    }
+
+    /// Sends a message as it stands.
+    ///
+    /// # Errors
+    ///
+    /// The gateway's.
+    pub fn send_octets(&mut self, index: usize, message: &[u8]) -> Result<(), SessionError> {
+        let result = self.gateway.process_uplink(self.sessions[index].id, BytesMut::from(message), self.now);
+        self.drain();
+        result
+    }
+
+    /// A packet comes from outside.
+    pub fn receive(&mut self, packet: BytesMut) {
+        self.gateway.process_downlink(packet, self.now);
+        self.drain();
+    }
+
+    /// A packet comes from the inner host.
+    pub fn receive_local(&mut self, packet: BytesMut) {
+        self.gateway.process_local(packet, self.now);
+        self.drain();
+    }
+
+    /// Lets time pass, with every timer in between.
+    pub fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.gateway.poll_timeout().filter(|at| *at <= end) {
+            assert!(at > self.now || self.gateway.poll_timeout() == Some(at), "time goes on");
+            self.now = self.now.max(at);
+            self.gateway.handle_timeout(self.now);
+            self.drain();
+            let next = self.gateway.poll_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "a timer that is never done: {next:?} at {:?}", self.now);
+        }
+        self.now = end;
+    }
+
+    /// Packets dropped so far for each reason that occurred.
+    pub fn drops(&self) -> Vec<(DropReason, u64)> {
+        let stats = self.gateway.stats();
+        let all = DropReason::ALL.into_iter().map(|reason| (reason, stats.drops(reason)));
+        all.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The code of the last event that closed this session.
+    pub fn closed(&self, index: usize) -> Option<CloseCode> {
+        let wanted = self.sessions[index].id;
+        self.events.iter().rev().find_map(|event| match event {
+            Event::SessionClosed { id, code } if *id == wanted => Some(*code),
+            _ => None,
+        })
+    }
+
+    /// Takes everything that the gateway has to say, and answers its pings.
+    pub fn drain(&mut self) {
+        self.take_all();
+        for index in 0..self.sessions.len() {
+            let session = &mut self.sessions[index];
+            let (id, pings) = (session.id, std::mem::take(&mut session.pings));
+            for opaque in pings.into_iter().filter(|_| session.answers_pings && session.connected) {
+                let pong = message(&[Capsule::Pong { opaque, received: 0 }]);
+                // A session that ends at this moment has an event that says so.
+                let _ = self.gateway.process_uplink(id, BytesMut::from(pong.as_slice()), self.now);
+            }
+        }
+        self.take_all();
+    }
+
+    fn take_all(&mut self) {
+        while let Some(transmit) = self.gateway.poll_transmit() {
+            match transmit.to {
+                Destination::Egress => self.egress.push_back(transmit.packet),
+                Destination::Local => self.local.push_back(transmit.packet),
+            }
+        }
+        while let Some(event) = self.gateway.poll_event() {
+            if let Event::ConnectionLost { id } = event {
+                self.sessions.iter_mut().filter(|s| s.id == id).for_each(|s| s.connected = false);
+            }
+            self.events.push(event);
+        }
+        for session in self.sessions.iter_mut().filter(|session| session.connected) {
+            session.receive_all(&mut self.gateway, self.now);
+        }
+    }
+}
+
+impl DirectSession {
+    fn new(id: SessionId, peer: Peer) -> Self {
+        let session =
+            Session { version: 0, resumed: false, session_id: [0; 16], secret: [0; 32], grace_ms: 0, next: 0 };
+        Self {
+            id,
+            peer,
+            session,
+            addresses: Vec::new(),
+            blocks: Vec::new(),
+            packets: VecDeque::new(),
+            denied: Vec::new(),
+            port_maps: Vec::new(),
+            pongs: Vec::new(),
+            closed_contexts: Vec::new(),
+            closed: None,
+            connected: true,
+            answers_pings: true,
+            pings: Vec::new(),
+            next_number: 0,
+            window: ReceiveWindow::new(),
+        }
+    }
+
+    /// Its address of a family, with a port.
+    ///
+    /// # Panics
+    ///
+    /// Panics where it has none.
+    pub fn endpoint(&self, ipv6: bool, port: u16) -> SocketAddr {
+        let address = self.addresses.iter().find(|address| address.is_ipv6() == ipv6);
+        SocketAddr::new(*address.expect("an address of the family"), port)
+    }
+
+    /// Whether an external endpoint lies within its blocks.
+    pub fn owns_port(&self, external: SocketAddr) -> bool {
+        self.blocks.iter().any(|block| {
+            block.address == external.ip()
+                && external.port().checked_sub(block.first).is_some_and(|offset| offset < block.count)
+        })
+    }
+
+    fn receive_all(&mut self, gateway: &mut Gateway, now: Instant) {
+        while let Some(message) = gateway.poll_message(self.id, now) {
+            self.receive(&message);
+        }
+    }
+
+    fn receive(&mut self, message: &Bytes) {
+        for (index, capsule) in capsules(message).enumerate() {
+            let capsule = capsule.expect("the gateway's messages are well-formed");
+            if let Capsule::Sequence { number } = capsule {
+                assert_eq!(index, 0, "SEQUENCE comes first");
+                if self.window.accept(number, message.len()).expect("no gap") == Accept::Duplicate {
+                    return;
+                }
+            } else {
+                self.receive_capsule(capsule);
+            }
+        }
+    }
+
+    fn receive_capsule(&mut self, capsule: Capsule<'_>) {
+        match capsule {
+            Capsule::Session(session) => self.session = session,
+            Capsule::AddressAssign(all) => {
+                self.addresses = all.iter().map(|assigned| assigned.prefix.address).collect();
+            }
+            Capsule::ExternalPorts(blocks) => self.blocks = blocks,
+            Capsule::Datagram { context: 0, payload } => self.packets.push_back(BytesMut::from(payload)),
+            Capsule::FlowDenied(denied) => self.denied.push(denied),
+            Capsule::PortMapResponse(response) => self.port_maps.push(response),
+            Capsule::Pong { opaque, received } => self.pongs.push((opaque, received)),
+            Capsule::Ping { opaque } => self.pings.push(opaque),
+            Capsule::ContextClose { context } => self.closed_contexts.push(context),
+            Capsule::Close(close) => self.closed = Some(close.code),
+            _ => {}
+        }
+    }
+}
+
+/// A HELLO without token, as a message.
+pub fn hello(resume: Option<Resume>) -> Vec<u8> {
+    message(&[Capsule::Hello(Hello { min_version: VERSION, max_version: VERSION, token: b"", resume })])
+}
+
+/// Capsules in a message without number.
+pub fn message(capsules: &[Capsule<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    capsules.iter().for_each(|capsule| capsule.encode(&mut out));
+    out
+}
