@@ -31,8 +31,8 @@ export function chart(series, format) {
     cursor: { show: false },
     scales: { x: { time: false }, y: { range: (_, least, most) => [0, Math.max(most * 1.15, 1e-3)] } },
     axes: [
-      axis((_, ticks) => ticks.map((tick) => `${+tick.toFixed(1)} s`), 24),
-      axis((_, ticks) => ticks.map((tick) => (tick === null ? "" : format(tick))), 78),
+      axis((_, ticks) => ticks.map((tick) => `${+tick.toFixed(2)} s`), 24),
+      axis((_, ticks) => ticks.map((tick) => (tick === null ? "" : tick === 0 ? "0" : format(tick))), 78),
     ],
     series: [{}, ...series.map((one) => line(one))],
   };

@@ -15,6 +15,7 @@ export function octets(count) {
 /** Octets per second as bits per second, as speeds of lines are told. */
 export function rate(octetsPerSecond) {
   const bits = 8 * octetsPerSecond;
+  if (bits === 0) return "0";
   if (bits >= 1e9) return `${(bits / 1e9).toFixed(2)} Gbit/s`;
   if (bits >= 1e6) return `${(bits / 1e6).toFixed(bits < 1e7 ? 1 : 0)} Mbit/s`;
   return `${(bits / 1e3).toFixed(bits < 1e4 ? 1 : 0)} kbit/s`;

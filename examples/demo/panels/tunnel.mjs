@@ -4,10 +4,8 @@ import { facts, h } from "../lib/dom.mjs";
 import { endpoint, milliseconds, octets, rate } from "../lib/format.mjs";
 import { card } from "../lib/panel.mjs";
 
+const FIGURES = { rtt: "Round trip to the gateway", down: "Receiving", up: "Sending" };
 const TERMS = {
-  rtt: "Round trip to the gateway",
-  down: "Receiving",
-  up: "Sending",
   addresses: "Addresses of this tab",
   outside: "Seen from outside as",
   dns: "Name servers",
@@ -23,9 +21,11 @@ const WORDS = {
 
 export function tunnel(context) {
   const pill = document.getElementById("state");
-  const shown = facts(TERMS, ["rtt", "down", "up"]);
+  const figures = facts(FIGURES, Object.keys(FIGURES));
+  const shown = facts(TERMS);
+  shown.element.classList.add("roomy");
   const plot = chart([{ label: "receiving", colour: "--accent" }, { label: "sending", colour: "--second" }], rate);
-  const frame = card("Tunnel", "One WebSocket carries everything below.", shown.element, plot.element);
+  const frame = card("Tunnel", "One WebSocket carries everything below.", figures.element, plot.element, shown.element);
   frame.element.classList.add("wide");
   const began = performance.now();
   let status;
@@ -57,12 +57,8 @@ export function tunnel(context) {
   };
   const showCounters = () => {
     const { rates, rtt, counters } = status;
-    shown.show({
-      rtt: rtt === undefined ? "–" : milliseconds(rtt),
-      down: rate(rates.received),
-      up: rate(rates.sent),
-      total: `${octets(counters.octetsReceived)}, ${octets(counters.octetsSent)}`,
-    });
+    figures.show({ rtt: rtt === undefined ? "–" : milliseconds(rtt), down: rate(rates.received), up: rate(rates.sent) });
+    shown.show({ total: `${octets(counters.octetsReceived)}, ${octets(counters.octetsSent)}` });
     plot.push((performance.now() - began) / 1000, rates.received, rates.sent);
   };
 
