@@ -41,9 +41,11 @@ impl Network {
         ip(&format!("-n {NAMESPACE} link set lo up"))?;
         ip(&format!("-n {NAMESPACE} link set eth0 up"))?;
         ip(&format!("link set {DEVICE} up"))?;
-        // The namespace forwards nothing, so what is routed into it for others vanishes without a word.
+        // What is routed into the namespace for others vanishes without a word: it forwards nothing, and where IPv6
+        // would report that it has no route, it is given one.
         ip(&format!("route add 198.18.1.0/24 via 198.18.0.2 dev {DEVICE}"))?;
         if self.ipv6 {
+            ip(&format!("-n {NAMESPACE} -6 route add blackhole 2001:2:0:1::/64"))?;
             ip(&format!("-6 route add 2001:2:0:1::/64 via 2001:2::2 dev {DEVICE}"))?;
         }
         Ok(())
