@@ -38,6 +38,7 @@ mod antispoof;
 mod checksum;
 mod config;
 mod downlink;
+mod event;
 mod fragment;
 mod handshake;
 mod icmp_error;
@@ -58,14 +59,13 @@ mod tunnel;
 mod uplink;
 mod verdict;
 
-use bytes::BytesMut;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::IpAddr;
 use core::time::Duration;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use webtun_wire::{AddressRange, CloseCode, Instant, PortBlock};
+use webtun_wire::{AddressRange, Instant};
 
 use self::fragment::{Reassembler, ReassemblyLimits};
 use self::icmp_error::Budget;
@@ -76,6 +76,7 @@ use self::session::Session;
 use self::timer::TimerQueue;
 
 pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, NatConfig};
+pub use self::event::{Destination, Event, Transmit};
 pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
 pub use self::nat::NatTimeouts;
@@ -85,7 +86,7 @@ pub use self::session::{SessionId, SessionInfo};
 pub use self::stats::{Stats, Traffic};
 pub use self::verdict::DropReason;
 
-/// A hash map whose order depends on the gateway's seed alone, and which a stranger cannot make collide.
+/// A hash map whose order depends on the gateway's seed alone; whoever does not know it finds no collisions cheaply.
 type Map<K, V> = hashbrown::HashMap<K, V, foldhash::fast::FixedState>;
 
 fn map<K, V>(rng: &mut impl Rng) -> Map<K, V> {
@@ -98,102 +99,6 @@ const PACKET_CONTEXT: u64 = 0;
 /// Fragments that wait in the downlink, all sessions together: until the ports are known they belong to nobody.
 const DOWNLINK_REASSEMBLY: ReassemblyLimits =
     ReassemblyLimits { datagrams: 1024, octets: 16 << 20, timeout: Duration::from_secs(30) };
-
-/// Where a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Destination {
-    /// The egress: the internet.
-    Egress,
-    /// The gateway's own inner host.
-    Local,
-}
-
-/// A packet to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// Where to.
-    pub to: Destination,
-    /// The packet.
-    pub packet: BytesMut,
-}
-
-/// What a shell or an audit log wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// [`Gateway::poll_message`] has something, after it had nothing.
-    MessagesReady(SessionId),
-    /// A session has begun.
-    SessionOpened {
-        /// The session.
-        id: SessionId,
-        /// Its principal.
-        peer: Arc<str>,
-        /// Its inner IPv4 address.
-        inner_v4: Ipv4Addr,
-        /// Its inner IPv6 address.
-        inner_v6: Ipv6Addr,
-    },
-    /// A session goes on with a new connection.
-    SessionResumed {
-        /// The session.
-        id: SessionId,
-    },
-    /// A session has lost its connection; its grace has begun.
-    SessionDetached {
-        /// The session.
-        id: SessionId,
-    },
-    /// A session's connection has been silent for too long and is given up: the shell drops it, and does not call
-    /// [`Gateway::disconnect`]. SessionDetached follows.
-    ConnectionLost {
-        /// The session.
-        id: SessionId,
-    },
-    /// A session is over. [`Gateway::poll_message`] has its CLOSE, where it was connected and did not say so itself.
-    SessionClosed {
-        /// The session.
-        id: SessionId,
-        /// Why.
-        code: CloseCode,
-    },
-    /// A session has got external ports: what a log needs to answer whose they were (RFC 7422).
-    BlockAssigned {
-        /// The session.
-        id: SessionId,
-        /// The ports, with the announced address.
-        block: PortBlock,
-    },
-    /// A session has given external ports back.
-    BlockReleased {
-        /// The session.
-        id: SessionId,
-        /// The ports, with the announced address.
-        block: PortBlock,
-    },
-    /// A port has been mapped explicitly.
-    PortMapped {
-        /// The session.
-        id: SessionId,
-        /// 6 or 17.
-        protocol: u8,
-        /// The client's port.
-        internal_port: u16,
-        /// The announced endpoint.
-        external: SocketAddr,
-    },
-    /// An explicit mapping has ended.
-    PortUnmapped {
-        /// The session.
-        id: SessionId,
-        /// 6 or 17.
-        protocol: u8,
-        /// The client's port.
-        internal_port: u16,
-        /// The announced endpoint.
-        external: SocketAddr,
-    },
-}
 
 /// The gateway. See the [module](self) for how to drive it.
 #[derive(Debug)]

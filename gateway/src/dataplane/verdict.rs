@@ -70,7 +70,7 @@ drop_reasons! {
     NoExternalAddress = "no_external_address",
     /// From outside: not for an external address of this gateway.
     NotExternal = "not_external",
-    /// From outside: no mapping has this external endpoint.
+    /// No mapping has this endpoint, and the packet cannot make one.
     NoMapping = "no_mapping",
     /// From outside: the mapping exists, but its filter does not admit this remote endpoint.
     Filtered = "filtered",
