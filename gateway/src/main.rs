@@ -1,2 +1,51 @@
-//! stub
-fn main() {}
+//! The gateway's command line; everything else is in the library.
+
+use clap::Parser;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use webtun_gateway::config::cli::Cli;
+use webtun_gateway::config::{Config, load};
+use webtun_gateway::io::run::{Ready, run};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
+    let config = load::load(cli)?;
+    if cli.print_config {
+        print!("{}", load::print(&config)?);
+        return Ok(());
+    }
+    start_logging(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(run(config, announce))?)
+}
+
+fn start_logging(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_new(&config.log.filter).map_err(|error| {
+        format!("configuration: `log.filter`: {error}; write it as info or warn,webtun_gateway=debug")
+    })?;
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+/// Programs that start a gateway wait for the line `listening on`, which comes last.
+fn announce(ready: &Ready) {
+    let mut text = String::new();
+    if let Some(token) = &ready.made_token {
+        text = format!("open http://{}/?token={token}\n", ready.host);
+    }
+    text.push_str(&format!("listening on http://{}/\n", ready.address));
+    // Whoever has closed our standard output does not want to know.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,86 @@
+//! From the operator's keys to the dataplane's.
+
+use super::{Config, Filtering, PolicyAction, PolicyProtocol, PolicyRule};
+use crate::dataplane::{self, Action, ExternalAddress, GatewayConfig, NatConfig, NatTimeouts, Rule};
+use std::net::IpAddr;
+use std::time::Duration;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+impl Config {
+    /// The dataplane's configuration. `own_addresses` are this machine's: without a rule of the operator's, clients reach
+    /// nothing there but mapped ports. `path_mtu` counts where none is configured.
+    pub fn dataplane(&self, external: Vec<ExternalAddress>, own_addresses: &[IpAddr], path_mtu: u16) -> GatewayConfig {
+        let mut rules: Vec<Rule> = self.policy.rule.iter().map(rule_of).collect();
+        for &address in own_addresses {
+            let announced = external.iter().any(|it| it.announced == address);
+            rules.extend(self.protect(address, announced));
+        }
+        GatewayConfig {
+            inner_v4: self.inner.ipv4,
+            inner_v6: self.inner.ipv6,
+            path_mtu: self.external.path_mtu.unwrap_or(path_mtu),
+            grace: seconds(self.limits.grace_s),
+            max_sessions: usize::try_from(self.limits.sessions).unwrap_or(usize::MAX),
+            nat: self.nat(),
+            rules,
+            ..GatewayConfig::new(external)
+        }
+    }
+
+    fn nat(&self) -> NatConfig {
+        NatConfig {
+            filtering: match self.nat.filtering {
+                Filtering::EndpointIndependent => dataplane::Filtering::EndpointIndependent,
+                Filtering::AddressDependent => dataplane::Filtering::AddressDependent,
+                Filtering::AddressAndPortDependent => dataplane::Filtering::AddressAndPortDependent,
+            },
+            timeouts: NatTimeouts {
+                udp: seconds(self.nat.udp_timeout_s),
+                icmp: seconds(self.nat.icmp_timeout_s),
+                tcp_established: seconds(self.nat.tcp_established_timeout_s),
+                tcp_transitory: seconds(self.nat.tcp_transitory_timeout_s),
+            },
+            first_port: self.external.port_range.first,
+            last_port: self.external.port_range.last,
+            block_size: self.nat.block_size,
+            ..NatConfig::default()
+        }
+    }
+
+    /// Denies what a client could reach at an address of this machine. At an announced address the clients' ports stay
+    /// open: they lead to clients, by hairpinning.
+    fn protect(&self, address: IpAddr, announced: bool) -> Vec<Rule> {
+        let deny = |ports| Rule { action: Action::Deny, destination: Some(address.into()), protocol: None, ports };
+        if !announced {
+            return vec![deny(None)];
+        }
+        let range = self.external.port_range;
+        let below = range.first.checked_sub(1).map(|last| deny(Some(0..=last)));
+        let above = range.last.checked_add(1).map(|first| deny(Some(first..=u16::MAX)));
+        below.into_iter().chain(above).collect()
+    }
+}
+
+fn rule_of(rule: &PolicyRule) -> Rule {
+    let protocol = match (rule.protocol, rule.prefix.addr()) {
+        (PolicyProtocol::Any, _) => None,
+        (PolicyProtocol::Tcp, _) => Some(TCP),
+        (PolicyProtocol::Udp, _) => Some(UDP),
+        (PolicyProtocol::Icmp, IpAddr::V4(_)) => Some(ICMP),
+        (PolicyProtocol::Icmp, IpAddr::V6(_)) => Some(ICMPV6),
+    };
+    let action = match rule.action {
+        PolicyAction::Allow => Action::Allow,
+        PolicyAction::Deny => Action::Deny,
+    };
+    let ports = rule.ports.map(|ports| ports.first..=ports.last);
+    Rule { action, destination: Some(rule.prefix), protocol, ports }
+}

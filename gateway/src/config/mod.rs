@@ -1,0 +1,126 @@
+//! What the operator can set: every key with its default.
+//!
+//! Values come from, in rising order of precedence: the defaults below, a TOML file, `WEBTUN_*` variables, flags
+//! ([`cli`]). A key that does not exist is an error in each of them ([`load`]). Durations are whole seconds and say so
+//! by the ending `_s`.
+
+pub mod cli;
+mod dataplane;
+pub mod load;
+mod sections;
+mod values;
+
+pub use sections::{
+    Dns, External, ExternalMode, Filtering, Inner, Limits, Log, Nat, Policy, PolicyAction, PolicyProtocol, PolicyRule,
+    Tun,
+};
+pub use values::{PortRange, Switch, is_token};
+
+use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The address and port of the one HTTP listener. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A folder whose files are served on all paths but `/healthz` and `/readyz`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub static_dir: Option<PathBuf>,
+    /// Bearer tokens, each of which opens sessions. Where there is none and `listen` is not a loopback address, one is
+    /// made, kept in `state_dir` and printed.
+    pub tokens: Vec<String>,
+    /// Origins whose pages may connect, as `scheme://host[:port]`, besides pages from the gateway's own host; `*` is any.
+    pub allow_origins: Vec<String>,
+    /// Where the made token is kept.
+    pub state_dir: PathBuf,
+    /// Where it is noted what has been changed on this machine, so that a crash leaves nothing behind.
+    pub runtime_dir: PathBuf,
+    /// The TUN device.
+    pub tun: Tun,
+    /// Addresses and ports on the outer side of the NAT.
+    pub external: External,
+    /// Addresses of the clients.
+    pub inner: Inner,
+    /// Behaviour of the NAT.
+    pub nat: Nat,
+    /// Where clients may connect to.
+    pub policy: Policy,
+    /// The DNS forwarder at the gateway's inner address.
+    pub dns: Dns,
+    /// Bounds on what clients can use.
+    pub limits: Limits,
+    /// Logging.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8077)),
+            static_dir: None,
+            tokens: Vec::new(),
+            allow_origins: Vec::new(),
+            state_dir: PathBuf::from("/var/lib/webtun"),
+            runtime_dir: PathBuf::from("/run/webtun"),
+            tun: Tun::default(),
+            external: External::default(),
+            inner: Inner::default(),
+            nat: Nat::default(),
+            policy: Policy::default(),
+            dns: Dns::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// A value that is well-formed but cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: {problem}")]
+pub struct Invalid {
+    /// The key, with dots between its parts.
+    pub key: &'static str,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl Config {
+    /// Checks what the types alone cannot.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be used.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let fail = |key, problem: &str| Err(Invalid { key, problem: problem.to_owned() });
+        if self.tokens.iter().any(|token| !is_token(token)) {
+            return fail(
+                "tokens",
+                "a token travels in an HTTP header, so it may have only letters, digits and !#$%&'*+-.^_`|~ \
+                 and at most 256 of them",
+            );
+        }
+        if self.tun.name.is_empty() || self.tun.name.len() > 15 || self.tun.name.contains(['/', ' ', '"', '%', '\n']) {
+            return fail(
+                "tun.name",
+                "an interface name has 1 to 15 characters, without space, slash, quote and percent",
+            );
+        }
+        if let Some(dir) = &self.static_dir
+            && !dir.is_dir()
+        {
+            return fail("static_dir", &format!("{} is not a folder", dir.display()));
+        }
+        for origin in &self.allow_origins {
+            let well_formed = origin.contains("://") && !origin.ends_with('/');
+            if origin != "*" && origin != "null" && !well_formed {
+                return fail(
+                    "allow_origins",
+                    &format!("`{origin}` is not an origin; write it as https://example.org, without path"),
+                );
+            }
+        }
+        self.validate_sections()
+    }
+}

@@ -1,0 +1,303 @@
+use super::{Config, Invalid, PortRange, Switch};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// `[tun]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tun {
+    /// The device's name, at most 15 characters.
+    pub name: String,
+}
+
+impl Default for Tun {
+    fn default() -> Self {
+        Self { name: "webtun0".to_owned() }
+    }
+}
+
+/// How packets get from the TUN device to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExternalMode {
+    /// The kernel translates the external addresses to the machine's own and leaves the ports as they are.
+    Masquerade,
+    /// The network routes the external addresses to this machine; the kernel only forwards.
+    Routed,
+}
+
+/// `[external]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct External {
+    /// How packets leave.
+    pub mode: ExternalMode,
+    /// The NAT's IPv4 address on the TUN device, or `"off"`.
+    pub ipv4: Switch<Ipv4Addr>,
+    /// The NAT's IPv6 address on the TUN device, or `"off"`.
+    pub ipv6: Switch<Ipv6Addr>,
+    /// The IPv4 address told to clients as theirs on the outside. Default: the machine's primary one when masquerading,
+    /// else `ipv4`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced_ipv4: Option<Ipv4Addr>,
+    /// Likewise for IPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced_ipv6: Option<Ipv6Addr>,
+    /// The ports that belong to the clients, on all of the machine's addresses when masquerading.
+    pub port_range: PortRange,
+    /// The largest packet in octets that the path to the outside takes; larger ones are fragmented, and the MSS of TCP
+    /// is clamped. Default: the MTU of the interface with the default route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_mtu: Option<u16>,
+}
+
+impl Default for External {
+    fn default() -> Self {
+        Self {
+            mode: ExternalMode::Masquerade,
+            ipv4: Switch::On(Ipv4Addr::new(100, 127, 255, 1)),
+            ipv6: Switch::On(Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0xffff, 0, 0, 0, 1)),
+            announced_ipv4: None,
+            announced_ipv6: None,
+            port_range: PortRange { first: 16384, last: 65535 },
+            path_mtu: None,
+        }
+    }
+}
+
+/// `[inner]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Inner {
+    /// Clients get addresses from here; the first one (`.1`) is the gateway's.
+    pub ipv4: Ipv4Net,
+    /// Likewise.
+    pub ipv6: Ipv6Net,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            ipv4: Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 16),
+            ipv6: Ipv6Net::new_assert(Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0, 0, 0, 0, 0), 64),
+        }
+    }
+}
+
+/// Which packets of the outside may use a mapping (RFC 4787 section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filtering {
+    /// From any endpoint.
+    EndpointIndependent,
+    /// From addresses that the client has sent to.
+    AddressDependent,
+    /// From endpoints that the client has sent to.
+    AddressAndPortDependent,
+}
+
+/// `[nat]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nat {
+    /// Filtering behaviour.
+    pub filtering: Filtering,
+    /// Idle time of a UDP mapping; RFC 4787 REQ-5 asks for 120 at least and recommends 300.
+    pub udp_timeout_s: u32,
+    /// Idle time of an established TCP connection; RFC 5382 REQ-5 asks for 7440 at least.
+    pub tcp_established_timeout_s: u32,
+    /// Idle time of a TCP connection that opens or closes; RFC 5382 REQ-5 asks for 240 at least.
+    pub tcp_transitory_timeout_s: u32,
+    /// Idle time of an ICMP query; RFC 5508 REQ-2 asks for 60 at least.
+    pub icmp_timeout_s: u32,
+    /// External ports per block (RFC 7422), a multiple of 64 from 64 to 16384. A session gets one block and, as it needs
+    /// them, more.
+    pub block_size: u16,
+}
+
+impl Default for Nat {
+    fn default() -> Self {
+        Self {
+            filtering: Filtering::AddressDependent,
+            udp_timeout_s: 300,
+            tcp_established_timeout_s: 7440,
+            tcp_transitory_timeout_s: 240,
+            icmp_timeout_s: 60,
+            block_size: 256,
+        }
+    }
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyAction {
+    /// Forward.
+    Allow,
+    /// Refuse.
+    Deny,
+}
+
+/// What a rule applies to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyProtocol {
+    /// All of them.
+    #[default]
+    Any,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP and ICMPv6.
+    Icmp,
+}
+
+/// `[[policy.rule]]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRule {
+    /// What to do with flows that match.
+    pub action: PolicyAction,
+    /// Destination addresses.
+    pub prefix: IpNet,
+    /// IP protocol; any where absent.
+    #[serde(default)]
+    pub protocol: PolicyProtocol,
+    /// Destination ports; all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortRange>,
+}
+
+/// `[policy]`: the first rule that matches decides. Where none does, only global unicast destinations are reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// In order.
+    pub rule: Vec<PolicyRule>,
+}
+
+/// `[dns]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dns {
+    /// Resolvers to forward to, in order of preference. Empty: the machine's, from `/etc/resolv.conf`.
+    pub upstream: Vec<IpAddr>,
+    /// How long one resolver has for an answer before the next is asked.
+    pub timeout_s: u32,
+    /// Resolvers for names at and below a domain; the longest domain that matches decides.
+    pub zones: BTreeMap<String, Vec<IpAddr>>,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { upstream: Vec::new(), timeout_s: 2, zones: BTreeMap::new() }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// TCP connections to the listener, at once.
+    pub connections: u32,
+    /// WebSockets that have not yet opened a session, at once.
+    pub handshakes: u32,
+    /// Sessions, at once, those in their grace time included.
+    pub sessions: u32,
+    /// Sessions of one token, or of all clients where none is needed, at once.
+    pub sessions_per_token: u32,
+    /// How long a request's head or a session's first message may take.
+    pub handshake_timeout_s: u32,
+    /// How long one message may take to be written before its client counts as gone.
+    pub write_timeout_s: u32,
+    /// How long a session outlives its connection.
+    pub grace_s: u32,
+    /// DNS queries being forwarded, at once.
+    pub dns_queries: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshakes: 256,
+            sessions: 1024,
+            sessions_per_token: 256,
+            handshake_timeout_s: 10,
+            write_timeout_s: 60,
+            grace_s: 120,
+            dns_queries: 256,
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What to log, in the syntax of `tracing`'s `EnvFilter`: `info`, or `warn,webtun_gateway=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned() }
+    }
+}
+
+impl Config {
+    pub(super) fn validate_sections(&self) -> Result<(), Invalid> {
+        let fail = |key, problem: String| Err(Invalid { key, problem });
+        for (key, value, least) in [
+            ("nat.udp_timeout_s", self.nat.udp_timeout_s, 120),
+            ("nat.tcp_established_timeout_s", self.nat.tcp_established_timeout_s, 7440),
+            ("nat.tcp_transitory_timeout_s", self.nat.tcp_transitory_timeout_s, 240),
+            ("nat.icmp_timeout_s", self.nat.icmp_timeout_s, 60),
+            ("dns.timeout_s", self.dns.timeout_s, 1),
+            ("limits.connections", self.limits.connections, 1),
+            ("limits.handshakes", self.limits.handshakes, 1),
+            ("limits.sessions", self.limits.sessions, 1),
+            ("limits.sessions_per_token", self.limits.sessions_per_token, 1),
+            ("limits.handshake_timeout_s", self.limits.handshake_timeout_s, 1),
+            ("limits.write_timeout_s", self.limits.write_timeout_s, 1),
+            ("limits.dns_queries", self.limits.dns_queries, 1),
+        ] {
+            if value < least {
+                return fail(key, format!("{value} is too small; at least {least}"));
+            }
+        }
+        if self.external.ipv4 == Switch::Off && self.external.ipv6 == Switch::Off {
+            return fail("external.ipv4", "IPv4 and IPv6 cannot both be \"off\"".to_owned());
+        }
+        if self.external.port_range.first < 1024 {
+            return fail("external.port_range", "the range must begin at 1024 or above".to_owned());
+        }
+        let block = u32::from(self.nat.block_size);
+        if !(64..=16384).contains(&block) || block % 64 != 0 || block > self.external.port_range.count() {
+            let problem = "a multiple of 64 from 64 to 16384 that is not larger than `external.port_range`";
+            return fail("nat.block_size", problem.to_owned());
+        }
+        if self.external.path_mtu.is_some_and(|mtu| mtu < 1280) {
+            return fail("external.path_mtu", "at least 1280, the minimum of IPv6".to_owned());
+        }
+        if self.external.ipv4.value().is_some_and(|address| self.inner.ipv4.contains(address)) {
+            return fail("external.ipv4", format!("must not be one of the clients' addresses ({})", self.inner.ipv4));
+        }
+        if self.external.ipv6.value().is_some_and(|address| self.inner.ipv6.contains(address)) {
+            return fail("external.ipv6", format!("must not be one of the clients' addresses ({})", self.inner.ipv6));
+        }
+        if self.inner.ipv4.prefix_len() > 29 {
+            return fail("inner.ipv4", "too small a pool; a prefix length of at most 29".to_owned());
+        }
+        if self.inner.ipv6.prefix_len() > 125 {
+            return fail("inner.ipv6", "too small a pool; a prefix length of at most 125".to_owned());
+        }
+        if let Some((zone, _)) = self.dns.zones.iter().find(|(_, servers)| servers.is_empty()) {
+            return fail("dns.zones", format!("`{zone}` has no resolver"));
+        }
+        Ok(())
+    }
+}

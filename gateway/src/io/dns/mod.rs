@@ -1,0 +1,156 @@
+//! The DNS forwarder: queries of clients go to the operator's resolvers, over this machine's sockets.
+//!
+//! Answers are passed on as they are, whatever their type. Nothing is cached: the clients' stacks do that.
+
+pub mod message;
+mod upstream;
+
+use crate::config;
+use message::{Query, TYPICAL_UDP_LEN};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How often the list of resolvers is gone through before the client is told SERVFAIL.
+const ROUNDS: usize = 2;
+/// Where the machine's own resolvers are listed.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Forwarder {
+    resolvers: Vec<IpAddr>,
+    /// By domain in lower case, without dots at its ends.
+    zones: BTreeMap<String, Vec<IpAddr>>,
+    timeout: Duration,
+    slots: Arc<Semaphore>,
+}
+
+impl Forwarder {
+    /// A forwarder with at most `queries` queries under way.
+    pub fn new(config: &config::Dns, queries: usize) -> Self {
+        let resolvers = if config.upstream.is_empty() { machine_resolvers() } else { config.upstream.clone() };
+        if resolvers.is_empty() && config.zones.is_empty() {
+            tracing::warn!("no resolver is known, so clients cannot resolve names; set dns.upstream");
+        }
+        let zones = config.zones.iter();
+        Self {
+            resolvers,
+            zones: zones.map(|(zone, servers)| (message::normalise(zone), servers.clone())).collect(),
+            timeout: Duration::from_secs(config.timeout_s.into()),
+            slots: Arc::new(Semaphore::new(queries)),
+        }
+    }
+
+    /// A place for one more query, unless too many are under way.
+    pub fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Answers `query`; none where it is no query at all. `over_tcp` tells how the client has sent it: over UDP, an
+    /// answer that is larger than it has announced is cut to a header that makes it ask again over TCP.
+    pub async fn answer(&self, query: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
+        let query = match Query::parse(query) {
+            Ok(query) => query,
+            Err(refusal) => return refusal,
+        };
+        for _ in 0..ROUNDS {
+            for &resolver in self.resolvers_for(&query.name) {
+                match upstream::ask(resolver, &query, self.timeout).await {
+                    Ok(mut answer) => {
+                        query.restore_id(&mut answer);
+                        let room = if over_tcp { usize::from(u16::MAX) } else { query.udp_len };
+                        return Some(if answer.len() <= room { answer } else { query.truncated(&answer) });
+                    }
+                    Err(error) => tracing::debug!(%resolver, %error, "a resolver does not answer"),
+                }
+            }
+        }
+        Some(query.failure())
+    }
+
+    fn resolvers_for(&self, name: &str) -> &[IpAddr] {
+        let mut rest = name;
+        loop {
+            if let Some(servers) = self.zones.get(rest) {
+                return servers;
+            }
+            match rest.split_once('.') {
+                Some((_, parent)) => rest = parent,
+                None => return &self.resolvers,
+            }
+        }
+    }
+}
+
+fn machine_resolvers() -> Vec<IpAddr> {
+    match std::fs::read_to_string(RESOLV_CONF) {
+        Ok(text) => parse_resolv_conf(&text),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, "{RESOLV_CONF} cannot be read");
+            }
+            Vec::new()
+        }
+    }
+}
+
+/// The `nameserver` lines. An address with a zone (`fe80::1%eth0`) is left out.
+fn parse_resolv_conf(text: &str) -> Vec<IpAddr> {
+    let mut words = text.lines().map(str::split_ascii_whitespace);
+    words
+        .by_ref()
+        .filter_map(|mut line| (line.next() == Some("nameserver")).then(|| line.next()?.parse().ok())?)
+        .collect()
+}
+
+const _: () = assert!(TYPICAL_UDP_LEN >= 512, "RFC 1035 section 4.2.1");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarder() -> Forwarder {
+        let zone = |name: &str, last: u8| (name.to_owned(), vec![IpAddr::from([10, 0, 0, last])]);
+        let config = config::Dns {
+            upstream: vec![IpAddr::from([10, 0, 0, 1])],
+            zones: BTreeMap::from([zone("Playground.Test.", 2), zone("deep.playground.test", 3)]),
+            ..config::Dns::default()
+        };
+        Forwarder::new(&config, 1)
+    }
+
+    #[test]
+    fn the_longest_zone_decides() {
+        let forwarder = forwarder();
+        let last = |name| match forwarder.resolvers_for(name) {
+            [IpAddr::V4(address)] => address.octets()[3],
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(last("example.org"), 1);
+        assert_eq!(last("playground.test"), 2);
+        assert_eq!(last("www.playground.test"), 2);
+        assert_eq!(last("a.deep.playground.test"), 3);
+        assert_eq!(last("notplayground.test"), 1);
+        assert_eq!(last(""), 1);
+    }
+
+    #[test]
+    fn queries_under_way_are_bounded() {
+        let forwarder = forwarder();
+        let first = forwarder.slot();
+        assert!(first.is_some() && forwarder.slot().is_none());
+    }
+
+    #[test]
+    fn resolv_conf_is_read() {
+        let text =
+            "# comment\nsearch example.org\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\n nameserver 2001:db8::1\n";
+        let expected: Vec<IpAddr> =
+            ["192.0.2.1", "2001:db8::1"].iter().map(|it| it.parse().expect("an address")).collect();
+        assert_eq!(parse_resolv_conf(text), expected);
+    }
+}

@@ -1,0 +1,88 @@
+use crate::dataplane::{Peer, SessionId};
+use crate::io::session::Farewell;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, oneshot};
+use webtun_wire::CloseCode;
+
+/// One connection of a session. A session has one at a time; the number tells apart those that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkId {
+    pub(super) session: SessionId,
+    pub(super) number: u64,
+}
+
+/// What connections tell the driver.
+pub enum Command {
+    /// The first message of a connection whose credentials are good.
+    Open {
+        /// As received.
+        message: Bytes,
+        /// Who it is.
+        peer: Peer,
+        /// The session, or what to tell the client.
+        reply: oneshot::Sender<Result<Opened, Farewell>>,
+    },
+    /// A later message.
+    Message {
+        /// Where it came.
+        link: LinkId,
+        /// As received.
+        message: BytesMut,
+    },
+    /// The connection is over.
+    End {
+        /// Which.
+        link: LinkId,
+        /// How.
+        end: LinkEnd,
+    },
+}
+
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// By the client or the network: the session may come back.
+    Gone,
+    /// By us, because the client broke a rule: the session ends.
+    Violated(CloseCode),
+}
+
+/// A connection's side of its link to the driver.
+#[derive(Debug)]
+pub struct Opened {
+    /// Which.
+    pub link: LinkId,
+    /// Messages for the client.
+    pub outgoing: mpsc::Receiver<Bytes>,
+    /// Fires when the connection is to be closed.
+    pub farewell: oneshot::Receiver<Farewell>,
+}
+
+/// The way to the driver.
+#[derive(Clone, Debug)]
+pub struct DriverHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl DriverHandle {
+    pub(super) fn new(capacity: usize) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(capacity);
+        (Self { commands }, receiver)
+    }
+
+    /// Waits until the driver has taken the command. A driver that has ended takes it too, to no effect: the connection
+    /// learns of that end by its link.
+    pub async fn send(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Opens or resumes a session with a connection's first message.
+    ///
+    /// # Errors
+    /// What to tell the client before its connection is closed.
+    pub async fn open(&self, message: Bytes, peer: Peer) -> Result<Opened, Farewell> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Open { message, peer, reply }).await;
+        answer.await.unwrap_or_else(|_| Err(Farewell::new(CloseCode::Shutdown, "the gateway goes away")))
+    }
+}

@@ -1,0 +1,261 @@
+//! The one task that owns the dataplane, its clock, the TUN device and the inner host.
+//!
+//! Nothing here waits for a client. Messages come by one bounded channel, whose senders stop reading their WebSockets
+//! while it is full and take turns at it. Messages go by one short channel per connection, and the next is only made when
+//! there is room, so that what a slow client has not taken yet stays in the dataplane's bounded queues. Each turn of the
+//! loop first flushes what the last one has caused and then takes a bounded amount of new work.
+
+mod handle;
+mod links;
+
+pub use handle::{Command, DriverHandle, LinkEnd, LinkId, Opened};
+
+use super::egress::tun::{MTU, TunDevice};
+use super::inner::{Answer, InnerHost};
+use super::session::Farewell;
+use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, close_message};
+use bytes::{Bytes, BytesMut};
+use links::Links;
+use std::io;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+use webtun_wire::{CloseCode, Instant};
+
+/// Commands taken per turn: up to 16 MiB of messages, some milliseconds of work.
+const COMMANDS_PER_TURN: usize = 16;
+/// Packets read per turn: enough to fill a message of 256 KiB from packets of 1,500 octets, and small enough that clients
+/// get their turn within a millisecond.
+const PACKETS_PER_TURN: usize = 192;
+/// The longest wait, where nothing has a deadline.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Reads the clock that the state machines are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: tokio::time::Instant,
+}
+
+impl Clock {
+    /// A clock that begins now.
+    pub fn start() -> Self {
+        Self { origin: tokio::time::Instant::now() }
+    }
+
+    /// The time.
+    pub fn now(self) -> Instant {
+        Instant::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn deadline(self, at: Instant) -> tokio::time::Instant {
+        self.origin + Duration::from_micros(at.as_micros())
+    }
+}
+
+/// See the module.
+pub struct Driver {
+    gateway: Gateway,
+    tun: TunDevice,
+    inner: InnerHost,
+    answers: mpsc::Receiver<Answer>,
+    clock: Clock,
+    commands: mpsc::Receiver<Command>,
+    links: Links,
+    /// One packet, as read. Packets are copied out of it: a fresh buffer of the largest size for each small packet would
+    /// cost more to clear than the copy does.
+    buffer: Box<[u8]>,
+}
+
+impl Driver {
+    /// A driver and the way to reach it.
+    pub fn new(
+        gateway: Gateway,
+        tun: TunDevice,
+        (inner, answers): (InnerHost, mpsc::Receiver<Answer>),
+        clock: Clock,
+    ) -> (Self, DriverHandle) {
+        let (handle, commands) = DriverHandle::new(COMMANDS_PER_TURN);
+        let buffer = vec![0; MTU].into_boxed_slice();
+        (Self { gateway, tun, inner, answers, clock, commands, links: Links::default(), buffer }, handle)
+    }
+
+    /// Runs until `shutdown` says so, and then closes every session.
+    ///
+    /// # Errors
+    /// Where the TUN device fails for good.
+    pub async fn run(mut self, mut shutdown: oneshot::Receiver<()>) -> io::Result<()> {
+        loop {
+            self.flush();
+            let wake = self.wake();
+            tokio::select! {
+                _ = &mut shutdown => {
+                    self.close_all();
+                    return Ok(());
+                }
+                Some(command) = self.commands.recv() => self.take_commands(command),
+                ready = self.tun.readable() => {
+                    ready?;
+                    self.read_packets()?;
+                }
+                id = self.links.room() => self.links.pump(id, &mut self.gateway, self.clock.now()),
+                Some(answer) = self.answers.recv() => self.inner.answer(answer, self.clock.now()),
+                () = sleep_until(wake) => {
+                    let now = self.clock.now();
+                    self.gateway.handle_timeout(now);
+                    self.inner.handle_timeout(now);
+                }
+            }
+        }
+    }
+
+    fn wake(&self) -> tokio::time::Instant {
+        let next = self.gateway.poll_timeout().into_iter().chain(self.inner.poll_timeout()).min();
+        next.map_or_else(|| tokio::time::Instant::now() + IDLE, |at| self.clock.deadline(at))
+    }
+
+    /// Carries out everything that the state machines want done.
+    fn flush(&mut self) {
+        let now = self.clock.now();
+        loop {
+            while let Some(transmit) = self.gateway.poll_transmit() {
+                match transmit.to {
+                    Destination::Egress => self.send_to_tun(&transmit.packet),
+                    Destination::Local => self.inner.handle_packet(&transmit.packet, now),
+                }
+            }
+            let Some(packet) = self.inner.poll_packet(now) else { break };
+            self.gateway.process_local(packet, now);
+        }
+        while let Some(event) = self.gateway.poll_event() {
+            self.handle_event(event, now);
+        }
+    }
+
+    fn send_to_tun(&self, packet: &[u8]) {
+        // As a network card would: a packet that cannot be sent is lost, and the transport above repeats it.
+        if let Err(error) = self.tun.send(packet) {
+            tracing::debug!(%error, len = packet.len(), "the TUN device does not take a packet");
+        }
+    }
+
+    fn read_packets(&mut self) -> io::Result<()> {
+        let now = self.clock.now();
+        for _ in 0..PACKETS_PER_TURN {
+            match self.tun.try_recv(&mut self.buffer) {
+                Ok(len) => self.gateway.process_downlink(BytesMut::from(&self.buffer[..len]), now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_commands(&mut self, first: Command) {
+        let mut next = Some(first);
+        for _ in 0..COMMANDS_PER_TURN {
+            let Some(command) = next else { return };
+            self.execute(command);
+            next = self.commands.try_recv().ok();
+        }
+        if let Some(command) = next {
+            self.execute(command);
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        let now = self.clock.now();
+        match command {
+            Command::Open { message, peer, reply } => self.open(&message, &peer, reply, now),
+            Command::Message { link, message } if self.links.is_current(link) => {
+                if let Err(error) = self.gateway.process_uplink(link.session, message, now) {
+                    tracing::debug!(session = %link.session, %error, "a client breaks the protocol");
+                    self.links.detach(link.session, Farewell::from_gateway(error.code(), error.message()));
+                }
+            }
+            Command::End { link, end } if self.links.is_current(link) => {
+                self.links.forget(link.session);
+                match end {
+                    LinkEnd::Gone => self.gateway.disconnect(link.session, now),
+                    LinkEnd::Violated(code) => self.gateway.close_session(link.session, code, now),
+                }
+            }
+            // From a connection that another one has replaced.
+            Command::Message { .. } | Command::End { .. } => {}
+        }
+    }
+
+    fn open(&mut self, message: &[u8], peer: &Peer, reply: oneshot::Sender<Result<Opened, Farewell>>, now: Instant) {
+        let session = match self.gateway.handshake(message, peer, now) {
+            Ok(session) => session,
+            Err(reject) => {
+                tracing::debug!(peer = &*peer.name, %reject, "no session for a client");
+                let farewell = Farewell::from_gateway(reject.code(), Some(reject.message()));
+                // A connection that has meanwhile gone needs no answer.
+                let _ = reply.send(Err(farewell));
+                return;
+            }
+        };
+        self.links.detach(session, replaced());
+        let opened = self.links.attach(session);
+        if reply.send(Ok(opened)).is_err() {
+            self.links.forget(session);
+            self.gateway.disconnect(session, now);
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::MessagesReady(id) => self.links.pump(id, &mut self.gateway, now),
+            Event::ConnectionLost { id } => {
+                tracing::debug!(session = %id, "a connection is silent and given up");
+                self.links.detach(id, Farewell::silent());
+            }
+            Event::SessionClosed { id, code } => {
+                let message = self.gateway.poll_message(id, now);
+                tracing::info!(session = %id, ?code, "session closed");
+                self.links.detach(id, Farewell::from_gateway(code, message));
+            }
+            other => audit(&other),
+        }
+    }
+
+    fn close_all(&mut self) {
+        let now = self.clock.now();
+        let sessions: Vec<SessionId> = self.links.sessions().collect();
+        for session in sessions {
+            self.gateway.close_session(session, CloseCode::Shutdown, now);
+        }
+        self.flush();
+    }
+}
+
+fn replaced() -> Farewell {
+    let message: Bytes =
+        close_message(CloseCode::Replaced, Duration::ZERO, "another connection goes on with the session");
+    Farewell::from_gateway(CloseCode::Replaced, Some(message))
+}
+
+/// Who had which addresses and ports when (RFC 6888 REQ-12: and not where they went).
+fn audit(event: &Event) {
+    match event {
+        Event::SessionOpened { id, peer, inner_v4, inner_v6 } => {
+            tracing::info!(session = %id, peer = &**peer, %inner_v4, %inner_v6, "session opened");
+        }
+        Event::SessionResumed { id } => tracing::info!(session = %id, "session resumed"),
+        Event::SessionDetached { id } => tracing::info!(session = %id, "session without connection"),
+        Event::BlockAssigned { id, block } => {
+            tracing::info!(session = %id, address = %block.address, first = block.first, count = block.count, "ports assigned");
+        }
+        Event::BlockReleased { id, block } => {
+            tracing::info!(session = %id, address = %block.address, first = block.first, count = block.count, "ports released");
+        }
+        Event::PortMapped { id, protocol, internal_port, external } => {
+            tracing::info!(session = %id, protocol, internal_port, %external, "port mapped");
+        }
+        Event::PortUnmapped { id, protocol, internal_port, external } => {
+            tracing::info!(session = %id, protocol, internal_port, %external, "port unmapped");
+        }
+        Event::MessagesReady(_) | Event::ConnectionLost { .. } | Event::SessionClosed { .. } => {}
+    }
+}

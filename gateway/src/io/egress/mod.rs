@@ -1,0 +1,192 @@
+//! The way to the world: a TUN device, and what the kernel must be told for it.
+
+mod command;
+mod host;
+mod machine;
+mod nft;
+mod sysctl;
+pub mod tun;
+
+use crate::config::{Config, ExternalMode, PortRange};
+use crate::dataplane::ExternalAddress;
+pub use host::HostChanges;
+use machine::Machine;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use tun::TunDevice;
+
+/// Why the machine could not be set up. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The device file is missing.
+    #[error(
+        "there is no /dev/net/tun; load the module (`modprobe tun`), or pass the device to the container \
+         (`--device /dev/net/tun`)"
+    )]
+    NoTun,
+    /// The system refuses for want of a capability.
+    #[error(
+        "no privilege to {what}: CAP_NET_ADMIN is needed; run with `sudo`, or the container with \
+         `--cap-add NET_ADMIN --device /dev/net/tun`"
+    )]
+    Privilege {
+        /// What was tried.
+        what: String,
+    },
+    /// The device exists and another process has it.
+    #[error("the TUN device {name} is in use by another program; choose another name with `tun.name`")]
+    TunBusy {
+        /// The device.
+        name: String,
+    },
+    /// Another failure around the device.
+    #[error("the TUN device {name} cannot be made: {message}")]
+    Tun {
+        /// The device.
+        name: String,
+        /// The system's word.
+        message: String,
+    },
+    /// A program is not installed.
+    #[error("the program `{program}` is missing; install the package {package} (`apt install {package}`)")]
+    Missing {
+        /// Its name.
+        program: &'static str,
+        /// Debian's package.
+        package: &'static str,
+    },
+    /// A program failed.
+    #[error("`{program}` failed: {message}")]
+    Command {
+        /// Its name.
+        program: &'static str,
+        /// What it printed.
+        message: String,
+    },
+    /// A kernel parameter that is needed cannot be set.
+    #[error(
+        "the kernel parameter {name} cannot be set to {value} ({error}); set it yourself (`sysctl -w {name}={value}`, or \
+         `--sysctl {name}={value}` for the container)"
+    )]
+    Sysctl {
+        /// With dots.
+        name: String,
+        /// The wanted value.
+        value: String,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// Notes cannot be kept.
+    #[error("{path} cannot be used ({error}); choose a folder that can be written with `runtime_dir`")]
+    RuntimeDir {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// Only one gateway can own the table.
+    #[error("another webtun-gateway runs in this network namespace; stop it first")]
+    AlreadyRunning,
+}
+
+/// What the machine is to be set up for.
+#[derive(Clone, Debug)]
+struct Plan {
+    tun: String,
+    mode: ExternalMode,
+    ipv4: Option<Ipv4Addr>,
+    ipv6: Option<Ipv6Addr>,
+    ports: PortRange,
+    /// Spared from the port range.
+    listen_port: u16,
+}
+
+/// The device, the addresses behind it, and the changes to this machine, which end with this value.
+#[derive(Debug)]
+pub struct Egress {
+    /// Where packets go and come from.
+    pub tun: TunDevice,
+    /// What has been found out about the machine.
+    pub surroundings: Surroundings,
+    /// Undoes the changes when it is dropped.
+    pub changes: HostChanges,
+}
+
+/// The gateway's place in the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The NAT's addresses on the device, and as the outside sees them.
+    pub external: Vec<ExternalAddress>,
+    /// The machine's own global addresses.
+    pub own_addresses: Vec<IpAddr>,
+    /// The largest packet on the way to the outside, in octets.
+    pub path_mtu: u16,
+}
+
+impl Egress {
+    /// Makes the device and sets the machine up. `listen_port` is the gateway's own.
+    ///
+    /// # Errors
+    /// See [`SetupError`]. What was done before the error is undone.
+    pub fn set_up(config: &Config, listen_port: u16) -> Result<Self, SetupError> {
+        let external = &config.external;
+        let plan = Plan {
+            tun: config.tun.name.clone(),
+            mode: external.mode,
+            ipv4: external.ipv4.value().copied(),
+            ipv6: external.ipv6.value().copied().filter(|_| ipv6_works()),
+            ports: external.port_range,
+            listen_port,
+        };
+        let tun = tun::open(&plan.tun)?;
+        let mut changes = HostChanges::begin(&config.runtime_dir)?;
+        changes.apply(&plan)?;
+        configure_link(&plan)?;
+        let surroundings = survey(config, &plan)?;
+        Ok(Self { tun, surroundings, changes })
+    }
+}
+
+/// The address at which this machine is reached from the outside, as well as can be told.
+pub fn primary_address(ipv6: bool, tun: &str) -> Option<IpAddr> {
+    Machine::look(tun).ok()?.primary(ipv6)
+}
+
+fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
+    let machine = Machine::look(&plan.tun)?;
+    let found = |ipv6: bool| (plan.mode == ExternalMode::Masquerade).then(|| machine.primary(ipv6)).flatten();
+    let mut external = Vec::new();
+    if let Some(address) = plan.ipv4.map(IpAddr::V4) {
+        let announced = config.external.announced_ipv4.map(IpAddr::V4).or_else(|| found(false)).unwrap_or(address);
+        external.push(ExternalAddress { address, announced });
+    }
+    if let Some(address) = plan.ipv6.map(IpAddr::V6) {
+        let announced = config.external.announced_ipv6.map(IpAddr::V6).or_else(|| found(true)).unwrap_or(address);
+        external.push(ExternalAddress { address, announced });
+    }
+    Ok(Surroundings { external, own_addresses: machine.addresses(), path_mtu: machine.path_mtu() })
+}
+
+fn ipv6_works() -> bool {
+    let works = sysctl::read("net/ipv6/conf/all/disable_ipv6").as_deref() == Some("0");
+    if !works {
+        tracing::warn!("IPv6 is disabled on this machine, so clients get none to the outside");
+    }
+    works
+}
+
+/// Brings the device up with routes for the external addresses. It has no address of its own: the external addresses
+/// belong to the NAT behind it, and without link-local address no neighbour discovery disturbs.
+fn configure_link(plan: &Plan) -> Result<(), SetupError> {
+    let tun = &plan.tun;
+    let mut script = String::new();
+    if plan.ipv6.is_some() {
+        script.push_str(&format!("link set dev {tun} addrgenmode none\n"));
+    }
+    script.push_str(&format!("link set dev {tun} mtu {} txqueuelen 4096 up\n", tun::MTU));
+    for address in plan.ipv4.map(IpAddr::V4).into_iter().chain(plan.ipv6.map(IpAddr::V6)) {
+        script.push_str(&format!("route replace {address} dev {tun}\n"));
+    }
+    command::run("ip", &["-batch", "-"], &script).map(drop)
+}

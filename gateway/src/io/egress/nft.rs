@@ -1,0 +1,152 @@
+//! The table `inet webtun`: masquerade with ports kept, and the clients' ports passed through to the TUN device.
+
+use super::command::run;
+use super::{Plan, SetupError};
+use crate::config::{ExternalMode, PortRange};
+use std::fmt::Write;
+
+/// Replaces the table in one transaction.
+///
+/// # Errors
+/// Where `nft` is missing, not permitted, or does not take the rules.
+pub(super) fn install(plan: &Plan) -> Result<(), SetupError> {
+    match run("nft", &["-f", "-"], &script(plan, true)) {
+        // A kernel without the `socket` expression: the rule only spares the host's own servers in the range.
+        Err(SetupError::Command { message, .. }) if message.contains("socket wildcard") => {
+            tracing::warn!("nft has no `socket` expression here: servers of this host in the port range are shadowed");
+            run("nft", &["-f", "-"], &script(plan, false)).map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+/// True where the table exists.
+pub(super) fn exists() -> Result<bool, SetupError> {
+    match run("nft", &["list", "table", "inet", "webtun"], "") {
+        Ok(_) => Ok(true),
+        Err(SetupError::Command { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+/// Removes the table; that there is none is no error.
+pub(super) fn remove() -> Result<(), SetupError> {
+    run("nft", &["-f", "-"], "add table inet webtun\ndelete table inet webtun\n").map(drop)
+}
+
+fn script(plan: &Plan, spare_sockets: bool) -> String {
+    // `add` before `delete` makes the deletion succeed whether or not a table was left by a crash.
+    let mut out = "add table inet webtun\ndelete table inet webtun\ntable inet webtun {\n".to_owned();
+    let mut line = |text: &str| {
+        let written = writeln!(out, "  {text}");
+        debug_assert!(written.is_ok(), "writing to a String does not fail");
+    };
+    forward_chain(plan, &mut line);
+    if plan.mode == ExternalMode::Masquerade {
+        nat_chains(plan, spare_sockets, &mut line);
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// Keeps foreign sources from leaving by the device, and flows from entering it that neither a client nor the port
+/// range has asked for. A packet that conntrack finds invalid would pass the NAT untranslated.
+fn forward_chain(plan: &Plan, line: &mut impl FnMut(&str)) {
+    let tun = &plan.tun;
+    line("chain forward {");
+    line("  type filter hook forward priority filter; policy accept;");
+    match plan.ipv4 {
+        Some(address) => line(&format!("  iifname \"{tun}\" ip saddr != {address} drop")),
+        None => line(&format!("  iifname \"{tun}\" meta nfproto ipv4 drop")),
+    }
+    match plan.ipv6 {
+        Some(address) => line(&format!("  iifname \"{tun}\" ip6 saddr != {address} drop")),
+        None => line(&format!("  iifname \"{tun}\" meta nfproto ipv6 drop")),
+    }
+    if plan.mode == ExternalMode::Masquerade {
+        line(&format!("  iifname \"{tun}\" ct state invalid drop"));
+        line(&format!("  oifname \"{tun}\" ct status dnat accept"));
+        line(&format!("  oifname \"{tun}\" ct state established,related accept"));
+        line(&format!("  oifname \"{tun}\" drop"));
+    }
+    line("}");
+}
+
+fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
+    let tun = &plan.tun;
+    line("chain mapped {");
+    if plan.ports.contains(plan.listen_port) {
+        line(&format!("  tcp dport {} return", plan.listen_port));
+    }
+    let PortRange { first, last } = plan.ports;
+    let range = format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}");
+    if let Some(address) = plan.ipv4 {
+        line(&format!("  meta nfproto ipv4 {range} dnat ip to {address}"));
+    }
+    if let Some(address) = plan.ipv6 {
+        line(&format!("  meta nfproto ipv6 {range} dnat ip6 to {address}"));
+    }
+    line("}");
+    line("chain prerouting {");
+    line("  type nat hook prerouting priority dstnat; policy accept;");
+    line(&format!("  iifname \"{tun}\" return"));
+    if spare_sockets {
+        line("  socket wildcard { 0, 1 } return");
+    }
+    line("  fib daddr type local jump mapped");
+    line("}");
+    // The host's own processes reach mapped ports at the host's addresses too. Loopback addresses stay out: their packets
+    // may not leave by another device.
+    line("chain output {");
+    line("  type nat hook output priority -100; policy accept;");
+    line("  ip daddr 127.0.0.0/8 return");
+    line("  ip6 daddr ::1 return");
+    line("  fib daddr type local jump mapped");
+    line("}");
+    // By source and not by incoming device, which this hook does not know before Linux 5.7.
+    line("chain postrouting {");
+    line("  type nat hook postrouting priority srcnat; policy accept;");
+    if let Some(address) = plan.ipv4 {
+        line(&format!("  ip saddr {address} oifname != \"{tun}\" masquerade"));
+    }
+    if let Some(address) = plan.ipv6 {
+        line(&format!("  ip6 saddr {address} oifname != \"{tun}\" masquerade"));
+    }
+    line("}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(mode: ExternalMode) -> Plan {
+        Plan {
+            tun: "webtun0".to_owned(),
+            mode,
+            ipv4: Some([100, 127, 255, 1].into()),
+            ipv6: None,
+            ports: PortRange { first: 16384, last: 65535 },
+            listen_port: 20000,
+        }
+    }
+
+    #[test]
+    fn the_listener_is_spared() {
+        let script = script(&plan(ExternalMode::Masquerade), true);
+        let spared = script.find("tcp dport 20000 return").expect("the listener has a rule");
+        assert!(spared < script.find("dnat").expect("ports are passed through"), "{script}");
+    }
+
+    #[test]
+    fn a_family_that_is_off_has_no_nat() {
+        let script = script(&plan(ExternalMode::Masquerade), true);
+        assert!(!script.contains("dnat ip6"), "{script}");
+        assert!(script.contains("meta nfproto ipv6 drop"), "{script}");
+    }
+
+    #[test]
+    fn routed_mode_translates_nothing() {
+        let script = script(&plan(ExternalMode::Routed), true);
+        assert!(!script.contains("nat"), "{script}");
+    }
+}

@@ -1,0 +1,199 @@
+//! From a configuration to a gateway that serves, and back.
+
+use super::auth::{Authenticator, StaticTokens, kept_token};
+use super::dns::Forwarder;
+use super::driver::{Clock, Driver};
+use super::egress::{Egress, SetupError};
+use super::http::{Site, listen};
+use super::inner::InnerHost;
+use super::session::Doorway;
+use crate::config::Config;
+use crate::dataplane::{ConfigError, Gateway};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinError;
+
+/// How long the goodbyes to the clients may take.
+const GOODBYES: Duration = Duration::from_secs(3);
+
+/// Why the gateway does not run, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The listener.
+    #[error("cannot listen on {address}: {}; choose another address with --listen", describe(error))]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The machine.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The dataplane's configuration.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The made token.
+    #[error(
+        "the access token cannot be kept in {path} ({error}); set state_dir to a folder that can be written, or tokens"
+    )]
+    State {
+        /// The folder.
+        path: PathBuf,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// While running.
+    #[error("the TUN device has failed: {0}")]
+    Device(io::Error),
+    /// A fault of the gateway.
+    #[error("internal fault: {0}")]
+    Internal(String),
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use by another program".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "the address is not one of this machine's".to_owned(),
+        io::ErrorKind::PermissionDenied => "ports below 1024 need privilege".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Runs a gateway until SIGINT or SIGTERM. `ready` is called when it serves.
+///
+/// # Errors
+/// See [`RunError`]. Whatever the outcome, nothing of the gateway stays behind on the machine.
+pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
+    // Before anything is changed on the machine: most starts that fail fail here.
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|error| RunError::Listen { address: config.listen, error })?;
+    let address = listener.local_addr().map_err(|error| RunError::Listen { address: config.listen, error })?;
+    let stop = stop_signal().map_err(|error| RunError::Internal(error.to_string()))?;
+    let (tokens, made) = tokens(&config)?;
+    let Egress { tun, surroundings, changes } = Egress::set_up(&config, address.port())?;
+    tracing::info!(?surroundings, "the way to the outside is set up");
+
+    let clock = Clock::start();
+    let dataplane = config.dataplane(surroundings.external, &surroundings.own_addresses, surroundings.path_mtu);
+    let gateway = Gateway::new(dataplane, seed()?, clock.now())?;
+    let inner = inner_host(&config, &gateway, clock)?;
+    let (driver, handle) = Driver::new(gateway, tun, inner, clock);
+    let authenticator: Arc<dyn Authenticator> =
+        Arc::new(StaticTokens::new(tokens, count(config.limits.sessions_per_token)));
+    let patience = Duration::from_secs(config.limits.handshake_timeout_s.into());
+    let site = Site {
+        authenticator: Arc::clone(&authenticator),
+        allow_origins: config.allow_origins.clone(),
+        static_dir: config.static_dir.clone(),
+        header_timeout: patience,
+        connections: count(config.limits.connections),
+        doorway: Doorway::new(
+            handle,
+            authenticator,
+            count(config.limits.handshakes),
+            patience,
+            Duration::from_secs(config.limits.write_timeout_s.into()),
+        ),
+    };
+    let (drain, draining) = watch::channel(false);
+    let (shutdown, told) = oneshot::channel();
+    let mut driver = tokio::spawn(driver.run(told));
+    let server = tokio::spawn(listen(listener, site, draining));
+    ready(&Ready { address, made_token: made, host: host_for_people(address, &config) });
+
+    let outcome = tokio::select! {
+        () = stop => {
+            tracing::info!("stopping");
+            drain.send_replace(true);
+            // The driver hears it after the listener, so that no session is opened in between.
+            let _ = shutdown.send(());
+            driver_outcome((&mut driver).await)
+        }
+        ended = &mut driver => driver_outcome(ended),
+    };
+    drain.send_replace(true);
+    if tokio::time::timeout(GOODBYES, server).await.is_err() {
+        tracing::debug!("some clients have not taken their goodbye");
+    }
+    drop(changes);
+    outcome
+}
+
+/// What to tell the person who has started the gateway.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where it listens, with the real port.
+    pub address: SocketAddr,
+    /// The token that has been made because none was configured.
+    pub made_token: Option<String>,
+    /// The address for a browser's address bar.
+    pub host: SocketAddr,
+}
+
+fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunError> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(RunError::Device(error)),
+        Err(error) => Err(RunError::Internal(error.to_string())),
+    }
+}
+
+/// The tokens in force, and the one that was made.
+fn tokens(config: &Config) -> Result<(Vec<String>, Option<String>), RunError> {
+    if !config.tokens.is_empty() || config.listen.ip().is_loopback() {
+        return Ok((config.tokens.clone(), None));
+    }
+    let made =
+        kept_token(&config.state_dir).map_err(|error| RunError::State { path: config.state_dir.clone(), error })?;
+    Ok((vec![made.clone()], Some(made)))
+}
+
+fn inner_host(
+    config: &Config,
+    gateway: &Gateway,
+    clock: Clock,
+) -> Result<(InnerHost, tokio::sync::mpsc::Receiver<super::inner::Answer>), RunError> {
+    let queries = count(config.limits.dns_queries);
+    let addresses = [gateway.config().inner_host_v4().into(), gateway.config().inner_host_v6().into()];
+    let forwarder = Forwarder::new(&config.dns, queries);
+    InnerHost::new(&addresses, forwarder, queries, seed()?, clock.now())
+        .map_err(|error| RunError::Internal(error.to_string()))
+}
+
+/// An address that a browser can open: the machine's own where the listener takes any.
+fn host_for_people(address: SocketAddr, config: &Config) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    let found = crate::io::egress::primary_address(address.is_ipv6(), &config.tun.name);
+    let loopback: IpAddr =
+        if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+    SocketAddr::new(found.unwrap_or(loopback), address.port())
+}
+
+fn seed() -> Result<[u8; 32], RunError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| RunError::Internal(format!("no randomness: {error}")))?;
+    Ok(seed)
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,153 @@
+//! One WebSocket: from its upgrade over the first message to its end.
+
+mod farewell;
+mod socket;
+
+use super::auth::Authenticator;
+use super::driver::{Command, DriverHandle, LinkEnd, Opened};
+use crate::dataplane::{Gateway, Peer};
+use bytes::Bytes;
+pub use farewell::Farewell;
+use futures_util::StreamExt;
+use socket::{Ending, Incoming, Socket};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use webtun_wire::CloseCode;
+
+/// What the upgrade request has proved.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// A token, or none was needed.
+    Granted(Peer),
+    /// Nothing yet: HELLO must carry the token.
+    ByHello,
+    /// A wrong token. A page cannot see the status of a failed upgrade, so it is told by CLOSE.
+    Denied,
+}
+
+/// What every WebSocket needs.
+#[derive(Clone)]
+pub struct Doorway {
+    driver: DriverHandle,
+    authenticator: Arc<dyn Authenticator>,
+    handshakes: Arc<Semaphore>,
+    handshake_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl Doorway {
+    /// At most `handshakes` WebSockets are at once without a session, each for at most `handshake_timeout`. A client that
+    /// does not take a message within `write_timeout` loses its connection.
+    pub fn new(
+        driver: DriverHandle,
+        authenticator: Arc<dyn Authenticator>,
+        handshakes: usize,
+        handshake_timeout: Duration,
+        write_timeout: Duration,
+    ) -> Self {
+        let handshakes = Arc::new(Semaphore::new(handshakes));
+        Self { driver, authenticator, handshakes, handshake_timeout, write_timeout }
+    }
+
+    /// Takes one of the places for WebSockets without a session.
+    pub fn begin_handshake(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.handshakes).try_acquire_owned().ok()
+    }
+}
+
+/// Runs a WebSocket to its end. `early` is what was read behind the request's head.
+pub async fn serve(
+    stream: TcpStream,
+    early: Bytes,
+    admission: Admission,
+    handshake: OwnedSemaphorePermit,
+    doorway: &Doorway,
+    remote: SocketAddr,
+) {
+    let mut socket = Socket::new(stream, early).await;
+    let opened = match timeout(doorway.handshake_timeout, open(&mut socket, admission, doorway)).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(ending)) => return socket.finish(ending, remote).await,
+        Err(_) => {
+            let words = "no HELLO in time";
+            return socket.finish(Ending::Farewell(Farewell::new(CloseCode::Protocol, words)), remote).await;
+        }
+    };
+    drop(handshake);
+    run(socket, opened, doorway, remote).await;
+}
+
+/// Waits for the first message and has the driver open or resume a session with it.
+async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> Result<Opened, Ending> {
+    let unauthorized = |words| Ending::Farewell(Farewell::new(CloseCode::Unauthorized, words));
+    if matches!(admission, Admission::Denied) {
+        return Err(unauthorized("the token is wrong"));
+    }
+    let message = loop {
+        match socket.next().await {
+            Incoming::Message(message) => break message,
+            Incoming::Nothing => {}
+            Incoming::End(ending) => return Err(ending),
+        }
+    };
+    let peer = match admission {
+        Admission::Granted(peer) => peer,
+        Admission::ByHello | Admission::Denied => {
+            let token = Gateway::hello_token(&message).unwrap_or_default();
+            let words = if token.is_empty() { "a token is needed" } else { "the token is wrong" };
+            doorway.authenticator.authenticate(token).ok_or_else(|| unauthorized(words))?
+        }
+    };
+    doorway.driver.open(message, peer).await.map_err(Ending::Farewell)
+}
+
+/// Carries messages both ways until either side ends it.
+async fn run(socket: Socket, opened: Opened, doorway: &Doorway, remote: SocketAddr) {
+    let Opened { link, mut outgoing, mut farewell } = opened;
+    let (mut sink, mut stream) = socket.split();
+    let mut ending = tokio::select! {
+        ending = read(&mut stream, &doorway.driver, link) => ending,
+        ending = socket::write(&mut sink, &mut outgoing, doorway.write_timeout) => ending,
+        told = &mut farewell => match told {
+            Ok(told) => Ending::Farewell(told),
+            Err(_) => Ending::Farewell(Farewell::new(CloseCode::Internal, "the gateway's driver has ended")),
+        },
+    };
+    // The writer ends when the driver lets go of the link, and then the driver has said why.
+    if matches!(ending, Ending::Released) {
+        ending = farewell.try_recv().map_or(Ending::Lost, Ending::Farewell);
+    }
+    let end = match &ending {
+        Ending::Farewell(told) if told.by_us => LinkEnd::Violated(told.code),
+        _ => LinkEnd::Gone,
+    };
+    doorway.driver.send(Command::End { link, end }).await;
+    let mut socket = Socket::reunite(sink, stream);
+    if matches!(ending, Ending::Farewell(_)) {
+        socket.flush_queued(&mut outgoing).await;
+    }
+    socket.finish(ending, remote).await;
+}
+
+/// Hands messages to the driver. While the driver is behind, the WebSocket is not read, and TCP holds the client back.
+async fn read(
+    stream: &mut (impl futures_util::Stream<Item = socket::Item> + Unpin),
+    driver: &DriverHandle,
+    link: super::driver::LinkId,
+) -> Ending {
+    loop {
+        match socket::classify(stream.next().await) {
+            Incoming::Message(message) => {
+                // The codec hands out a view of its own buffer; the copy happens only where that buffer is still shared.
+                let message = message.try_into_mut().unwrap_or_else(|shared| shared.as_ref().into());
+                driver.send(Command::Message { link, message }).await;
+            }
+            Incoming::Nothing => {}
+            Incoming::End(ending) => return ending,
+        }
+    }
+}
