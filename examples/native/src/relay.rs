@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until};
 use webtun_stack::Datagram;
 use webtun_stack::aio::{TcpStream, UdpSocket};
 
@@ -33,7 +34,7 @@ pub struct RelayOptions {
 /// Of the connection, the input or the output.
 pub async fn tcp(stream: TcpStream, options: RelayOptions) -> io::Result<()> {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let moved = Cell::new(0);
+    let moved = Cell::new(Instant::now());
     let up = async {
         copy(&mut tokio::io::stdin(), &mut writer, &moved).await?;
         if options.half_close { writer.shutdown().await } else { Ok(()) }
@@ -50,12 +51,12 @@ pub async fn tcp(stream: TcpStream, options: RelayOptions) -> io::Result<()> {
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    moved: &Cell<u64>,
+    moved: &Cell<Instant>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let len = from.read(&mut buffer).await?;
-        moved.set(moved.get() + 1);
+        moved.set(Instant::now());
         if len == 0 {
             return Ok(());
         }
@@ -82,12 +83,12 @@ pub async fn udp(socket: &UdpSocket, peer: Option<SocketAddr>, idle_timeout: Opt
         }
     };
     socket.connect(peer)?;
-    let moved = Cell::new(0);
+    let moved = Cell::new(Instant::now());
     let both = async { tokio::try_join!(send(socket, &moved), receive(socket, &mut output, &moved)).map(|_| ()) };
     unless_idle(idle_timeout, &moved, both).await
 }
 
-async fn send(socket: &UdpSocket, moved: &Cell<u64>) -> io::Result<()> {
+async fn send(socket: &UdpSocket, moved: &Cell<Instant>) -> io::Result<()> {
     let mut input = tokio::io::stdin();
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
@@ -96,14 +97,14 @@ async fn send(socket: &UdpSocket, moved: &Cell<u64>) -> io::Result<()> {
             return pending().await;
         }
         socket.send_to(&buffer[..len], None).await?;
-        moved.set(moved.get() + 1);
+        moved.set(Instant::now());
     }
 }
 
-async fn receive(socket: &UdpSocket, output: &mut (impl AsyncWrite + Unpin), moved: &Cell<u64>) -> io::Result<()> {
+async fn receive(socket: &UdpSocket, output: &mut (impl AsyncWrite + Unpin), moved: &Cell<Instant>) -> io::Result<()> {
     loop {
         print(output, &socket.recv().await?).await?;
-        moved.set(moved.get() + 1);
+        moved.set(Instant::now());
     }
 }
 
@@ -112,21 +113,16 @@ async fn print(output: &mut (impl AsyncWrite + Unpin), datagram: &Datagram) -> i
     output.flush().await
 }
 
-/// Gives up on `work`, without an error, when `moved` stands still for `limit`.
+/// Gives up on `work`, without an error, when `limit` has passed since `moved`.
 async fn unless_idle(
     limit: Option<Duration>,
-    moved: &Cell<u64>,
+    moved: &Cell<Instant>,
     work: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     let idle = async {
         let Some(limit) = limit else { return pending().await };
-        let mut seen = moved.get();
-        loop {
-            tokio::time::sleep(limit).await;
-            if seen == moved.get() {
-                return;
-            }
-            seen = moved.get();
+        while moved.get().elapsed() < limit {
+            sleep_until(moved.get() + limit).await;
         }
     };
     tokio::select! {
