@@ -129,7 +129,8 @@ impl Device for Link<'_> {
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_>> {
-        self.queue.has_room().then(|| Outgoing { queue: self.queue, reply: false })
+        let room = self.queue.has_room();
+        room.then_some(Outgoing { queue: self.queue, reply: false })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

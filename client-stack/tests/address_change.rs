@@ -1,5 +1,7 @@
 //! Connections end, and say so, when their address goes; what is not bound to it goes on.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::net::IpAddr;

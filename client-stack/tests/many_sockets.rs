@@ -1,5 +1,7 @@
 //! A thousand connections at once, and a poll whose work does not grow with those that are idle.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Echo requests are answered, timed, and fail with their reason.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::net::IpAddr;

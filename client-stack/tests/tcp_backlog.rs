@@ -1,5 +1,7 @@
 //! A listener has a backlog: as many connections as it says, and a reset during the handshake frees its place.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::net::IpAddr;

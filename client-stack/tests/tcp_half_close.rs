@@ -1,5 +1,7 @@
 //! Each direction ends by itself, and the end is told apart from a reset.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;

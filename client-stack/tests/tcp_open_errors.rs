@@ -1,5 +1,7 @@
 //! Each way in which a connection does not come about has its own error.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::net::{IpAddr, SocketAddr};

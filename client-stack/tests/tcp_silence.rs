@@ -1,5 +1,7 @@
 //! A peer that has gone is noticed where somebody waits for it, and only there.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;

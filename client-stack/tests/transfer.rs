@@ -1,5 +1,7 @@
 //! Octets arrive as they were sent: both ways, both families, any MTU, with and without loss.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Datagrams come whole, from whom they came, or their loss is said.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::net::SocketAddr;

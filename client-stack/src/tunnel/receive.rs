@@ -223,33 +223,43 @@ impl Tunnel {
         self.set_status(Status::Connected { resumed });
     }
 
-    /// CLOSE instead of SESSION.
+    /// CLOSE instead of SESSION: a session that was to be resumed is still there, unless it is said to be unknown.
     fn refused(&mut self, close: &Close<'_>, now: Instant) {
-        let again = close.code == CloseCode::UnknownSession;
-        if again {
-            self.lose_session();
+        match next_attempt(close) {
+            Some(at_least) => {
+                if close.code == CloseCode::UnknownSession {
+                    self.lose_session();
+                }
+                self.abandon(at_least, now);
+            }
+            None => self.end(close.code, close.reason),
         }
-        self.again_or_never(close, again, now);
     }
 
     /// CLOSE of a session that was.
     fn closed(&mut self, close: &Close<'_>, now: Instant) {
-        // REPLACED takes the session to another connection of the same program's; it is not ours any more.
-        self.lose_session();
-        self.again_or_never(close, close.code == CloseCode::UnknownSession, now);
-    }
-
-    fn again_or_never(&mut self, close: &Close<'_>, again: bool, now: Instant) {
-        let retry_after = Duration::from_millis(close.retry_after_ms.into());
-        let lasting = matches!(close.code, CloseCode::Normal | CloseCode::Version | CloseCode::Unauthorized)
-            || matches!(close.code, CloseCode::Protocol | CloseCode::Replaced);
-        if again {
-            self.abandon(Duration::ZERO, now);
-        } else if !lasting && !retry_after.is_zero() {
-            self.abandon(retry_after, now);
-        } else {
-            self.end(close.code, close.reason);
+        match next_attempt(close) {
+            Some(at_least) => {
+                self.lose_session();
+                self.abandon(at_least, now);
+            }
+            None => self.end(close.code, close.reason),
         }
+    }
+}
+
+/// How long to wait after a CLOSE, at least; `None` where trying again makes no sense (wire specification, section 7).
+fn next_attempt(close: &Close<'_>) -> Option<Duration> {
+    match close.code {
+        CloseCode::UnknownSession => Some(Duration::ZERO),
+        CloseCode::Exhausted | CloseCode::Limit | CloseCode::Shutdown | CloseCode::Internal => {
+            (close.retry_after_ms > 0).then(|| Duration::from_millis(close.retry_after_ms.into()))
+        }
+        CloseCode::Normal
+        | CloseCode::Version
+        | CloseCode::Unauthorized
+        | CloseCode::Protocol
+        | CloseCode::Replaced => None,
     }
 }
 

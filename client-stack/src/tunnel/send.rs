@@ -55,7 +55,7 @@ impl Tunnel {
             fits &= batch.push(&Capsule::Ping { opaque });
         }
         debug_assert!(fits, "a few small capsules fit any message");
-        (batch.len() > 0).then(|| batch.finish().into())
+        (!batch.is_empty()).then(|| batch.finish().into())
     }
 
     /// A message that begins with SEQUENCE, and with ACK where one is due; `None` while none may be sent. What is put

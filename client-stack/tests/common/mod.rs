@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "every test uses its own part")]
 
+pub mod tunnel;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
