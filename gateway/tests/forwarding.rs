@@ -418,3 +418,52 @@ fn the_downlink_queue_is_bounded() {
     }
     assert_eq!(world.gateway.stats().drops(DropReason::QueueFull), 1000 - 100_000 / 1064);
 }
+
+#[test]
+fn strangers_at_a_mapped_port_leave_the_session_room() {
+    let mut world = World::new(config());
+    let limits = PeerLimits { flows: 20, ..PeerLimits::default() };
+    let client = world.connect_as(&Peer { name: "small".into(), limits });
+    let request = PortMapRequest {
+        request_id: 1,
+        protocol: 6,
+        ipv6: false,
+        internal_port: 80,
+        external_port: 30_000,
+        lifetime: 600,
+    };
+    world.tell(&client, &[Capsule::PortMapRequest(request)]).expect("a sound message");
+    for port in 1..=100 {
+        world.receive(&tcp((address("9.9.9.9"), port), (EXTERNAL_V4, 30_000), SYN, b""));
+    }
+    assert_eq!(world.packets(&client).len(), 10);
+    assert_eq!(world.gateway.stats().drops(DropReason::FlowLimit), 90);
+    let packets: Vec<_> = (1..=15).map(|port| tcp((client.v4, 4000), (remotes()[0], port), SYN, b"")).collect();
+    world.send(&client, &packets);
+    assert_eq!(world.take_outside().len(), 10);
+    assert!(world.collect(&client).1.iter().any(|capsule| capsule.contains("reason: Limit")));
+}
+
+#[test]
+fn an_address_that_is_announced_otherwise_turns_round_as_announced() {
+    let mut config = config();
+    let announced = address("192.0.2.99");
+    config.external[0].announced = announced;
+    let mut world = World::new(config);
+    let (one, two) = (world.connect(), world.connect());
+    assert_eq!(one.blocks[0].address, announced);
+    let request =
+        PortMapRequest { request_id: 1, protocol: 17, ipv6: false, internal_port: 53, external_port: 0, lifetime: 600 };
+    world.tell(&two, &[Capsule::PortMapRequest(request)]).expect("a sound message");
+    world.send(&two, &[udp((two.v4, 53), (remotes()[0], 9), b"x")]);
+    let mapped = source(&world.take_outside()[0]);
+    assert_eq!(mapped.0, EXTERNAL_V4);
+    world.collect(&two);
+    world.send(&one, &[udp((one.v4, 6000), (announced, mapped.1), b"hello")]);
+    let seen = world.packets(&two).pop().expect("a packet");
+    assert_eq!(source(&seen).0, announced);
+    world.send(&two, &[udp((two.v4, 53), source(&seen), b"hello yourself")]);
+    assert_eq!(source(&world.packets(&one)[0]), (announced, mapped.1));
+    world.send(&one, &[udp((one.v4, 6000), mapped, b"not by this name")]);
+    assert_eq!(world.gateway.stats().drops(DropReason::Unroutable), 1);
+}

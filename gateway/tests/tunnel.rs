@@ -314,7 +314,7 @@ fn draining_lets_sessions_work_and_opens_none() {
 #[test]
 fn a_client_that_acknowledges_nothing_gets_no_more_than_the_limit() {
     let mut config = config();
-    config.unacknowledged = 50_000;
+    config.unacknowledged = 70_000;
     config.message_len = 70_000;
     let mut world = World::new(config);
     let (client, mapped) = connected(&mut world);
@@ -323,7 +323,7 @@ fn a_client_that_acknowledges_nothing_gets_no_more_than_the_limit() {
         world.receive(&udp((remote(), 9), mapped, &[0; 972]));
         octets += world.gateway.poll_message(client.id, world.now).map_or(0, |message| message.len());
     }
-    assert!((50_000..51_100).contains(&octets), "{octets}");
+    assert!((70_000..71_100).contains(&octets), "{octets}");
     world.events.clear();
     let mut writer = BatchWriter::new(100);
     assert!(writer.push(&Capsule::Ack { next: 10 }));

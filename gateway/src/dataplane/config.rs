@@ -8,6 +8,9 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::nat::NatTimeouts;
 use super::policy::Rule;
 
+/// What holds one packet of the largest size, with what it is wrapped in.
+const SMALLEST_WINDOW: usize = 70_000;
+
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayConfig {
@@ -24,15 +27,15 @@ pub struct GatewayConfig {
     /// The MTU of the path behind the egress, in octets, 1280 to 65535. Larger UDP and ICMP packets are fragmented, the
     /// MSS of TCP is clamped.
     pub path_mtu: u16,
-    /// Largest message that is made, in octets.
+    /// Largest message that is made, in octets, 70,000 to 1,048,576.
     pub message_len: usize,
-    /// How many octets of sequenced messages may be unacknowledged, each way.
+    /// How many octets of sequenced messages may be unacknowledged, each way; 70,000 or more.
     pub unacknowledged: usize,
-    /// How many octets of packets wait for one session. At the bound the newest packet is dropped.
+    /// How many octets of packets wait for one session, 70,000 or more. At the bound the newest packet is dropped.
     pub queue_octets: usize,
     /// How long a session outlives its connection.
     pub grace: Duration,
-    /// Silence after which a PING is sent; a connection that is silent for twice as long is given up.
+    /// Silence after which a PING is sent, a second or more; a connection that is silent for twice as long is given up.
     pub ping_interval: Duration,
     /// Sessions at most, detached ones included; the address pool bounds them too.
     pub max_sessions: usize,
@@ -136,8 +139,14 @@ impl GatewayConfig {
         if self.path_mtu < 1280 {
             return Err(ConfigError::PathMtu);
         }
-        if !(70_000..=webtun_wire::MAX_MESSAGE_LEN).contains(&self.message_len) {
+        if !(SMALLEST_WINDOW..=webtun_wire::MAX_MESSAGE_LEN).contains(&self.message_len) {
             return Err(ConfigError::MessageLen);
+        }
+        if self.unacknowledged < SMALLEST_WINDOW || self.queue_octets < SMALLEST_WINDOW {
+            return Err(ConfigError::Window);
+        }
+        if self.ping_interval < Duration::from_secs(1) {
+            return Err(ConfigError::PingInterval);
         }
         self.nat.validate()
     }
@@ -196,6 +205,10 @@ pub enum ConfigError {
     PathMtu,
     /// The message length does not hold one packet of the largest size, or exceeds the protocol's limit.
     MessageLen,
+    /// The window of unacknowledged octets or the downlink queue does not hold one packet of the largest size.
+    Window,
+    /// The ping interval is below a second.
+    PingInterval,
     /// The block size is out of range or no multiple of 64.
     BlockSize,
     /// The external port range is empty, holds no whole block, or reaches below 1024.
@@ -213,6 +226,8 @@ impl fmt::Display for ConfigError {
             Self::ExternalInside => "an external address lies within an inner prefix",
             Self::PathMtu => "the path MTU is below 1280",
             Self::MessageLen => "the message length must lie between 70,000 and 1,048,576",
+            Self::Window => "the unacknowledged octets and the downlink queue must be 70,000 or more",
+            Self::PingInterval => "the ping interval must be a second or more",
             Self::BlockSize => "the port block size must be a multiple of 64 between 64 and 16384",
             Self::PortRange => "the external port range is empty, too small for one block, or reaches below 1024",
             Self::Timeout => "a NAT timer is shorter than RFC 4787, 5382 or 5508 allows",
@@ -221,3 +236,42 @@ impl fmt::Display for ConfigError {
 }
 
 impl core::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn check(change: impl FnOnce(&mut GatewayConfig)) -> Result<(), ConfigError> {
+        let external = |text| ExternalAddress { address: address(text), announced: address(text) };
+        let mut config = GatewayConfig::new(vec![external("192.0.2.1"), external("2001:db8::1")]);
+        change(&mut config);
+        config.validate()
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        assert_eq!(check(|_| {}), Ok(()));
+        assert_eq!(NatConfig::default().block_count(), 192);
+    }
+
+    #[test]
+    fn each_contradiction_has_its_error() {
+        use ConfigError as E;
+        assert_eq!(check(|c| c.inner_v4 = "10.0.0.0/30".parse().expect("a prefix")), Err(E::InnerPrefix));
+        assert_eq!(check(|c| c.external[0].announced = address("2001:db8::2")), Err(E::ExternalFamily));
+        assert_eq!(check(|c| c.external.push(c.external[0])), Err(E::ExternalTwice));
+        assert_eq!(check(|c| c.external[0].address = address("100.64.3.4")), Err(E::ExternalInside));
+        assert_eq!(check(|c| c.path_mtu = 1279), Err(E::PathMtu));
+        assert_eq!(check(|c| c.message_len = 65_535), Err(E::MessageLen));
+        assert_eq!(check(|c| c.queue_octets = 65_535), Err(E::Window));
+        assert_eq!(check(|c| c.ping_interval = Duration::ZERO), Err(E::PingInterval));
+        assert_eq!(check(|c| c.nat.block_size = 100), Err(E::BlockSize));
+        assert_eq!(check(|c| c.nat.first_port = 1000), Err(E::PortRange));
+        assert_eq!(check(|c| c.nat.last_port = c.nat.first_port + 100), Err(E::PortRange));
+        assert_eq!(check(|c| c.nat.timeouts.udp = Duration::from_secs(60)), Err(E::Timeout));
+    }
+}

@@ -16,7 +16,7 @@ use super::packet::Packet;
 use super::{DropReason, Gateway, SessionId, mss, special};
 
 impl Gateway {
-    /// A packet from the egress.
+    /// A packet from the egress. It may be queued as it is: where it is a slice of something larger, that stays in memory.
     pub fn process_downlink(&mut self, packet: BytesMut, now: Instant) {
         self.stats.downlink.count(packet.len());
         if let Err(reason) = self.downlink(packet, now) {

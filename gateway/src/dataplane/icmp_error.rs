@@ -1,7 +1,7 @@
 //! ICMP errors that the gateway sends to a session: built here, limited in rate by [`Budget`].
 
 use bytes::{BufMut, BytesMut};
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use webtun_wire::Instant;
 
@@ -44,8 +44,9 @@ const MAX_LEN_V6: usize = 1280;
 /// The error about `packet`, from `from` (of the packet's family) to the packet's source; `None` where none may be sent
 /// (RFC 1122 3.2.2, RFC 4443 2.4 (e)).
 pub(super) fn build(packet: &[u8], headers: &Headers, from: IpAddr, problem: Problem) -> Option<BytesMut> {
-    if matches!(headers.transport, Transport::IcmpError { .. } | Transport::IcmpOther) || headers.source.is_multicast()
-    {
+    let is_icmp = matches!(headers.transport, Transport::IcmpError { .. } | Transport::IcmpOther);
+    let is_group = |address: IpAddr| address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if is_icmp || is_group(headers.source) || is_group(headers.destination) {
         return None;
     }
     let (kind, code, word) = problem.fields(from.is_ipv4());

@@ -120,8 +120,8 @@ impl Tunnel {
     /// A connection whose handshake is answered by `handshake`; an earlier one is forgotten.
     pub(super) fn attach(&mut self, handshake: Bytes, received: usize, now: Instant) {
         self.receive.acked();
-        // The handshake's answer lists the ports.
-        self.ports_changed = false;
+        // The handshake's answer lists the ports, but a message that is sent again after it may carry an older list.
+        self.ports_changed &= !self.send.is_empty();
         self.link = Some(Link {
             handshake: Some(handshake),
             sent: self.send.first_number(),

@@ -133,6 +133,8 @@ impl Gateway {
         if packet.headers.hop_limit <= 1 {
             return self.stats.count_drop(DropReason::HopLimit);
         }
+        // The packet is a slice of its message, all of which would stay in memory for as long as it is queued.
+        packet.octets = BytesMut::from(&packet.octets[..]);
         let result = self.nat.inbound(&mut packet, now).and_then(|to| {
             if let Some(announced) = self.nat.announced_of(packet.headers.source) {
                 let (source, _) = packet.ports();
@@ -164,7 +166,8 @@ impl Gateway {
         if !session.budget.take(now) {
             return;
         }
-        if let Some(reason) = denial {
+        let is_flow = !matches!(packet.headers.transport, Transport::IcmpError { .. } | Transport::IcmpOther);
+        if let Some(reason) = denial.filter(|_| is_flow) {
             let (source_port, destination_port) = packet.ports();
             let is_echo = matches!(packet.headers.transport, Transport::Echo { .. });
             let denied = FlowDenied {
