@@ -223,7 +223,8 @@ pub struct TcpOptions {
     pub connect_timeout: Duration,
     /// True switches Nagle's algorithm (RFC 9293 section 3.7.4) off. Default false.
     pub nodelay: bool,
-    /// Probe an idle peer after this long; after four intervals without an answer it counts as gone. Default `None`.
+    /// Probe an idle peer after this long (a second at least); after four intervals without an answer it counts as
+    /// gone. Default `None`.
     pub keep_alive: Option<Duration>,
 }
 

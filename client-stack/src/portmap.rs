@@ -21,6 +21,8 @@ struct Map {
     outcome: Option<Outcome>,
     /// The gateway has to be asked.
     wanted: bool,
+    /// The gateway was asked in this session.
+    asked: bool,
     /// When it has to be asked again.
     again_at: Option<Instant>,
 }
@@ -42,7 +44,7 @@ impl PortMaps {
         if self.maps.len() >= MAX_MAPS {
             self.events.push_back((id, Err(PortMapError::TooManyMaps)));
         } else {
-            self.maps.insert(id, Map { options, outcome: None, wanted: true, again_at: None });
+            self.maps.insert(id, Map { options, outcome: None, wanted: true, asked: false, again_at: None });
         }
         id
     }
@@ -50,8 +52,8 @@ impl PortMaps {
     pub fn unmap(&mut self, id: MapId) {
         let Some(map) = self.maps.remove(&id) else { return };
         self.events.retain(|(other, _)| *other != id);
-        // What the gateway never granted (or never heard of) need not be given back.
-        if matches!(map.outcome, Some(Ok(_))) && self.ready.len() < MAX_MAPS {
+        // What the gateway never heard of need not be given back.
+        if map.asked && self.ready.len() < MAX_MAPS {
             self.ready.push_back(request(id, &map, 0));
         }
     }
@@ -60,7 +62,7 @@ impl PortMaps {
     pub fn session_lost(&mut self) {
         self.ready.clear();
         for map in self.maps.values_mut() {
-            (map.wanted, map.again_at) = (true, None);
+            (map.wanted, map.asked, map.again_at) = (true, false, None);
         }
     }
 
@@ -77,7 +79,7 @@ impl PortMaps {
             return Some(request);
         }
         let (id, map) = self.maps.iter_mut().find(|(_, map)| map.wanted)?;
-        map.wanted = false;
+        (map.wanted, map.asked) = (false, true);
         Some(request(*id, map, seconds(map.options.lifetime)))
     }
 

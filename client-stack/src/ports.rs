@@ -34,7 +34,10 @@ impl EphemeralPorts {
         self.ipv6 = ranges(ipv6);
     }
 
-    /// A port for `local` towards `remote` that `is_free` agrees to; `None` when the ranges are used up.
+    /// A port for `local` towards `remote` that `is_free` agrees to; `None` when no port is left.
+    ///
+    /// When the ranges are used up the dynamic ports follow: the gateway translates those, and gives the session
+    /// another block for them.
     pub fn pick(
         &mut self,
         local: IpAddr,
@@ -44,13 +47,15 @@ impl EphemeralPorts {
         let offset = self.hash(0, local, remote);
         let slot = self.hash(1, local, remote) as usize % TABLE_LEN;
         let ranges = if local.is_ipv4() { &self.ipv4 } else { &self.ipv6 };
-        let count: u32 = ranges.iter().map(|range| range.len() as u32).sum();
-        for _ in 0..count {
-            let index = offset.wrapping_add(self.table[slot]) % count;
-            self.table[slot] = self.table[slot].wrapping_add(1);
-            let port = nth(ranges, index)?;
-            if is_free(port) {
-                return Some(port);
+        for ranges in [ranges.as_slice(), &[DYNAMIC]] {
+            let count: u32 = ranges.iter().map(|range| range.len() as u32).sum();
+            for _ in 0..count {
+                let index = offset.wrapping_add(self.table[slot]) % count;
+                self.table[slot] = self.table[slot].wrapping_add(1);
+                let port = nth(ranges, index)?;
+                if is_free(port) {
+                    return Some(port);
+                }
             }
         }
         None
@@ -95,5 +100,18 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, [20_000, 20_001, 20_002, 20_003, 30_000, 30_001]);
         assert_eq!(ports.pick(local, remote, |_| false), None);
+    }
+
+    #[test]
+    fn dynamic_ports_follow_when_the_ranges_are_used_up() {
+        let mut ports = EphemeralPorts::new([7; 32]);
+        ports.set_ranges(&[20_000..=20_001], &[]);
+        let mut taken = Vec::new();
+        for _ in 0..100 {
+            let port = ports.pick(IpAddr::from([100, 64, 0, 2]), None, |port| !taken.contains(&port));
+            taken.push(port.expect("a port is left"));
+        }
+        assert!(taken[..2].iter().all(|port| (20_000..=20_001).contains(port)));
+        assert!(taken[2..].iter().all(|port| DYNAMIC.contains(port)));
     }
 }

@@ -63,7 +63,108 @@ fn segment() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// What a peer that has opened a connection sends: numbers near those that are expected.
+#[derive(Clone, Debug)]
+struct Move {
+    flags: u8,
+    sequence: i32,
+    acknowledgment: i32,
+    window: u16,
+    len: usize,
+    program: u8,
+    millis: u64,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let near = || prop_oneof![Just(0), -3i32..3, -2000i32..2000, any::<i32>()];
+    let len = prop_oneof![Just(0usize), 0usize..1400];
+    let one = (0u8..32, near(), near(), any::<u16>(), len, 0u8..8, 0u64..3000).prop_map(
+        |(flags, sequence, acknowledgment, window, len, program, millis)| Move {
+            flags,
+            sequence,
+            acknowledgment,
+            window,
+            len,
+            program,
+            millis,
+        },
+    );
+    prop::collection::vec(one, 0..40)
+}
+
+/// One end of a connection with our listener, made by hand.
+struct Peer {
+    sequence: u32,
+    acknowledgment: u32,
+}
+
+impl Peer {
+    fn segment(&self, flags: u8, window: u16, payload: &[u8]) -> Vec<u8> {
+        let mut header = etherparse::TcpHeader::new(1000, 80, self.sequence, window);
+        header.acknowledgment_number = self.acknowledgment;
+        (header.fin, header.syn, header.rst) = (flags & 1 > 0, flags & 2 > 0, flags & 4 > 0);
+        (header.psh, header.ack) = (flags & 8 > 0, flags & 16 > 0);
+        let mut packet = Vec::new();
+        let builder = PacketBuilder::ipv4([192, 0, 2, 80], [100, 64, 0, 2], 64).tcp_header(header);
+        builder.write_to_vec(&mut packet, payload).unwrap();
+        packet
+    }
+
+    /// Follows what the host sends to us.
+    fn hear(&mut self, host: &mut Host, now: Instant) {
+        for turn in 0.. {
+            assert!(turn < 2000, "the host sends without end");
+            let Some(packet) = host.poll_packet(now) else { break };
+            let Ok(tcp) = etherparse::TcpSlice::from_slice(&packet[20..]) else { continue };
+            if packet[0] >> 4 == 4 && tcp.destination_port() == 1000 {
+                let len = tcp.payload().len() as u32 + u32::from(tcp.syn()) + u32::from(tcp.fin());
+                self.acknowledgment = tcp.sequence_number().wrapping_add(len);
+            }
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_peer_that_opens_a_connection_and_misbehaves(moves in moves()) {
+        let (mut host, mut now) = host();
+        let mut peer = Peer { sequence: u32::MAX - 500, acknowledgment: 0 };
+        host.handle_packet(&peer.segment(2, 5000, b""), now);
+        peer.hear(&mut host, now);
+        peer.sequence = peer.sequence.wrapping_add(1);
+        host.handle_packet(&peer.segment(16, 5000, b""), now);
+        let mut accepted = None;
+        for step in moves {
+            let sent = Peer {
+                sequence: peer.sequence.wrapping_add_signed(step.sequence),
+                acknowledgment: peer.acknowledgment.wrapping_add_signed(step.acknowledgment),
+            };
+            let packet = sent.segment(step.flags, step.window, &vec![7; step.len]);
+            host.handle_packet(&packet, now);
+            if step.sequence == 0 {
+                peer.sequence = peer.sequence.wrapping_add(step.len as u32);
+            }
+            let id = webtun_stack::SocketId::from_u32(1);
+            accepted = accepted.or_else(|| host.tcp_accept(id));
+            if let Some(id) = accepted {
+                match step.program {
+                    0 => { let _ = host.tcp_send(id, &[1; 3000], now); }
+                    1 => { let _ = host.tcp_recv(id, &mut [0; 700], now); }
+                    2 if step.len > 1000 => host.tcp_shutdown(id, now),
+                    3 if step.len > 1200 => host.tcp_abort(id, now),
+                    4 if step.len > 1300 => host.close(id, now),
+                    _ => {}
+                }
+            }
+            while host.poll_event().is_some() {}
+            peer.hear(&mut host, now);
+            now += Duration::from_millis(step.millis);
+            host.handle_timeout(now);
+            peer.hear(&mut host, now);
+        }
+        drain(&mut host, now);
+    }
+
     #[test]
     fn arbitrary_octets(packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20)) {
         let (mut host, now) = host();

@@ -77,7 +77,7 @@ pub(crate) fn new_socket(buffers: BufferSizes, options: &TcpOptions) -> Socket<'
     // Behind the gateway is the real internet; without congestion control a window's worth would go out at once.
     socket.set_congestion_control(CongestionControl::Reno);
     socket.set_nagle_enabled(!options.nodelay);
-    socket.set_keep_alive(options.keep_alive.map(smoltcp_duration));
+    socket.set_keep_alive(options.keep_alive.map(keep_alive_interval).map(smoltcp_duration));
     socket
 }
 
@@ -86,8 +86,14 @@ pub(crate) fn listen(socket: &mut Socket<'static>, flow: &Flow) -> bool {
     socket.listen(IpListenEndpoint { addr: Some(flow.local.ip().into()), port: flow.local.port() }).is_ok()
 }
 
-fn smoltcp_duration(duration: Duration) -> smoltcp::time::Duration {
-    smoltcp::time::Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2000))
+/// An interval with which smoltcp neither floods the peer nor overflows its clock: a second to a year.
+fn keep_alive_interval(interval: Duration) -> Duration {
+    const SECOND: Duration = Duration::from_secs(1);
+    interval.clamp(SECOND, SECOND * 60 * 60 * 24 * 365)
+}
+
+fn smoltcp_duration(interval: Duration) -> smoltcp::time::Duration {
+    smoltcp::time::Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl TcpSocket {
@@ -111,7 +117,7 @@ impl TcpSocket {
             write_blocked: false,
             handshake_deadline: now + options.connect_timeout,
             user_timeout,
-            keep_alive: options.keep_alive,
+            keep_alive: options.keep_alive.map(keep_alive_interval),
             last_heard: now,
             outstanding_since: None,
             queued: false,
@@ -259,34 +265,44 @@ impl TcpSocket {
     }
 
     pub fn recv(&mut self, out: &mut [u8]) -> Result<Received, RecvError> {
-        let received = self.peek(out)?;
-        if let Received::Data(len) = received {
-            if self.tail.is_empty() {
-                self.socket_mut().map(|socket| socket.recv_slice(&mut out[..len]));
-            } else {
-                self.tail.drain(..len);
-            }
-            self.told_readable &= self.readable() > 0;
-        }
-        Ok(received)
+        self.check_receivable()?;
+        let len = if self.tail.is_empty() {
+            self.socket_mut().and_then(|socket| socket.recv_slice(out).ok()).unwrap_or(0)
+        } else {
+            let len = copy_front(&self.tail, out);
+            self.tail.drain(..len);
+            len
+        };
+        self.told_readable &= self.readable() > 0 || len == 0;
+        self.received(len, out.is_empty())
     }
 
     pub fn peek(&mut self, out: &mut [u8]) -> Result<Received, RecvError> {
-        if self.phase == Phase::Closed(CloseReason::Aborted) {
-            return Err(RecvError::Closed(CloseReason::Aborted));
-        }
+        self.check_receivable()?;
         let len = if self.tail.is_empty() {
             self.socket_mut().and_then(|socket| socket.peek_slice(out).ok()).unwrap_or(0)
         } else {
             copy_front(&self.tail, out)
         };
+        self.received(len, out.is_empty())
+    }
+
+    fn check_receivable(&self) -> Result<(), RecvError> {
         match self.phase {
             Phase::Connecting => Err(RecvError::NotConnected),
             Phase::Failed(error) => Err(RecvError::Failed(error)),
-            _ if len > 0 || (out.is_empty() && self.readable() > 0) => Ok(Received::Data(len)),
+            Phase::Closed(CloseReason::Aborted) => Err(RecvError::Closed(CloseReason::Aborted)),
+            Phase::Open | Phase::Closed(_) => Ok(()),
+        }
+    }
+
+    /// What a read of `len` octets means: the end and the error come after all data.
+    fn received(&self, len: usize, nothing_wanted: bool) -> Result<Received, RecvError> {
+        match self.phase {
+            _ if len > 0 || (nothing_wanted && self.readable() > 0) => Ok(Received::Data(len)),
             _ if self.peer_finished => Ok(Received::Finished),
             Phase::Closed(reason) => Err(RecvError::Closed(reason)),
-            Phase::Open => Ok(Received::Empty),
+            _ => Ok(Received::Empty),
         }
     }
 
@@ -344,6 +360,7 @@ impl TcpSocket {
     }
 
     pub fn set_keep_alive(&mut self, interval: Option<Duration>, now: Instant) {
+        let interval = interval.map(keep_alive_interval);
         self.keep_alive = interval;
         self.last_heard = now;
         if let Some(socket) = self.socket_mut() {
