@@ -28,7 +28,7 @@ impl TxQueue {
         Self { packets, loopback, octets: 0, limit, link_up: true, own: Vec::new(), dropped: 0 }
     }
 
-    /// While the link is down nothing is taken and nothing is given out.
+    /// While the link is down nothing is given out, and whoever sends to others than ourselves waits.
     pub fn set_link(&mut self, up: bool) {
         self.link_up = up;
     }
@@ -44,22 +44,28 @@ impl TxQueue {
 
     /// True where one more packet is taken.
     pub fn has_room(&self) -> bool {
-        self.link_up && self.octets < self.limit
+        self.octets < self.limit
     }
 
-    /// Takes what a socket sends. The caller has asked [`has_room`](Self::has_room).
+    /// True where a packet to `destination` has a way: the link, or back to ourselves.
+    pub fn is_open_to(&self, destination: IpAddr) -> bool {
+        self.link_up || self.own.contains(&destination)
+    }
+
+    /// Takes what a socket sends. The caller has asked [`has_room`](Self::has_room) and
+    /// [`is_open_to`](Self::is_open_to).
     pub fn push(&mut self, packet: BytesMut) {
         self.octets += packet.len();
-        match packet::destination(&packet) {
-            Some(address) if self.own.contains(&address) => self.loopback.push_back(packet),
-            _ => self.packets.push_back(packet),
-        }
+        let own = packet::destination(&packet).is_some_and(|address| self.own.contains(&address));
+        let queue = if own { &mut self.loopback } else { &mut self.packets };
+        queue.push_back(packet);
     }
 
     /// Takes an answer to a packet that has arrived (an ACK, a RST, an ICMP message). Answers may use twice the bound,
     /// so that a full queue does not stop the arrival of what would empty it; beyond that they are dropped.
     pub fn push_reply(&mut self, packet: BytesMut) {
-        if self.link_up && self.octets < self.limit.saturating_mul(2) {
+        let open = packet::destination(&packet).is_some_and(|address| self.is_open_to(address));
+        if open && self.octets < self.limit.saturating_mul(2) {
             self.push(packet);
         } else {
             self.dropped += 1;

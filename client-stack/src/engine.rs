@@ -64,13 +64,16 @@ impl Engine {
     }
 
     /// Replaces the addresses. They are unicast, and at most [`MAX_ADDRESSES`] + 2.
-    pub fn set_addresses(&mut self, addresses: impl Iterator<Item = (IpAddr, u8)>) {
+    ///
+    /// Prefixes are full length: the link has no neighbours to tell from others, and no address of a shorter prefix is
+    /// a broadcast address here.
+    pub fn set_addresses(&mut self, addresses: &[IpAddr]) {
         self.interface.update_ip_addrs(|list| {
             list.clear();
-            for (address, length) in addresses {
-                let longest = if address.is_ipv4() { 32 } else { 128 };
+            for address in addresses {
+                let length = if address.is_ipv4() { 32 } else { 128 };
                 // A full list keeps the first ones; the caller has bounded them.
-                let _ = list.push(IpCidr::new(address.into(), length.min(longest)));
+                let _ = list.push(IpCidr::new((*address).into(), length));
             }
         });
     }

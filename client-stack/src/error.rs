@@ -198,7 +198,7 @@ pub enum PingError {
     /// An unspecified or multicast target.
     #[error("target cannot be pinged")]
     Unaddressable,
-    /// Too many requests await their replies, or the send queue is full.
+    /// Too many requests await their replies.
     #[error("too many pings at once")]
     TooManyPings,
     /// The session was lost; the reply would no longer find us.

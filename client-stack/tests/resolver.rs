@@ -322,3 +322,38 @@ fn without_a_session_there_is_no_server_and_queries_are_bounded() {
     server.world.stack.cancel_resolve(ids[0], server.world.now);
     assert_eq!(server.result(ids[1]), Err(ResolveError::TimedOut));
 }
+
+#[test]
+fn a_question_waits_for_the_tunnel_and_goes_out_at_once_when_it_is_back() {
+    let mut server = Server::new(both);
+    server.world.reachable = false;
+    server.world.cut();
+    let id = server.world.stack.resolve("a.test", Family::V4, server.world.now);
+    server.world.run(SECOND * 20);
+    server.world.reachable = true;
+    server.world.stack.reconnect_now(server.world.now);
+    let started = server.world.now;
+    assert_eq!(server.result(id), Ok(vec![FOUR]));
+    assert!(server.world.now - started < SECOND / 5, "{:?}", server.world.now - started);
+    assert_eq!(server.asked.len(), 1);
+    server.world.reachable = false;
+    server.world.cut();
+    let id = server.world.stack.resolve("b.test", Family::V4, server.world.now);
+    assert_eq!(server.result(id), Err(ResolveError::TimedOut));
+}
+
+#[test]
+fn a_question_survives_the_session() {
+    let mut server = Server::new(both);
+    server.silent = true;
+    let early = server.world.stack.resolve("a.test", Family::V4, server.world.now);
+    server.world.run(SECOND / 10);
+    server.world.gateway.session = None;
+    server.world.cut();
+    let refused = |world: &TunnelWorld| world.stack.lease().is_none();
+    server.world.run_until(SECOND * 5, |world| refused(world));
+    let late = server.world.stack.resolve("b.test", Family::V4, server.world.now);
+    server.silent = false;
+    assert_eq!(server.result(early), Ok(vec![FOUR]));
+    assert_eq!(server.result(late), Ok(vec![FOUR]));
+}

@@ -78,3 +78,23 @@ fn while_the_link_is_down_nobody_times_out_and_nothing_is_sent() {
     world.run(Duration::from_millis(50));
     assert_eq!(world.read(B, server), b"patience", "without waiting for a timer that has backed off");
 }
+
+#[test]
+fn a_host_speaks_with_itself_while_its_link_is_down() {
+    let mut world = World::new();
+    world.hosts[A].set_link(false, world.now);
+    let listener = world.listen(A, 81);
+    let client = world.connect(A, ([127, 0, 0, 1], 81));
+    let server = world.accept(A, listener);
+    let data = common::pattern(300_000);
+    common::transfer(&mut world, (A, client), (A, server), &data, MINUTE);
+    let (one, two) = (world.bind(A, 0), world.bind(A, 82));
+    let to = Some(([127, 0, 0, 1], 82).into());
+    assert_eq!(world.hosts[A].udp_send(one, b"myself", to, world.now), Ok(true));
+    assert_eq!(world.hosts[A].udp_send(one, b"others", Some((common::B4, 82).into()), world.now), Ok(false));
+    world.run(MINUTE);
+    assert_eq!(world.hosts[A].udp_recv(two).unwrap().payload, b"myself");
+    world.take_events(A);
+    world.hosts[A].set_link(true, world.now);
+    assert_eq!(world.take_events(A), [webtun_stack::SocketEvent::UdpWritable(one)]);
+}

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::{A, A4, A6, B, B4, B6, Link, World, pattern};
-use webtun_stack::{BindError, HostConfig, SocketEvent, UdpError, UdpOptions};
+use etherparse::{Icmpv4Type, PacketBuilder, icmpv4};
+use webtun_stack::{BindError, DenyReason, FlowDenied, HostConfig, SocketEvent, UdpError, UdpOptions};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -148,4 +149,30 @@ fn a_damaged_datagram_is_dropped() {
     }
     assert_eq!(world.hosts[B].udp_recv(server), None);
     assert_eq!(world.hosts[B].stats().packets_dropped, 2);
+}
+
+#[test]
+fn a_denial_that_is_told_twice_counts_once() {
+    let mut world = World::new();
+    let client = world.bind(A, 5000);
+    let remote: SocketAddr = "10.0.0.1:7".parse().unwrap();
+    let denied = FlowDenied {
+        reason: DenyReason::Policy,
+        protocol: 17,
+        source_port: 5000,
+        destination: remote.ip(),
+        destination_port: 7,
+    };
+    for _ in 0..2 {
+        world.hosts[A].udp_send(client, b"x", Some(remote), world.now).unwrap();
+        let sent = world.hosts[A].poll_packet(world.now).unwrap();
+        let mut packet = Vec::new();
+        let prohibited = Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::FilterProhibited);
+        let builder = PacketBuilder::ipv4([100, 64, 0, 1], [100, 64, 0, 2], 64).icmpv4(prohibited);
+        builder.write_to_vec(&mut packet, &sent[..28]).unwrap();
+        world.hosts[A].handle_flow_denied(&denied, world.now);
+        world.hosts[A].handle_packet(&packet, world.now);
+        assert_eq!(world.take_events(A), [SocketEvent::UdpError(client, UdpError::Denied, remote)]);
+        world.run(SECOND * 5);
+    }
 }

@@ -40,7 +40,8 @@ impl Host {
         self.queue.has_packet()
     }
 
-    fn fill_queue(&mut self, now: Instant) {
+    /// Lets sockets send until the queue is full, and brings what is for ourselves to its sockets.
+    pub(crate) fn fill_queue(&mut self, now: Instant) {
         for _ in 0..LOOPBACK_BUDGET {
             self.take_turns(now);
             let Some(packet) = self.queue.pop_loopback() else { return };
@@ -56,6 +57,10 @@ impl Host {
         {
             let Some(socket) = self.tcp.get_mut(&id) else { continue };
             socket.queued = false;
+            if !self.queue.is_open_to(socket.flow.remote.ip()) {
+                // When the link comes back every connection is looked at.
+                continue;
+            }
             let Some(core) = socket.core_mut() else { continue };
             self.stats.socket_polls += 1;
             let turn = self.engine.egress(core, SHARE, &mut self.queue, now);
@@ -87,8 +92,9 @@ impl Host {
         }
     }
 
-    fn wake_udp_writers(&mut self) {
-        while self.queue.has_room()
+    pub(super) fn wake_udp_writers(&mut self) {
+        while self.queue.link_up()
+            && self.queue.has_room()
             && let Some(id) = self.udp_blocked.pop_front()
         {
             if let Some(socket) = self.udp.get_mut(&id) {

@@ -124,9 +124,9 @@ impl Host {
     }
 
     fn install_addresses(&mut self) {
-        let loopback = [(LOOPBACK_V4, 8), (LOOPBACK_V6, 128)];
-        self.queue.set_own(self.addresses.iter().chain(&loopback).map(|(address, _)| *address).collect());
-        self.engine.set_addresses(self.addresses.iter().chain(&loopback).copied());
+        let own: Vec<IpAddr> = self.addresses.iter().map(|(own, _)| *own).chain([LOOPBACK_V4, LOOPBACK_V6]).collect();
+        self.engine.set_addresses(&own);
+        self.queue.set_own(own);
     }
 
     /// Everything that depends on the path behind the tunnel ends: connections, pings and what waits to be sent. UDP
@@ -184,7 +184,8 @@ impl Host {
         self.ports.at(ipv4, random)
     }
 
-    /// Says whether packets can leave. While the link is down nothing is sent and no peer counts as silent. When it
+    /// Says whether packets can leave. While the link is down nothing is sent (but to ourselves) and no peer counts as
+    /// silent. When it
     /// comes back every connection has its turn at once, so that none sits out a retransmission timer.
     pub fn set_link(&mut self, up: bool, now: Instant) {
         if up && !self.queue.link_up() {
@@ -198,6 +199,7 @@ impl Host {
             }
         }
         self.queue.set_link(up);
+        self.wake_udp_writers();
     }
 
     /// The next event.

@@ -52,7 +52,8 @@ impl Pings {
 }
 
 impl Host {
-    /// Sends one echo request. `Pong` or `PingFailed` follows.
+    /// Sends one echo request. `Pong` or `PingFailed` follows. Where the queue is full or the link down it is lost, as
+    /// on any path.
     ///
     /// # Errors
     /// Where it could not be sent.
@@ -65,14 +66,14 @@ impl Host {
         if packet::header_len(target) + ECHO_HEADER_LEN + options.len > self.config.mtu {
             return Err(PingError::TooLong);
         }
-        if !self.queue.has_room() {
-            return Err(PingError::TooManyPings);
-        }
         let seq = self.pings.free_sequence().ok_or(PingError::TooManyPings)?;
         let echo = IcmpEchoHeader { id: self.ping_identifier(source), seq };
         let payload: Vec<u8> = (0..options.len).map(|at| at as u8).collect();
         let packet = icmp::echo_request(source, target, options.hop_limit.max(1), echo, &payload);
-        self.queue.push(packet.ok_or(PingError::TooLong)?);
+        let packet = packet.ok_or(PingError::TooLong)?;
+        if self.queue.has_room() && self.queue.is_open_to(target) {
+            self.queue.push(packet);
+        }
         let id = PingId::from_u32(self.pings.next_id);
         self.pings.next_id = self.pings.next_id.wrapping_add(1);
         let deadline = now + options.timeout;

@@ -28,11 +28,11 @@ impl Host {
         }
     }
 
-    /// Brings a report to the socket whose packet it is about.
-    pub(super) fn report(&mut self, report: &Report, from: Option<IpAddr>, _now: Instant) {
+    /// Brings a report to the socket whose packet it is about. `from` is the router that said it by ICMP.
+    pub(super) fn report(&mut self, report: &Report, from: Option<IpAddr>, now: Instant) {
         match report.protocol {
             packet::TCP => self.report_tcp(report),
-            packet::UDP => self.report_udp(report),
+            packet::UDP => self.report_udp(report, from.is_none(), now),
             _ => self.fail_ping(
                 report.local.port(),
                 report.remote.port(),
@@ -54,8 +54,11 @@ impl Host {
         }
     }
 
-    fn report_udp(&mut self, report: &Report) {
-        if let Some(id) = self.udp_bound.find(report.local, report.remote) {
+    fn report_udp(&mut self, report: &Report, by_gateway: bool, now: Instant) {
+        let Some(id) = self.udp_bound.find(report.local, report.remote) else { return };
+        let Some(socket) = self.udp.get_mut(&id) else { return };
+        let denial = matches!(report.problem, Problem::Prohibited | Problem::Limit);
+        if !denial || socket.note_denial(report.remote, by_gateway, now) {
             self.events.push_back(SocketEvent::UdpError(id, report.problem.udp_error(), report.remote));
         }
     }

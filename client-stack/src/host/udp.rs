@@ -53,7 +53,7 @@ impl Host {
         let socket = self.udp.get_mut(&id).ok_or(UdpError::UnknownSocket)?;
         let binding = socket.binding;
         let to = to.map(canonical).or(binding.remote).ok_or(UdpError::NoDestination)?;
-        if !self.queue.has_room() {
+        if !self.queue.has_room() || !self.queue.is_open_to(to.ip()) {
             if !socket.write_blocked {
                 socket.write_blocked = true;
                 self.udp_blocked.push_back(id);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use webtun_wire::Instant;
 
 use super::message::{self, Answer, Question};
-use crate::{Host, Received, SocketEvent, SocketId, TcpOptions, UdpOptions};
+use crate::{CloseReason, ConnectError, Host, Received, SocketEvent, SocketId, TcpOptions, UdpError, UdpOptions};
 
 const DNS_PORT: u16 = 53;
 
@@ -15,6 +15,9 @@ const UDP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long one exchange by TCP may take.
 const TCP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a question waits for the tunnel, where it cannot be sent.
+const TUNNEL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often every server is asked.
 const ROUNDS: usize = 2;
@@ -33,9 +36,17 @@ pub(super) enum Step {
 }
 
 enum Transport {
+    /// Not begun, or waiting for a new session.
     None,
-    Udp(SocketId),
-    Tcp { id: SocketId, received: Vec<u8> },
+    /// `unsent`: the query waits for room.
+    Udp {
+        id: SocketId,
+        unsent: bool,
+    },
+    Tcp {
+        id: SocketId,
+        received: Vec<u8>,
+    },
 }
 
 /// One question, asked of one server after the other.
@@ -70,7 +81,7 @@ impl Exchange {
     pub fn socket(&self) -> Option<SocketId> {
         match self.transport {
             Transport::None => None,
-            Transport::Udp(id) | Transport::Tcp { id, .. } => Some(id),
+            Transport::Udp { id, .. } | Transport::Tcp { id, .. } => Some(id),
         }
     }
 
@@ -82,6 +93,9 @@ impl Exchange {
     /// Asks the current server by UDP, or the next one that can be asked at all.
     pub fn start(&mut self, host: &mut Host, random: u32, now: Instant) -> Step {
         self.stop(host, now);
+        if host.addresses().is_empty() {
+            return self.suspend(host, now);
+        }
         while self.tries < self.servers.len() * ROUNDS {
             if self.ask_udp(host, random, now).is_some() {
                 return Step::Waiting;
@@ -92,17 +106,40 @@ impl Exchange {
         Step::Exhausted(self.refused)
     }
 
+    /// The session is lost. What is asked by this one is asked again in the next.
+    fn suspend(&mut self, host: &mut Host, now: Instant) -> Step {
+        self.stop(host, now);
+        self.deadline = now + TUNNEL_PATIENCE;
+        Step::Waiting
+    }
+
+    /// There is a session again: begins anew if it was suspended.
+    pub fn resume(&mut self, servers: &[IpAddr], host: &mut Host, random: u32, now: Instant) -> Step {
+        if self.socket().is_some() {
+            return Step::Waiting;
+        }
+        self.servers = servers.to_vec();
+        self.tries = 0;
+        self.start(host, random, now)
+    }
+
     fn ask_udp(&mut self, host: &mut Host, random: u32, now: Instant) -> Option<()> {
         let server = self.server()?;
         self.message_id = random as u16;
-        let query = message::encode(&self.question, self.message_id, self.edns)?;
         let id = bind(host, server.ip(), random.rotate_left(16), now)?;
-        self.transport = Transport::Udp(id);
+        self.transport = Transport::Udp { id, unsent: true };
         host.udp_connect(id, server).ok()?;
-        // A full queue loses the query like a path does; the next try comes in time.
-        host.udp_send(id, &query, None, now).ok()?;
-        let round = (self.tries / self.servers.len()) as u32;
-        self.deadline = now + UDP_PATIENCE * (round + 1);
+        self.send_udp(host, now)
+    }
+
+    /// Sends the query, or leaves it to be sent when there is room.
+    fn send_udp(&mut self, host: &mut Host, now: Instant) -> Option<()> {
+        let Transport::Udp { id, unsent } = &mut self.transport else { return None };
+        let query = message::encode(&self.question, self.message_id, self.edns)?;
+        *unsent = !host.udp_send(*id, &query, None, now).ok()?;
+        let round = u32::try_from(self.tries / self.servers.len().max(1)).unwrap_or(u32::MAX);
+        let patience = if *unsent { TUNNEL_PATIENCE } else { UDP_PATIENCE * (round + 1) };
+        self.deadline = now + patience;
         Some(())
     }
 
@@ -122,17 +159,15 @@ impl Exchange {
 
     /// Something has happened to our socket.
     pub fn handle_event(&mut self, event: &SocketEvent, host: &mut Host, random: u32, now: Instant) -> Step {
-        match (*event, &mut self.transport) {
-            (SocketEvent::UdpReadable(_), Transport::Udp(id)) => {
-                let id = *id;
-                while let Some(datagram) = host.udp_recv(id) {
-                    let answer = message::decode(&datagram.payload, &self.question, self.message_id, self.edns);
-                    if let Some(answer) = answer {
-                        return self.answered(answer, host, random, now);
-                    }
-                }
-                Step::Waiting
-            }
+        match (*event, &self.transport) {
+            (SocketEvent::UdpError(_, UdpError::AddressLost, _), _)
+            | (SocketEvent::TcpConnectFailed(_, ConnectError::AddressLost), _)
+            | (SocketEvent::TcpClosed(_, CloseReason::AddressLost), _) => self.suspend(host, now),
+            (SocketEvent::UdpReadable(_), Transport::Udp { id, .. }) => self.read_udp(*id, host, random, now),
+            (SocketEvent::UdpWritable(_), Transport::Udp { unsent: true, .. }) => match self.send_udp(host, now) {
+                Some(()) => Step::Waiting,
+                None => self.next_server(host, random, now),
+            },
             (SocketEvent::UdpError(..) | SocketEvent::TcpConnectFailed(..), _) => {
                 self.refused = true;
                 self.next_server(host, random, now)
@@ -152,6 +187,16 @@ impl Exchange {
             }
             _ => Step::Waiting,
         }
+    }
+
+    fn read_udp(&mut self, id: SocketId, host: &mut Host, random: u32, now: Instant) -> Step {
+        while let Some(datagram) = host.udp_recv(id) {
+            let answer = message::decode(&datagram.payload, &self.question, self.message_id, self.edns);
+            if let Some(answer) = answer {
+                return self.answered(answer, host, random, now);
+            }
+        }
+        Step::Waiting
     }
 
     fn read_tcp(&mut self, host: &mut Host, random: u32, now: Instant) -> Step {
@@ -201,9 +246,15 @@ impl Exchange {
         }
     }
 
-    /// The server has not answered in time.
+    /// The server has not answered in time, or the tunnel did not come back.
     pub fn handle_timeout(&mut self, host: &mut Host, random: u32, now: Instant) -> Step {
-        self.next_server(host, random, now)
+        match self.transport {
+            Transport::None | Transport::Udp { unsent: true, .. } => {
+                self.stop(host, now);
+                Step::Exhausted(self.refused)
+            }
+            _ => self.next_server(host, random, now),
+        }
     }
 
     /// Gives the socket back.

@@ -170,6 +170,17 @@ impl Resolver {
         self.finish_step(index, step, host, now);
     }
 
+    /// There is a session (again): what was suspended is asked anew.
+    pub fn resume(&mut self, host: &mut Host, now: Instant) {
+        // From behind: a step that ends an exchange moves the last one to its place.
+        for index in (0..self.exchanges.len()).rev() {
+            let random = self.rng.next_u32();
+            let Some(exchange) = self.exchanges.get_mut(index) else { continue };
+            let step = exchange.resume(&self.servers, host, random, now);
+            self.finish_step(index, step, host, now);
+        }
+    }
+
     pub fn handle_timeout(&mut self, host: &mut Host, now: Instant) {
         while let Some(index) = self.exchanges.iter().position(|exchange| exchange.deadline <= now) {
             let random = self.rng.next_u32();

@@ -1,10 +1,24 @@
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use webtun_wire::Instant;
 
 use crate::demux::Binding;
 use crate::{Datagram, UdpOptions};
 
 /// What an empty datagram costs in the receive buffer, so that many of them are bounded too.
 const OVERHEAD: usize = 64;
+
+/// A denial may be told twice, by FLOW_DENIED and by ICMP; within this time the second is known.
+const SAME_DENIAL: Duration = Duration::from_secs(1);
+
+/// Who said last that datagrams to a peer are denied.
+struct Denial {
+    remote: SocketAddr,
+    by_gateway: bool,
+    at: Instant,
+}
 
 /// A UDP socket. smoltcp has no part in it: datagrams come whole from the tunnel and go whole into it.
 pub(crate) struct UdpSocket {
@@ -13,6 +27,7 @@ pub(crate) struct UdpSocket {
     octets: usize,
     limit: usize,
     dropped: u64,
+    last_denial: Option<Denial>,
     /// True while a `udp_send` has found no room and was not told of any since.
     pub write_blocked: bool,
 }
@@ -20,7 +35,7 @@ pub(crate) struct UdpSocket {
 impl UdpSocket {
     pub fn new(binding: Binding, options: UdpOptions) -> Self {
         let limit = options.receive_buffer;
-        Self { binding, queue: VecDeque::new(), octets: 0, limit, dropped: 0, write_blocked: false }
+        Self { binding, queue: VecDeque::new(), octets: 0, limit, dropped: 0, last_denial: None, write_blocked: false }
     }
 
     /// Takes a datagram; `None` where the buffer is full, else whether the socket turned readable. An empty buffer
@@ -34,6 +49,17 @@ impl UdpSocket {
         self.octets += cost;
         self.queue.push_back(datagram);
         Some(self.queue.len() == 1)
+    }
+
+    /// Notes a denial; false where the other way of telling it has told it already.
+    pub fn note_denial(&mut self, remote: SocketAddr, by_gateway: bool, now: Instant) -> bool {
+        let told =
+            |last: &Denial| last.remote == remote && last.by_gateway != by_gateway && now - last.at < SAME_DENIAL;
+        if self.last_denial.as_ref().is_some_and(told) {
+            return false;
+        }
+        self.last_denial = Some(Denial { remote, by_gateway, at: now });
+        true
     }
 
     pub fn recv(&mut self) -> Option<Datagram> {

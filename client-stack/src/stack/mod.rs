@@ -127,7 +127,11 @@ impl Stack {
     }
 
     fn poll_batch(&mut self, now: Instant) -> Option<Bytes> {
-        let mut batch = self.tunnel.begin_batch()?;
+        let Some(mut batch) = self.tunnel.begin_batch() else {
+            // What the program sends to itself goes on, whatever the gateway takes.
+            self.host.fill_queue(now);
+            return None;
+        };
         while let Some(request) = self.maps.poll_request() {
             if !batch.push(&Capsule::PortMapRequest(request)) {
                 self.maps.put_back(request);
@@ -222,6 +226,10 @@ impl Stack {
 
     /// Brings what the parts have to say to each other and to the program.
     fn settle(&mut self, now: Instant) {
+        if !self.tunnel.is_established() {
+            // `poll_transmit` is not called without a transport; what the program sends to itself goes on.
+            self.host.fill_queue(now);
+        }
         loop {
             self.apply_tunnel_events(now);
             self.collect();
@@ -282,6 +290,7 @@ impl Stack {
         if addresses != self.host.addresses() {
             self.host.set_addresses(&addresses, now);
         }
+        self.resolver.resume(&mut self.host, now);
     }
 }
 

@@ -55,7 +55,9 @@ impl Stack {
     /// # Errors
     /// As there.
     pub fn tcp_send(&mut self, id: SocketId, data: &[u8], now: Instant) -> Result<usize, SendError> {
-        self.host.tcp_send(id, data, now)
+        let result = self.host.tcp_send(id, data, now);
+        self.settle(now);
+        result
     }
 
     /// See [`Host::tcp_recv`](crate::Host::tcp_recv).
@@ -64,7 +66,7 @@ impl Stack {
     /// As there.
     pub fn tcp_recv(&mut self, id: SocketId, out: &mut [u8], now: Instant) -> Result<Received, RecvError> {
         let received = self.host.tcp_recv(id, out, now);
-        self.collect();
+        self.settle(now);
         received
     }
 
@@ -104,6 +106,7 @@ impl Stack {
     /// See [`Host::tcp_shutdown`](crate::Host::tcp_shutdown).
     pub fn tcp_shutdown(&mut self, id: SocketId, now: Instant) {
         self.host.tcp_shutdown(id, now);
+        self.settle(now);
     }
 
     /// See [`Host::tcp_abort`](crate::Host::tcp_abort).
@@ -163,7 +166,9 @@ impl Stack {
         if self.tunnel.is_closed() {
             return Err(UdpError::TunnelClosed);
         }
-        self.host.udp_send(id, data, to, now)
+        let result = self.host.udp_send(id, data, to, now);
+        self.settle(now);
+        result
     }
 
     /// See [`Host::udp_recv`](crate::Host::udp_recv).
