@@ -66,7 +66,12 @@ isolated! {
         let scratch = Scratch::new("crash-fail");
         let before = state();
         Gateway::start(&scratch.0, &LOCAL).crash();
-        failure(command(&scratch.0, &["--listen", "127.0.0.1:0", "--set", "external.ipv4=127.0.0.1"]));
+        let programs = scratch.0.join("bin");
+        shell(&format!("mkdir {0} && ln -s $(command -v nft) {0}/nft", programs.display()));
+        let mut without_ip = command(&scratch.0, &LOCAL);
+        without_ip.env("PATH", &programs);
+        let error = failure(without_ip);
+        assert!(error.contains("apt install iproute2"), "{error}");
         assert_eq!(state(), before);
     }
 

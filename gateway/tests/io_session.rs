@@ -158,6 +158,29 @@ isolated! {
         gateway.stop();
     }
 
+    fn a_gateway_that_drains_says_so_and_serves_on() {
+        let scratch = Scratch::new("drain");
+        let gateway = Gateway::start(&scratch.0, &[&LOCAL[..], &["--set", "limits.drain_s=30"]].concat());
+        block_on(async {
+            let (mut client, _) = Client::open(gateway.address).await;
+            gateway.terminate();
+            let drained = async {
+                loop {
+                    let Received::Message(message) = client.receive().await else { panic!("the session has ended") };
+                    if webtun_wire::capsules(&message).any(|it| matches!(it, Ok(webtun_wire::Capsule::Drain { .. }))) {
+                        return;
+                    }
+                }
+            };
+            drained.await;
+            assert_alive(&mut client).await;
+            assert!(get(gateway.address, "/readyz").contains("503"));
+            gateway.terminate();
+            assert_eq!(client.closing().await, (Some(CloseCode::Shutdown), Some(1001)));
+        });
+        gateway.stop();
+    }
+
     fn the_pool_can_be_exhausted() {
         let scratch = Scratch::new("pool");
         let gateway = Gateway::start(&scratch.0, &[&LOCAL[..], &["--set", "limits.sessions=1"]].concat());

@@ -213,6 +213,9 @@ pub struct Limits {
     pub handshake_timeout_s: u32,
     /// How long one message may take to be written before its client counts as gone.
     pub write_timeout_s: u32,
+    /// How long sessions may go on after SIGTERM, while `/readyz` says 503 and their clients know that they are to leave. A
+    /// second signal ends the wait.
+    pub drain_s: u32,
     /// How long a session outlives its connection.
     pub grace_s: u32,
     /// DNS queries being forwarded, at once.
@@ -228,6 +231,7 @@ impl Default for Limits {
             sessions_per_token: 256,
             handshake_timeout_s: 10,
             write_timeout_s: 60,
+            drain_s: 0,
             grace_s: 120,
             dns_queries: 256,
         }
@@ -282,6 +286,13 @@ impl Config {
         }
         if self.external.path_mtu.is_some_and(|mtu| mtu < 1280) {
             return fail("external.path_mtu", "at least 1280, the minimum of IPv6".to_owned());
+        }
+        let unusable = |it: IpAddr| it.is_loopback() || it.is_unspecified() || it.is_multicast();
+        if self.external.ipv4.value().is_some_and(|&address| unusable(address.into())) {
+            return fail("external.ipv4", "must be an address that other machines could have".to_owned());
+        }
+        if self.external.ipv6.value().is_some_and(|&address| unusable(address.into())) {
+            return fail("external.ipv6", "must be an address that other machines could have".to_owned());
         }
         if self.external.ipv4.value().is_some_and(|address| self.inner.ipv4.contains(address)) {
             return fail("external.ipv4", format!("must not be one of the clients' addresses ({})", self.inner.ipv4));

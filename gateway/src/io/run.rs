@@ -2,9 +2,9 @@
 
 use super::auth::{Authenticator, StaticTokens, kept_token};
 use super::dns::Forwarder;
-use super::driver::{Clock, Driver};
+use super::driver::{Clock, Command, Driver, DriverHandle};
 use super::egress::{Egress, SetupError};
-use super::http::{Site, listen};
+use super::http::{Phase, Site, listen};
 use super::inner::InnerHost;
 use super::session::Doorway;
 use crate::config::Config;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 
@@ -75,7 +75,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let listener =
         TcpListener::bind(config.listen).await.map_err(|error| RunError::Listen { address: config.listen, error })?;
     let address = listener.local_addr().map_err(|error| RunError::Listen { address: config.listen, error })?;
-    let stop = stop_signal().map_err(|error| RunError::Internal(error.to_string()))?;
+    let mut stop = Signals::catch().map_err(|error| RunError::Internal(error.to_string()))?;
     let (tokens, made) = tokens(&config)?;
     let Egress { tun, surroundings, changes } = Egress::set_up(&config, address.port())?;
     tracing::info!(?surroundings, "the way to the outside is set up");
@@ -85,6 +85,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let gateway = Gateway::new(dataplane, seed()?, clock.now())?;
     let inner = inner_host(&config, &gateway, clock)?;
     let (driver, handle) = Driver::new(gateway, tun, inner, clock);
+    let for_draining = handle.clone();
     let authenticator: Arc<dyn Authenticator> =
         Arc::new(StaticTokens::new(tokens, count(config.limits.sessions_per_token)));
     let patience = Duration::from_secs(config.limits.handshake_timeout_s.into());
@@ -102,23 +103,23 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
             Duration::from_secs(config.limits.write_timeout_s.into()),
         ),
     };
-    let (drain, draining) = watch::channel(false);
+    let (phase, told_phase) = watch::channel(Phase::Serving);
     let (shutdown, told) = oneshot::channel();
     let mut driver = tokio::spawn(driver.run(told));
-    let server = tokio::spawn(listen(listener, site, draining));
+    let server = tokio::spawn(listen(listener, site, told_phase));
     ready(&Ready { address, made_token: made, host: host_for_people(address, &config) });
 
     let outcome = tokio::select! {
-        () = stop => {
+        () = drain(&mut stop, &phase, &for_draining, config.limits.drain_s) => {
             tracing::info!("stopping");
-            drain.send_replace(true);
+            phase.send_replace(Phase::Stopping);
             // The driver hears it after the listener, so that no session is opened in between.
             let _ = shutdown.send(());
             driver_outcome((&mut driver).await)
         }
         ended = &mut driver => driver_outcome(ended),
     };
-    drain.send_replace(true);
+    phase.send_replace(Phase::Stopping);
     if tokio::time::timeout(GOODBYES, server).await.is_err() {
         tracing::debug!("some clients have not taken their goodbye");
     }
@@ -188,12 +189,34 @@ fn count(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
+/// Waits for a signal, and then lets the sessions go on for `seconds` or until the next signal.
+async fn drain(stop: &mut Signals, phase: &watch::Sender<Phase>, driver: &DriverHandle, seconds: u32) {
+    stop.next().await;
+    if seconds == 0 {
+        return;
+    }
+    tracing::info!(seconds, "draining");
+    phase.send_replace(Phase::Draining);
+    let time = Duration::from_secs(seconds.into());
+    driver.send(Command::Drain(time)).await;
+    // Whether it is the time or a signal that ends the wait makes no difference.
+    let _ = tokio::time::timeout(time, stop.next()).await;
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-    })
+    }
 }

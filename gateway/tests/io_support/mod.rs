@@ -1,11 +1,12 @@
 //! A gateway in a network namespace of its own, and a client for it.
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use futures_util::{SinkExt, StreamExt};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -53,6 +54,7 @@ pub fn isolate(name: &str, body: impl FnOnce()) {
         .arg(test)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
+        .env("RUST_BACKTRACE", "0")
         .output()
         .expect("unshare (package util-linux) runs; these tests need root");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -71,7 +73,9 @@ pub struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("webtun-{}-{name}", std::process::id()));
+        // Process ids are the same in each namespace.
+        let random = getrandom::u64().expect("randomness");
+        let path = std::env::temp_dir().join(format!("webtun-{name}-{random:016x}"));
         std::fs::create_dir_all(&path).expect("a temporary folder");
         Self(path)
     }
@@ -172,11 +176,24 @@ impl Drop for Gateway {
     }
 }
 
-/// Runs a gateway that is expected to fail at its start.
+/// Runs a gateway that is expected to fail at its start; gives back what it writes to standard error.
 pub fn failure(mut command: Command) -> String {
-    let output: Output = command.output().expect("it starts");
-    assert!(!output.status.success(), "it should have failed");
-    String::from_utf8(output.stderr).expect("text")
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait().expect("its status") {
+            Some(status) => break status,
+            None if std::time::Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            None => {
+                let _ = child.kill();
+                break child.wait().expect("it is killed");
+            }
+        }
+    };
+    let mut text = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut text).expect("text");
+    assert_eq!(status.code(), Some(1), "it should have failed: {text}");
+    text
 }
 
 /// Runs a future to its end, with a limit.

@@ -1,6 +1,7 @@
 use crate::dataplane::{Peer, SessionId};
 use crate::io::session::Farewell;
 use bytes::{Bytes, BytesMut};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use webtun_wire::CloseCode;
 
@@ -29,6 +30,8 @@ pub enum Command {
         /// As received.
         message: BytesMut,
     },
+    /// The gateway is about to go: clients are asked to connect elsewhere, or again, after this time.
+    Drain(Duration),
     /// The connection is over.
     End {
         /// Which.

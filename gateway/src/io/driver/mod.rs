@@ -180,6 +180,7 @@ impl Driver {
                     LinkEnd::Violated(code) => self.gateway.close_session(link.session, code, now),
                 }
             }
+            Command::Drain(retry_after) => self.gateway.drain(retry_after, now),
             // From a connection that another one has replaced.
             Command::Message { .. } | Command::End { .. } => {}
         }

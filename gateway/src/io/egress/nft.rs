@@ -134,7 +134,7 @@ mod tests {
     fn the_listener_is_spared() {
         let script = script(&plan(ExternalMode::Masquerade), true);
         let spared = script.find("tcp dport 20000 return").expect("the listener has a rule");
-        assert!(spared < script.find("dnat").expect("ports are passed through"), "{script}");
+        assert!(spared < script.find("dnat ip to").expect("ports are passed through"), "{script}");
     }
 
     #[test]

@@ -48,22 +48,32 @@ pub struct Site {
 struct State {
     site: Site,
     files: Option<Files>,
-    draining: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
 }
 
-/// Serves until `draining` turns true, and then what is open: health checks see that the gateway is about to go.
-/// Returns when every connection has ended.
-pub async fn listen(listener: TcpListener, site: Site, mut draining: watch::Receiver<bool>) {
+/// How far the gateway's life has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It serves.
+    Serving,
+    /// It serves those who are there, and wants no others.
+    Draining,
+    /// It accepts nobody any more.
+    Stopping,
+}
+
+/// Accepts connections until the gateway stops. Returns when every connection has ended.
+pub async fn listen(listener: TcpListener, site: Site, mut phase: watch::Receiver<Phase>) {
     let connections = u32::try_from(site.connections).unwrap_or(u32::MAX);
     let slots = Arc::new(Semaphore::new(site.connections));
     let files = site.static_dir.clone().map(Files::new);
-    let state = Arc::new(State { site, files, draining: draining.clone() });
+    let state = Arc::new(State { site, files, phase: phase.clone() });
     loop {
         // A slot first: past the bound, connections wait in the kernel's backlog.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = wait(&mut draining) => break,
+            () = stopping(&mut phase) => break,
         };
         match accepted {
             Ok((stream, remote)) => drop(tokio::spawn(converse(Arc::clone(&state), stream, remote, slot))),
@@ -78,9 +88,9 @@ pub async fn listen(listener: TcpListener, site: Site, mut draining: watch::Rece
     drop(slots.acquire_many(connections).await);
 }
 
-async fn wait(draining: &mut watch::Receiver<bool>) {
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
     // An error means that the gateway has ended already.
-    let _ = draining.wait_for(|draining| *draining).await;
+    let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
 }
 
 /// One HTTP connection, up to its end or its upgrade.
@@ -99,10 +109,10 @@ async fn converse(state: Arc<State>, stream: TcpStream, remote: SocketAddr, slot
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let mut draining = state.draining.clone();
+    let mut phase = state.phase.clone();
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
-        () = wait(&mut draining) => None,
+        () = stopping(&mut phase) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -127,7 +137,7 @@ async fn respond(
     }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n"),
-        "/readyz" if *state.draining.borrow() => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/readyz" if *state.phase.borrow() != Phase::Serving => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => text(StatusCode::OK, "ready\n"),
         path => match &state.files {
             Some(files) => files.serve(request).await,

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as FrameCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -54,6 +55,8 @@ pub(super) fn classify(item: Option<Item>) -> Incoming {
         Some(Ok(Message::Text(_))) => refuse(CloseCode::Protocol, 1003, "text messages have no meaning here"),
         Some(Ok(Message::Close(_))) => Incoming::End(Ending::Closed),
         Some(Err(Error::Capacity(_))) => refuse(CloseCode::Protocol, 1009, "a message may have 1 MiB at most"),
+        // A connection that was cut: its session comes back.
+        Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Incoming::End(Ending::Lost),
         Some(Err(Error::Protocol(_) | Error::Utf8(_))) => refuse(CloseCode::Protocol, 1002, "not a WebSocket frame"),
         Some(Err(_)) | None => Incoming::End(Ending::Lost),
     }
