@@ -69,6 +69,11 @@ fn a_stopped_reader_stops_its_sender_alone() {
     }
     assert!(sent <= 2 * 65_536 + 2048, "{sent} octets taken in");
     assert_eq!(world.hosts[A].tcp_readable(client), 65_536);
+    let polls = [A, B].map(|host| world.hosts[host].stats().socket_polls);
+    world.run(SECOND * 60);
+    for host in [A, B] {
+        assert!(world.hosts[host].stats().socket_polls - polls[host] < 60, "waiting is not work");
+    }
     let mut received = Vec::new();
     world.run_until(SECOND * 600, |world| {
         received.extend(world.read(A, client));

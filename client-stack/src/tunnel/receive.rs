@@ -88,20 +88,12 @@ impl Tunnel {
             Capsule::Sequence { number } if first => return self.sequence(number, now),
             Capsule::Ack { next } => self.acknowledged(next, now),
             Capsule::Ping { opaque } => self.ping(opaque),
-            Capsule::Pong { opaque, .. } => {
-                if let Phase::Established(connection) = &mut self.phase {
-                    self.rtt = connection.liveness.pong(opaque, now).or(self.rtt);
-                }
-            }
+            Capsule::Pong { opaque, .. } => self.pong(opaque, now),
             Capsule::Close(close) => {
                 self.closed(&close, now);
                 return Incoming::Skip;
             }
-            Capsule::Drain { retry_after_ms } => {
-                if let Phase::Established(connection) = &mut self.phase {
-                    connection.drain_at = Some(now + Duration::from_millis(retry_after_ms.into()));
-                }
-            }
+            Capsule::Drain { retry_after_ms } => self.drain(Duration::from_millis(retry_after_ms.into()), now),
             Capsule::FlowDenied(denied) => return Incoming::FlowDenied(denied),
             Capsule::PortMapResponse(response) => return Incoming::PortMap(response),
             Capsule::Limits(limits) => self.change_limits(limits, now),
@@ -157,6 +149,18 @@ impl Tunnel {
             && connection.pongs.len() < MAX_PONGS
         {
             connection.pongs.push_back(opaque);
+        }
+    }
+
+    fn pong(&mut self, opaque: u64, now: Instant) {
+        if let Phase::Established(connection) = &mut self.phase {
+            self.rtt = connection.liveness.pong(opaque, now).or(self.rtt);
+        }
+    }
+
+    fn drain(&mut self, retry_after: Duration, now: Instant) {
+        if let Phase::Established(connection) = &mut self.phase {
+            connection.drain_at = Some(now + retry_after);
         }
     }
 

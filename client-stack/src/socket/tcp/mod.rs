@@ -1,3 +1,8 @@
+//! One TCP connection, around a socket of smoltcp's.
+
+mod clock;
+mod stream;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -5,16 +10,11 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::IpListenEndpoint;
 use webtun_wire::Instant;
 
+use self::clock::{keep_alive_interval, smoltcp_duration};
 use crate::demux::Flow;
 use crate::engine::Core;
 use crate::timers::Scheduled;
-use crate::{BufferSizes, CloseReason, ConnectError, Received, RecvError, SendError, SocketId, TcpOptions, TcpState};
-
-/// Keep-alive intervals without an answer after which the peer counts as gone.
-const KEEP_ALIVE_INTERVALS: u32 = 4;
-
-/// How long a connection that its program has closed may wait for a silent peer (as Linux's `tcp_fin_timeout`).
-const LINGER: Duration = Duration::from_secs(60);
+use crate::{BufferSizes, CloseReason, ConnectError, SocketId, TcpOptions, TcpState};
 
 /// Who gets the events of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,16 +84,6 @@ pub(crate) fn new_socket(buffers: BufferSizes, options: &TcpOptions) -> Socket<'
 /// Makes `socket` wait for the SYN that has just come; false where the port is 0.
 pub(crate) fn listen(socket: &mut Socket<'static>, flow: &Flow) -> bool {
     socket.listen(IpListenEndpoint { addr: Some(flow.local.ip().into()), port: flow.local.port() }).is_ok()
-}
-
-/// An interval with which smoltcp neither floods the peer nor overflows its clock: a second to a year.
-fn keep_alive_interval(interval: Duration) -> Duration {
-    const SECOND: Duration = Duration::from_secs(1);
-    interval.clamp(SECOND, SECOND * 60 * 60 * 24 * 365)
-}
-
-fn smoltcp_duration(interval: Duration) -> smoltcp::time::Duration {
-    smoltcp::time::Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl TcpSocket {
@@ -249,99 +239,6 @@ impl TcpSocket {
         done && over
     }
 
-    pub fn send(&mut self, data: &[u8], now: Instant) -> Result<usize, SendError> {
-        match self.phase {
-            Phase::Connecting => return Err(SendError::NotConnected),
-            Phase::Closed(CloseReason::Graceful) => return Err(SendError::ShutDown),
-            Phase::Closed(reason) => return Err(SendError::Closed(reason)),
-            Phase::Failed(error) => return Err(SendError::Failed(error)),
-            Phase::Open if self.shut_down => return Err(SendError::ShutDown),
-            Phase::Open => {}
-        }
-        let taken = self.socket_mut().and_then(|socket| socket.send_slice(data).ok()).unwrap_or(0);
-        self.write_blocked = taken < data.len();
-        self.note_outstanding(now);
-        Ok(taken)
-    }
-
-    pub fn recv(&mut self, out: &mut [u8]) -> Result<Received, RecvError> {
-        self.check_receivable()?;
-        let len = if self.tail.is_empty() {
-            self.socket_mut().and_then(|socket| socket.recv_slice(out).ok()).unwrap_or(0)
-        } else {
-            let len = copy_front(&self.tail, out);
-            self.tail.drain(..len);
-            len
-        };
-        self.told_readable &= self.readable() > 0 || len == 0;
-        self.received(len, out.is_empty())
-    }
-
-    pub fn peek(&mut self, out: &mut [u8]) -> Result<Received, RecvError> {
-        self.check_receivable()?;
-        let len = if self.tail.is_empty() {
-            self.socket_mut().and_then(|socket| socket.peek_slice(out).ok()).unwrap_or(0)
-        } else {
-            copy_front(&self.tail, out)
-        };
-        self.received(len, out.is_empty())
-    }
-
-    fn check_receivable(&self) -> Result<(), RecvError> {
-        match self.phase {
-            Phase::Connecting => Err(RecvError::NotConnected),
-            Phase::Failed(error) => Err(RecvError::Failed(error)),
-            Phase::Closed(CloseReason::Aborted) => Err(RecvError::Closed(CloseReason::Aborted)),
-            Phase::Open | Phase::Closed(_) => Ok(()),
-        }
-    }
-
-    /// What a read of `len` octets means: the end and the error come after all data.
-    fn received(&self, len: usize, nothing_wanted: bool) -> Result<Received, RecvError> {
-        match self.phase {
-            _ if len > 0 || (nothing_wanted && self.readable() > 0) => Ok(Received::Data(len)),
-            _ if self.peer_finished => Ok(Received::Finished),
-            Phase::Closed(reason) => Err(RecvError::Closed(reason)),
-            _ => Ok(Received::Empty),
-        }
-    }
-
-    /// Octets that can be read at once.
-    pub fn readable(&self) -> usize {
-        self.tail.len() + self.socket().map_or(0, Socket::recv_queue)
-    }
-
-    /// Octets that can be sent at once.
-    pub fn writable(&self) -> usize {
-        match (self.phase, self.socket()) {
-            (Phase::Open, Some(socket)) if !self.shut_down => socket.send_capacity() - socket.send_queue(),
-            _ => 0,
-        }
-    }
-
-    /// Octets that the peer has not acknowledged.
-    pub fn unsent(&self) -> usize {
-        self.socket().map_or(0, Socket::send_queue)
-    }
-
-    /// True once for every turn from "recv gives Empty" to anything else.
-    pub fn turned_readable(&mut self) -> bool {
-        let readable = self.readable() > 0 || self.peer_finished || matches!(self.phase, Phase::Closed(_));
-        let turned = readable && !self.told_readable && self.phase != Phase::Connecting;
-        self.told_readable |= turned;
-        turned
-    }
-
-    /// True once for every turn from full to a quarter free: fewer, larger writes.
-    pub fn turned_writable(&mut self) -> bool {
-        let Some(socket) = self.socket().filter(|_| self.write_blocked && self.phase == Phase::Open) else {
-            return false;
-        };
-        let turned = self.writable() * 4 >= socket.send_capacity();
-        self.write_blocked &= !turned;
-        turned
-    }
-
     /// Half-close: a FIN follows what was sent.
     pub fn shutdown(&mut self, now: Instant) {
         if self.phase == Phase::Open && !self.shut_down {
@@ -358,45 +255,4 @@ impl TcpSocket {
             socket.set_nagle_enabled(!nodelay);
         }
     }
-
-    pub fn set_keep_alive(&mut self, interval: Option<Duration>, now: Instant) {
-        let interval = interval.map(keep_alive_interval);
-        self.keep_alive = interval;
-        self.last_heard = now;
-        if let Some(socket) = self.socket_mut() {
-            socket.set_keep_alive(interval.map(smoltcp_duration));
-        }
-    }
-
-    /// When the connection is given up unless the peer is heard from. smoltcp's own timeout is not used: it counts
-    /// from the last packet even where nothing was outstanding, and would abort a connection that wakes from idleness.
-    pub fn deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Connecting => return Some(self.handshake_deadline),
-            Phase::Closed(_) | Phase::Failed(_) => return None,
-            Phase::Open => {}
-        }
-        if self.owner == Owner::Nobody {
-            return Some(self.last_heard + LINGER.min(self.user_timeout));
-        }
-        let outstanding = self.outstanding_since.map(|since| since.max(self.last_heard) + self.user_timeout);
-        let probed = self.keep_alive.map(|interval| self.last_heard + interval * KEEP_ALIVE_INTERVALS);
-        outstanding.into_iter().chain(probed).min()
-    }
-
-    fn note_outstanding(&mut self, now: Instant) {
-        let outstanding = self.socket().is_some_and(|socket| {
-            socket.send_queue() > 0 || matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck)
-        });
-        self.outstanding_since = outstanding.then(|| self.outstanding_since.unwrap_or(now));
-    }
-}
-
-fn copy_front(from: &VecDeque<u8>, out: &mut [u8]) -> usize {
-    let (first, second) = from.as_slices();
-    let head = first.len().min(out.len());
-    out[..head].copy_from_slice(&first[..head]);
-    let rest = second.len().min(out.len() - head);
-    out[head..head + rest].copy_from_slice(&second[..rest]);
-    head + rest
 }
