@@ -133,7 +133,7 @@ proptest! {
         peer.hear(&mut host, now);
         peer.sequence = peer.sequence.wrapping_add(1);
         host.handle_packet(&peer.segment(16, 5000, b""), now);
-        let mut accepted = None;
+        let id = host.tcp_accept(webtun_stack::SocketId::from_u32(1)).expect("the handshake is over");
         for step in moves {
             let sent = Peer {
                 sequence: peer.sequence.wrapping_add_signed(step.sequence),
@@ -144,17 +144,13 @@ proptest! {
             if step.sequence == 0 {
                 peer.sequence = peer.sequence.wrapping_add(step.len as u32);
             }
-            let id = webtun_stack::SocketId::from_u32(1);
-            accepted = accepted.or_else(|| host.tcp_accept(id));
-            if let Some(id) = accepted {
-                match step.program {
-                    0 => { let _ = host.tcp_send(id, &[1; 3000], now); }
-                    1 => { let _ = host.tcp_recv(id, &mut [0; 700], now); }
-                    2 if step.len > 1000 => host.tcp_shutdown(id, now),
-                    3 if step.len > 1200 => host.tcp_abort(id, now),
-                    4 if step.len > 1300 => host.close(id, now),
-                    _ => {}
-                }
+            match step.program {
+                0 => { let _ = host.tcp_send(id, &[1; 3000], now); }
+                1 => { let _ = host.tcp_recv(id, &mut [0; 700], now); }
+                2 if step.len > 1000 => host.tcp_shutdown(id, now),
+                3 if step.len > 1200 => host.tcp_abort(id, now),
+                4 if step.len > 1300 => host.close(id, now),
+                _ => {}
             }
             while host.poll_event().is_some() {}
             peer.hear(&mut host, now);
