@@ -5,7 +5,7 @@ import net from "node:net";
 export class Tunnels {
   #open = new Map();
   #octets = new Map();
-  #cuts = 0;
+  #cuts = new Map();
 
   /**
    * Connects a client's upgrade request with `target`.
@@ -42,8 +42,10 @@ export class Tunnels {
   /** Breaks all tunnels of `key`: in turn by a FIN, and by a reset, which also loses what is under way. */
   cut(key) {
     const pairs = [...(this.#open.get(key) ?? [])];
+    const cuts = this.#cuts.get(key) ?? 0;
+    this.#cuts.set(key, cuts + 1);
+    const way = cuts % 2 === 0 ? "destroy" : "resetAndDestroy";
     for (const { client, gateway } of pairs) {
-      const way = this.#cuts++ % 2 === 0 ? "destroy" : "resetAndDestroy";
       client[way]();
       gateway[way]();
     }
@@ -65,6 +67,7 @@ export class Tunnels {
     this.cut(key);
     this.#open.delete(key);
     this.#octets.delete(key);
+    this.#cuts.delete(key);
   }
 }
 

@@ -15,13 +15,11 @@ const BOUND = 24 << 20;
 export default async function (t) {
   const net = await t.open();
   const heartbeat = new Heartbeat(await Echo.open(net));
-  const { accepted, writer } = await fillUp(net);
-  t.check(accepted < BOUND, `${mib(accepted)} were accepted for a remote that never reads`);
-
+  const { accepted, writer } = await fillUp(t, net);
   const fresh = await within(2000, Echo.open(net), "a new connection beside it");
-  await fresh.round(1 << 20);
-  await fresh.close();
-  await pausing(t, net);
+  await within(5000, fresh.round(1 << 20), "an echo of 1 MiB beside it");
+  await within(5000, fresh.close(), "the end of another connection");
+  await within(20_000, pausing(t, net), "a remote that pauses for 5 s");
   const figures = await heartbeat.stop();
 
   await within(2000, writer.abort(), "giving the stalled connection up");
@@ -29,7 +27,7 @@ export default async function (t) {
 }
 
 /** Writes until nothing has been taken for two seconds. */
-async function fillUp(net) {
+async function fillUp(t, net) {
   const socket = new net.TCPSocket("www.playground.test", NEVER_READS);
   socket.closed.catch(() => {});
   const writer = (await socket.opened).writable.getWriter();
@@ -40,6 +38,7 @@ async function fillUp(net) {
     written.catch(() => {});
     if (!(await Promise.race([written, sleep(2000)]))) return { accepted, writer };
     accepted += PIECE;
+    t.check(accepted < BOUND, `${mib(accepted)} were accepted for a remote that never reads`);
   }
 }
 
