@@ -26,9 +26,11 @@ const PROJECTS = {
   esbuild: { kind: "page", serve: "dist", asFiles: false },
 };
 
+const { WEBTUN_URL: gateway, WEBTUN_TOKEN: token, WEBTUN_ECHO: echo = "echo.playground.test:7" } = process.env;
+
 function probeConfig(port) {
-  const { WEBTUN_URL: url, WEBTUN_TOKEN: token, WEBTUN_ECHO: echo = "echo.playground.test:7" } = process.env;
-  if (url === undefined) return { url: `ws://127.0.0.1:${port}/` };
+  const url = `ws://127.0.0.1:${port}/`;
+  if (gateway === undefined) return { url };
   const at = echo.lastIndexOf(":");
   return { url, token, echo: { host: echo.slice(0, at), port: Number(echo.slice(at + 1)) } };
 }
@@ -53,7 +55,7 @@ async function install(name, folder, tarball) {
 }
 
 async function runNode(project, script) {
-  const server = await servePage(project, probeConfig);
+  const server = await servePage(project, probeConfig, gateway);
   try {
     const env = { ...process.env, PROBE: JSON.stringify(probeConfig(server.port)) };
     const { stdout } = await run(process.execPath, [script], { cwd: project, env, timeout: TIMEOUT });
@@ -64,7 +66,7 @@ async function runNode(project, script) {
 }
 
 async function runPage(root, asFiles) {
-  const server = await servePage(root, probeConfig);
+  const server = await servePage(root, probeConfig, gateway);
   const browser = openChromium(`http://127.0.0.1:${server.port}/`);
   let timer;
   const late = new Promise((_, reject) => {
