@@ -10,7 +10,7 @@ use crate::BufferSizes;
 pub struct TcpOptions {
     /// Local address and port; unspecified and 0 are chosen. `None`: both are chosen.
     pub local: Option<SocketAddr>,
-    /// Overrides [`HostConfig::buffers`].
+    /// Overrides [`HostConfig::buffers`](crate::HostConfig::buffers).
     pub buffers: Option<BufferSizes>,
     /// How long the peer may take to answer: 30 s.
     pub connect_timeout: Duration,
