@@ -1,6 +1,7 @@
 //! A program with one TCP connection, and what it has seen.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_stack::{CloseReason, ConnectError, Received, RecvError, SendError, SocketEvent, SocketId};
 use webtun_wire::Instant;
@@ -109,6 +110,8 @@ pub struct Flow {
     open: bool,
     write_over: bool,
     released: bool,
+    /// Where the other end is, of an accepted connection.
+    pub peer: Option<SocketAddr>,
     /// When the connection opened.
     pub connected: Option<Instant>,
     /// Why it did not.
@@ -145,6 +148,7 @@ impl Flow {
             open: false,
             write_over: false,
             released: false,
+            peer: None,
             connected: None,
             connect_error: None,
             sent: 0,
@@ -160,6 +164,7 @@ impl Flow {
     /// A connection that was accepted.
     pub fn accepted(id: SocketId, plan: Plan, net: &mut dyn Net, now: Instant) -> Self {
         let mut flow = Self::connecting(id, plan, now);
+        flow.peer = net.tcp_addresses(id).map(|(_, remote)| remote);
         flow.opened(net, now);
         flow
     }
@@ -186,6 +191,11 @@ impl Flow {
     pub fn send_more(&mut self, len: u64, net: &mut dyn Net, now: Instant) {
         self.plan.send += len;
         self.go_on(net, now);
+    }
+
+    /// Changes which pattern is sent, while nothing has been.
+    pub fn set_pattern(&mut self, seed: u64) {
+        self.plan.send_seed = seed;
     }
 
     /// Changes what comes after the last octet.

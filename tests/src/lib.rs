@@ -7,6 +7,7 @@ pub mod direct;
 pub mod dns;
 pub mod flow;
 pub mod host;
+pub mod lab;
 pub mod link;
 pub mod model;
 pub mod net;

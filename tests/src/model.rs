@@ -30,12 +30,23 @@ const REMOTE_PORTS: [u16; 8] = [80, 53, 443, 80, 53, 25, 7, 0];
 pub fn run(input: &[u8]) {
     let Some((choice, actions)) = input.split_first() else { return };
     let mut model = Model::new(*choice);
+    let mut trail = Trail::default();
     for (step, action) in Action::decode_all(actions).enumerate() {
-        if std::env::var("V").is_ok() {
-            eprintln!("{step} {action:?} now {:?}", model.direct.now);
-        }
+        trail.0 = Some((step, action.clone()));
         model.apply(&action);
         model.check(&format!("step {step}: {action:?}"));
+    }
+}
+
+/// Says where a run was when it failed.
+#[derive(Default)]
+struct Trail(Option<(usize, Action)>);
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the model failed at {:?}", self.0);
+        }
     }
 }
 

@@ -31,6 +31,8 @@ net! {
     fn tcp_listen(local: SocketAddr, options: ListenOptions, now: Instant) -> Result<SocketId, BindError>;
     /// Takes a connection that a listener has.
     fn tcp_accept(listener: SocketId) -> Option<SocketId>;
+    /// Local and remote address.
+    fn tcp_addresses(id: SocketId) -> Option<(SocketAddr, SocketAddr)>;
     /// Hands over octets to send.
     fn tcp_send(id: SocketId, data: &[u8], now: Instant) -> Result<usize, SendError>;
     /// Takes received octets.

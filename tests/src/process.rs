@@ -1,7 +1,7 @@
 //! Programs that run beside a test.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
@@ -100,4 +100,19 @@ pub fn succeed(command: &mut Command) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command to its end with this standard input.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let mut pipe = child.stdin.take().expect("standard input was asked for");
+    std::thread::scope(|scope| {
+        // Beside the reading of its output, so that neither pipe can fill up. A program may end before it has read all.
+        scope.spawn(move || pipe.write_all(input));
+        child.wait_with_output().expect("a child that was started can be waited for")
+    })
 }

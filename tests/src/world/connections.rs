@@ -4,9 +4,10 @@ use bytes::{Bytes, BytesMut};
 use std::time::Duration;
 use webtun_gateway::dataplane::{Event as GatewayEvent, Gateway, SessionId, close_message};
 use webtun_stack::Event;
-use webtun_wire::CloseCode;
+use webtun_wire::{Capsule, CloseCode};
 
 use super::World;
+use crate::direct::message;
 use crate::rng::SimRng;
 use crate::trace::Place;
 use crate::tunnel::{Connection, Cut, GatewayEnd, Item};
@@ -49,6 +50,22 @@ impl World {
             GatewayEnd::Attached(id) => Some(id),
             GatewayEnd::Fresh | GatewayEnd::Gone => None,
         }
+    }
+
+    /// Sends a packet as if the client's connection had carried it: what its stack would never send.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the client has no session.
+    pub fn send_as(&mut self, client: usize, packet: &[u8]) {
+        let id = self.session(client).expect("a session");
+        let message = message(&[Capsule::Datagram { context: 0, payload: packet }]);
+        let now = self.now();
+        if let Err(error) = self.gateway.process_uplink(id, BytesMut::from(message.as_slice()), now) {
+            let number = self.sessions.remove(&id).expect("a connection of the session");
+            self.close_from_gateway(number, error.message());
+        }
+        self.settle();
     }
 
     /// The gateway dies with all it knows, and another takes its place. Connections end.

@@ -1,0 +1,123 @@
+//! A small internet of real programs in network namespaces:
+//!
+//! ```text
+//! client 10.81.0.2 ------ 10.81.0.1 gateway 198.18.0.1 ------ 198.18.0.2 remote (webtun-playground)
+//!                                           2001:2::1         2001:2::2
+//! ```
+//!
+//! The client has no route to the remote but the tunnel.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bins;
+use crate::netns::{End, Netns};
+use crate::process::Daemon;
+
+/// The remote's addresses.
+pub const REMOTE: [&str; 2] = ["198.18.0.2", "2001:2::2"];
+/// The gateway's address towards the remote; mapped ports appear there.
+pub const OUTSIDE: &str = "198.18.0.1";
+/// The token that the gateway wants.
+pub const TOKEN: &str = "lab-token";
+
+const LISTEN: &str = "10.81.0.1:8077";
+const RULES: &str = r#"policy.rule=[{action="allow",prefix="198.18.0.0/15"},{action="allow",prefix="2001:2::/48"}]"#;
+const ZONES: &str = r#"dns.zones={"playground.test"=["198.18.0.2"]}"#;
+
+/// All of it; gone when dropped, the programs before their namespaces.
+#[derive(Debug)]
+pub struct Lab {
+    /// The running gateway.
+    pub gateway_process: Daemon,
+    _playground: Daemon,
+    /// Where the client's programs run.
+    pub client: Netns,
+    /// Where the gateway runs.
+    pub gateway: Netns,
+    /// Where the servers run.
+    pub remote: Netns,
+    folder: Folder,
+}
+
+impl Lab {
+    /// Builds what is missing and starts everything. `flags` are added to the gateway's.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub fn start(prefix: &str, flags: &[&str]) -> Self {
+        let (client, gateway, remote) =
+            (Netns::new(prefix, "client"), Netns::new(prefix, "gateway"), Netns::new(prefix, "remote"));
+        Netns::join(
+            End { netns: &client, device: "eth0", addresses: &["10.81.0.2/24"] },
+            End { netns: &gateway, device: "inside", addresses: &["10.81.0.1/24"] },
+        );
+        Netns::join(
+            End { netns: &gateway, device: "outside", addresses: &["198.18.0.1/24", "2001:2::1/64"] },
+            End { netns: &remote, device: "eth0", addresses: &["198.18.0.2/24", "2001:2::2/64"] },
+        );
+        let folder = Folder::new(client.name());
+        let playground = start_playground(&remote, &folder);
+        let gateway_process = start_gateway(&gateway, &folder, flags);
+        Self { gateway_process, _playground: playground, client, gateway, remote, folder }
+    }
+
+    /// A native tool in the client's namespace, pointed at the gateway; killed after a minute.
+    pub fn tool(&self, name: &'static str) -> Command {
+        let mut command = self.client.command("timeout");
+        command.args(["--kill-after=1", "60"]).arg(bins::native(name));
+        command.env("WEBTUN_URL", format!("ws://{LISTEN}/")).env("WEBTUN_TOKEN", TOKEN);
+        command
+    }
+
+    /// A file for this test's own use, removed with the lab.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.0.join(name)
+    }
+
+    /// The certificate of the authority that signed the playground's.
+    pub fn authority(&self) -> PathBuf {
+        self.file("ca.pem")
+    }
+}
+
+fn start_playground(netns: &Netns, folder: &Folder) -> Daemon {
+    let mut command = netns.command(bins::playground());
+    for address in REMOTE {
+        command.args(["--address", address]);
+    }
+    command.arg("--ca-file").arg(folder.0.join("ca.pem"));
+    let mut playground = Daemon::start(&mut command);
+    playground.wait_for_line("ready");
+    playground
+}
+
+fn start_gateway(netns: &Netns, folder: &Folder, flags: &[&str]) -> Daemon {
+    let mut command = netns.command(bins::gateway());
+    command.args(["--listen", LISTEN, "--token", TOKEN, "--set", RULES, "--set", ZONES]);
+    for key in ["state_dir", "runtime_dir"] {
+        command.arg("--set").arg(format!("{key}={:?}", folder.0.join(key)));
+    }
+    command.args(["--log", "warn"]).args(flags);
+    let mut gateway = Daemon::start(&mut command);
+    gateway.wait_for_line("listening on");
+    gateway
+}
+
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).expect("the temporary folder can be written");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(Path::new(&self.0));
+    }
+}

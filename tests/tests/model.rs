@@ -1,0 +1,38 @@
+//! Random actions against the reference model of NAT and policy.
+//!
+//! `WEBTUN_MODEL_SEEDS` (default 60) and `WEBTUN_MODEL_ACTIONS` (default 500) say how much; a failing seed is replayed
+//! with `WEBTUN_MODEL_SEED`.
+
+use std::env;
+use webtun_tests::action::ACTION_LEN;
+use webtun_tests::model;
+use webtun_tests::rng::SimRng;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Says which seed failed.
+struct Announce(u64);
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("replay with WEBTUN_MODEL_SEED={}", self.0);
+        }
+    }
+}
+
+#[test]
+fn the_gateway_does_what_the_reference_does() {
+    let actions = number("WEBTUN_MODEL_ACTIONS").unwrap_or(500) as usize;
+    let seeds = match number("WEBTUN_MODEL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("WEBTUN_MODEL_SEEDS").unwrap_or(60),
+    };
+    for seed in seeds {
+        let _announce = Announce(seed);
+        let input = SimRng::new(seed, "model").vec(1 + ACTION_LEN * actions);
+        model::run(&input);
+    }
+}
