@@ -3,7 +3,8 @@ import { literalFamily, stripBrackets, type Endpoint, type IpFamily } from "../a
 import { failure, type Failure } from "../errors.js";
 import type { ExternalRequest } from "../link/protocol.js";
 import { failureOf } from "./codes.js";
-import { addressAt, addressesAt, endpointAt, Kind, word } from "./events.js";
+import { addressAt, endpointAt, Kind, word } from "./events.js";
+import { Lookups } from "./lookups.js";
 import type { Stack } from "./stack.js";
 
 /** A value or a failure. */
@@ -26,12 +27,13 @@ export interface PingReply {
 
 export class Names {
   readonly #stack: Stack;
-  readonly #queries = new Map<number, Callback<string[]>>();
+  readonly #lookups: Lookups;
   readonly #pings = new Map<number, Callback<PingReply>>();
   readonly #maps = new Map<number, Callback<Endpoint>>();
 
   constructor(stack: Stack) {
     this.#stack = stack;
+    this.#lookups = new Lookups(stack);
   }
 
   /**
@@ -46,11 +48,7 @@ export class Names {
       callback(fits ? { value: [stripBrackets(name)] } : { failure: failure("ENOTFOUND") });
       return undefined;
     }
-    const id = this.#stack.resolve(name, family);
-    this.#queries.set(id, callback);
-    return () => {
-      if (this.#queries.delete(id)) this.#stack.cancelResolve(id);
-    };
+    return this.#lookups.ask(name, family, callback);
   }
 
   /** Resolves `host` and sends an ICMP echo request to the first of its addresses. */
@@ -84,7 +82,7 @@ export class Names {
   handleEvent(kind: Kind, words: Uint32Array): boolean {
     switch (kind) {
       case Kind.Resolved:
-        this.#resolved(words);
+        this.#lookups.handleEvent(words);
         return true;
       case Kind.Pong:
         this.#pong(words);
@@ -104,13 +102,6 @@ export class Names {
     const callback = map.get(id);
     map.delete(id);
     return callback;
-  }
-
-  #resolved(words: Uint32Array): void {
-    const code = word(words, 1);
-    const addresses = addressesAt(words, 3, word(words, 2));
-    const outcome = code === 0 ? { value: addresses } : { failure: failureOf(code) };
-    this.#take(this.#queries, word(words, 0))?.(outcome);
   }
 
   #pong(words: Uint32Array): void {
