@@ -324,6 +324,16 @@ fn without_a_session_there_is_no_server_and_queries_are_bounded() {
 }
 
 #[test]
+fn thousands_may_wait_for_one_name_which_is_asked_for_once() {
+    let mut server = Server::new(both);
+    let ids: Vec<_> = (0..4000).map(|_| server.world.stack.resolve("a.test", Family::V6, server.world.now)).collect();
+    for id in ids {
+        assert_eq!(server.result(id), Ok(vec![SIX]));
+    }
+    assert_eq!(server.asked.len(), 1);
+}
+
+#[test]
 fn a_question_waits_for_the_tunnel_and_goes_out_at_once_when_it_is_back() {
     let mut server = Server::new(both);
     server.world.reachable = false;

@@ -21,8 +21,8 @@ use self::lookup::{Half, Lookup};
 use self::message::{Answer, Question, parse_name};
 use crate::{Family, Host, QueryId, ResolveError, SocketEvent, SocketId};
 
-/// Names that programs wait for.
-const MAX_LOOKUPS: usize = 1024;
+/// Names that programs wait for: two, one in each family, for each socket that a host has at most by default.
+const MAX_LOOKUPS: usize = 32_768;
 
 /// Questions that are on their way.
 const MAX_EXCHANGES: usize = 256;
