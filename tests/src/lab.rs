@@ -25,6 +25,8 @@ pub const TOKEN: &str = "lab-token";
 const LISTEN: &str = "10.81.0.1:8077";
 const RULES: &str = r#"policy.rule=[{action="allow",prefix="198.18.0.0/15"},{action="allow",prefix="2001:2::/48"}]"#;
 const ZONES: &str = r#"dns.zones={"playground.test"=["198.18.0.2"]}"#;
+/// There is no default route to find it by.
+const ANNOUNCED: &str = r#"external.announced_ipv4="198.18.0.1""#;
 
 /// All of it; gone when dropped, the programs before their namespaces.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ fn start_playground(netns: &Netns, folder: &Folder) -> Daemon {
 
 fn start_gateway(netns: &Netns, folder: &Folder, flags: &[&str]) -> Daemon {
     let mut command = netns.command(bins::gateway());
-    command.args(["--listen", LISTEN, "--token", TOKEN, "--set", RULES, "--set", ZONES]);
+    command.args(["--listen", LISTEN, "--token", TOKEN, "--set", RULES, "--set", ZONES, "--set", ANNOUNCED]);
     for key in ["state_dir", "runtime_dir"] {
         command.arg("--set").arg(format!("{key}={:?}", folder.0.join(key)));
     }

@@ -44,6 +44,9 @@ impl Device {
     /// What `ip` said.
     pub fn configure(&self, addresses: &[(IpAddr, u8)], routes: &[IpNet]) -> Result<(), Box<dyn Error>> {
         self.ip(&["address", "flush", "dev", &self.name])?;
+        for family in ["-4", "-6"] {
+            self.ip(&[family, "route", "flush", "dev", &self.name])?;
+        }
         for (address, _) in addresses {
             // Whatever the lease's prefix, only routes that were asked for may lead here.
             let length = if address.is_ipv4() { 32 } else { 128 };
@@ -56,7 +59,8 @@ impl Device {
             self.ip(&arguments)?;
         }
         for route in routes {
-            self.ip(&["route", "replace", &route.to_string(), "dev", &self.name])?;
+            // `add`, so that a route of this machine's own is never replaced, and so lost.
+            self.ip(&["route", "add", &route.to_string(), "dev", &self.name])?;
         }
         Ok(())
     }
