@@ -79,8 +79,6 @@ export class Engine implements EnginePort, Context {
     this.#transport?.close();
   }
 
-  // What the sockets use.
-
   emit(event: EngineEvent, transfer?: ArrayBuffer): void {
     this.#outbox.push(event);
     if (transfer !== undefined) this.#transfer.push(transfer);
@@ -126,8 +124,6 @@ export class Engine implements EnginePort, Context {
   trace(on: boolean): void {
     this.#tracing = on;
   }
-
-  // The turn.
 
   #run(input: () => void): void {
     if (this.#stopped) return;
