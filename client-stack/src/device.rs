@@ -8,6 +8,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
 use crate::packet;
+use crate::send_next::SendNext;
 
 /// Packets that leave the host, and those that turn round inside it.
 ///
@@ -116,6 +117,8 @@ impl TxQueue {
 pub(crate) struct Link<'a> {
     pub incoming: Option<&'a [u8]>,
     pub queue: &'a mut TxQueue,
+    /// Of the connection that has its turn.
+    pub next: Option<&'a mut SendNext>,
     pub mtu: usize,
 }
 
@@ -131,12 +134,12 @@ impl Device for Link<'_> {
 
     fn receive(&mut self, _now: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
         let packet = self.incoming.take()?;
-        Some((Incoming(packet), Outgoing { queue: self.queue, reply: true }))
+        Some((Incoming(packet), Outgoing { queue: self.queue, next: self.next.as_deref_mut(), reply: true }))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_>> {
         let room = self.queue.has_room();
-        room.then_some(Outgoing { queue: self.queue, reply: false })
+        room.then_some(Outgoing { queue: self.queue, next: self.next.as_deref_mut(), reply: false })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -161,6 +164,7 @@ impl RxToken for Incoming<'_> {
 
 pub(crate) struct Outgoing<'a> {
     queue: &'a mut TxQueue,
+    next: Option<&'a mut SendNext>,
     reply: bool,
 }
 
@@ -168,6 +172,9 @@ impl TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut packet = BytesMut::zeroed(len);
         let result = f(&mut packet);
+        if let Some(next) = self.next {
+            next.apply(&mut packet);
+        }
         if self.reply {
             self.queue.push_reply(packet);
         } else {

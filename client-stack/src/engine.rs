@@ -11,6 +11,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 use webtun_wire::Instant;
 
 use crate::device::{Link, TxQueue};
+use crate::send_next::SendNext;
 
 /// How many addresses fit beside the two loopback ones (feature `iface-max-addr-count-8`).
 pub(crate) const MAX_ADDRESSES: usize = 6;
@@ -30,13 +31,19 @@ pub(crate) enum Turn {
 pub(crate) struct Core {
     set: SocketSet<'static>,
     handle: SocketHandle,
+    next: SendNext,
 }
 
 impl Core {
     pub fn new(socket: tcp::Socket<'static>) -> Self {
         let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = set.add(socket);
-        Self { set, handle }
+        Self { set, handle, next: SendNext::default() }
+    }
+
+    /// The peer has advertised this window.
+    pub fn heard(&mut self, window: u16) {
+        self.next.heard(window);
     }
 
     pub fn socket(&self) -> &tcp::Socket<'static> {
@@ -59,7 +66,7 @@ impl Engine {
     pub fn new(mtu: usize, seed: u64, queue: &mut TxQueue, now: Instant) -> Self {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
-        let interface = Interface::new(config, &mut Link { incoming: None, queue, mtu }, time(now));
+        let interface = Interface::new(config, &mut Link { incoming: None, queue, next: None, mtu }, time(now));
         Self { interface, nobody: SocketSet::new(Vec::new()), mtu }
     }
 
@@ -86,15 +93,18 @@ impl Engine {
 
     /// Hands one packet to one connection. Without one, smoltcp answers for nobody: a RST to a segment that has none.
     pub fn ingress(&mut self, packet: &[u8], core: Option<&mut Core>, queue: &mut TxQueue, now: Instant) {
-        let set = core.map_or(&mut self.nobody, |core| &mut core.set);
-        let mut link = Link { incoming: Some(packet), queue, mtu: self.mtu };
+        let (set, next) = match core {
+            Some(core) => (&mut core.set, Some(&mut core.next)),
+            None => (&mut self.nobody, None),
+        };
+        let mut link = Link { incoming: Some(packet), queue, next, mtu: self.mtu };
         self.interface.poll_ingress_single(time(now), &mut link, set);
     }
 
     /// Lets one connection send at most `packets` packets.
     pub fn egress(&mut self, core: &mut Core, packets: usize, queue: &mut TxQueue, now: Instant) -> Turn {
         for _ in 0..packets {
-            let mut link = Link { incoming: None, queue, mtu: self.mtu };
+            let mut link = Link { incoming: None, queue, next: Some(&mut core.next), mtu: self.mtu };
             if self.interface.poll_egress(time(now), &mut link, &mut core.set) == PollResult::None {
                 return if queue.has_room() { Turn::Idle } else { Turn::Blocked };
             }

@@ -15,6 +15,7 @@ mod packet;
 mod portmap;
 mod ports;
 mod resolver;
+mod send_next;
 mod socket;
 mod stack;
 mod state;

@@ -98,3 +98,28 @@ fn a_host_speaks_with_itself_while_its_link_is_down() {
     world.hosts[A].set_link(true, world.now);
     assert_eq!(world.take_events(A), [webtun_stack::SocketEvent::UdpWritable(one)]);
 }
+
+#[test]
+fn both_directions_go_on_after_both_have_timed_out() {
+    let mut world = World::new();
+    let (client, server) = world.connected();
+    let data = common::pattern(600_000);
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let (mut sent_up, mut sent_down) = (0, 0);
+    let mut outages = 0;
+    world.run_until(MINUTE * 30, |world| {
+        sent_up += world.send(A, client, &data[sent_up..]);
+        sent_down += world.send(B, server, &data[sent_down..]);
+        up.extend(world.read(B, server));
+        down.extend(world.read(A, client));
+        if up.len() + down.len() > outages * 150_000 + 50_000 {
+            outages += 1;
+            world.link.loss = 1000;
+            world.run(Duration::from_secs(20));
+            world.link.loss = 0;
+        }
+        up.len() == data.len() && down.len() == data.len()
+    });
+    assert!(up == data && down == data);
+    assert!(outages > 5);
+}

@@ -63,7 +63,7 @@ impl Host {
         let known = self.flows.get(&flow).copied();
         let reopens = opening && known.is_some_and(|id| self.tcp.get(&id).is_none_or(|socket| socket.in_time_wait()));
         match known {
-            Some(id) if !reopens => self.receive_segment(id, packet, header.rst(), now),
+            Some(id) if !reopens => self.receive_segment(id, packet, &header, now),
             _ => match self.listening.find(flow.local, flow.remote) {
                 Some(listener) if opening => self.receive_syn(listener, flow, packet, now),
                 _ => self.engine.ingress(packet, None, &mut self.queue, now),
@@ -71,11 +71,14 @@ impl Host {
         }
     }
 
-    fn receive_segment(&mut self, id: SocketId, packet: &[u8], reset: bool, now: Instant) {
+    fn receive_segment(&mut self, id: SocketId, packet: &[u8], header: &TcpHeaderSlice<'_>, now: Instant) {
         let Some(socket) = self.tcp.get_mut(&id) else { return };
+        if let Some(core) = socket.core_mut().filter(|_| header.ack() && !header.rst()) {
+            core.heard(header.window_size());
+        }
         self.engine.ingress(packet, socket.core_mut(), &mut self.queue, now);
         socket.heard(now);
-        let change = socket.observe(reset, now);
+        let change = socket.observe(header.rst(), now);
         let unwanted = socket.owner == Owner::Nobody && socket.readable() > 0;
         self.mark_dirty(id);
         if unwanted {

@@ -1,0 +1,126 @@
+/// SND.NXT of one connection as RFC 9293 section 3.3.1 means it, and its place in segments that only acknowledge.
+///
+/// After a retransmission timeout smoltcp 0.14 sets its SND.NXT back to SND.UNA, and its pure ACKs carry that number. A
+/// peer that has received more finds them old, not acceptable (section 3.10.7.4), and throws the ACK away with them. Two
+/// such ends, each with data under way, then repeat themselves for ever.
+#[derive(Debug, Default)]
+pub(crate) struct SendNext {
+    highest: Option<u32>,
+    peer_window_closed: bool,
+}
+
+/// Octets of the IP headers that smoltcp writes: no options, no extension headers.
+const IPV4_HEADER_LEN: usize = 20;
+const IPV6_HEADER_LEN: usize = 40;
+
+/// Flags of the TCP header's octet 13.
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+
+impl SendNext {
+    /// The peer has advertised this window.
+    pub fn heard(&mut self, window: u16) {
+        self.peer_window_closed = window == 0;
+    }
+
+    /// Notes what a segment of ours occupies; one that occupies nothing gets the number that comes next.
+    pub fn apply(&mut self, packet: &mut [u8]) {
+        let header_len =
+            if packet.first().is_some_and(|octet| octet >> 4 == 4) { IPV4_HEADER_LEN } else { IPV6_HEADER_LEN };
+        let Some(segment) = packet.get_mut(header_len..) else { return };
+        let Some((header, _)) = segment.split_first_chunk::<20>() else { return };
+        let (data_offset, flags) = (usize::from(header[12] >> 4) * 4, header[13]);
+        let sequence = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        let occupied =
+            segment.len().saturating_sub(data_offset) as u32 + u32::from(flags & SYN > 0) + u32::from(flags & FIN > 0);
+        let end = sequence.wrapping_add(occupied);
+        let ahead = |from: u32, to: u32| (to.wrapping_sub(from) as i32) > 0;
+        match self.highest {
+            None => self.highest = Some(end),
+            // What probes a closed window is not sent yet: the peer need not take it.
+            Some(highest) if occupied > 0 && ahead(highest, end) => {
+                if !self.peer_window_closed || flags & (SYN | FIN) > 0 {
+                    self.highest = Some(end);
+                }
+            }
+            Some(highest) if occupied == 0 && flags & RST == 0 && ahead(sequence, highest) => {
+                replace_sequence(segment, highest);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Writes another sequence number, and corrects the checksum for it (RFC 1624 section 3).
+fn replace_sequence(segment: &mut [u8], number: u32) {
+    let word = |segment: &[u8], at: usize| u32::from(u16::from_be_bytes([segment[at], segment[at + 1]]));
+    let mut sum = u32::from(!(word(segment, 16) as u16));
+    for at in [4, 6] {
+        sum += u32::from(!(word(segment, at) as u16));
+    }
+    segment[4..8].copy_from_slice(&number.to_be_bytes());
+    for at in [4, 6] {
+        sum += word(segment, at);
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    segment[16..18].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{PacketBuilder, TcpSlice};
+
+    use super::*;
+
+    fn segment(sequence: u32, payload: &[u8], ipv4: bool) -> Vec<u8> {
+        let mut packet = Vec::new();
+        if ipv4 {
+            let builder = PacketBuilder::ipv4([100, 64, 0, 2], [192, 0, 2, 80], 64).tcp(1000, 80, sequence, 5000);
+            builder.ack(77).write_to_vec(&mut packet, payload).unwrap();
+        } else {
+            let builder = PacketBuilder::ipv6([1; 16], [2; 16], 64).tcp(1000, 80, sequence, 5000);
+            builder.ack(77).write_to_vec(&mut packet, payload).unwrap();
+        }
+        packet
+    }
+
+    #[test]
+    fn a_pure_ack_after_a_step_back_carries_what_comes_next() {
+        for ipv4 in [true, false] {
+            let start = u32::MAX - 10;
+            let mut next = SendNext::default();
+            next.apply(&mut segment(start, &[1; 100], ipv4));
+            next.apply(&mut segment(start, &[1; 50], ipv4));
+            let mut ack = segment(start.wrapping_add(50), b"", ipv4);
+            next.apply(&mut ack);
+            assert_eq!(ack, segment(start.wrapping_add(100), b"", ipv4), "number and checksum");
+            let mut retransmitted = segment(start, &[1; 50], ipv4);
+            next.apply(&mut retransmitted);
+            assert_eq!(retransmitted, segment(start, &[1; 50], ipv4));
+        }
+    }
+
+    #[test]
+    fn a_probe_of_a_closed_window_does_not_count() {
+        let mut next = SendNext::default();
+        next.apply(&mut segment(100, &[1; 10], true));
+        next.heard(0);
+        next.apply(&mut segment(110, &[1; 1], true));
+        let mut ack = segment(110, b"", true);
+        next.apply(&mut ack);
+        assert_eq!(TcpSlice::from_slice(&ack[20..]).unwrap().sequence_number(), 110);
+    }
+
+    #[test]
+    fn what_is_no_segment_stays_as_it_is() {
+        let mut next = SendNext::default();
+        for len in 0..60 {
+            let mut packet = vec![0x45; len];
+            next.apply(&mut packet);
+            assert_eq!(packet.len(), len);
+        }
+    }
+}
