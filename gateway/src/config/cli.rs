@@ -23,7 +23,7 @@ pub struct Cli {
     /// A bearer token that opens sessions; can be given several times.
     #[arg(long = "token", value_name = "TOKEN", env = "WEBTUN_TOKEN", hide_env_values = true)]
     pub tokens: Vec<String>,
-    /// An origin whose pages may connect, such as https://example.org; can be given several times.
+    /// An origin whose pages may connect, such as `https://example.org`; can be given several times.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub allow_origins: Vec<String>,
     /// What to log, such as debug or warn,webtun_gateway=trace [default: info].

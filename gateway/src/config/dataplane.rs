@@ -1,7 +1,8 @@
 //! From the operator's keys to the dataplane's.
 
 use super::{Config, Filtering, PolicyAction, PolicyProtocol, PolicyRule};
-use crate::dataplane::{self, Action, ExternalAddress, GatewayConfig, NatConfig, NatTimeouts, Rule};
+use crate::dataplane::{self, Action, GatewayConfig, NatConfig, NatTimeouts, Rule};
+use crate::io::egress::Surroundings;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,23 +16,27 @@ fn seconds(count: u32) -> Duration {
 }
 
 impl Config {
-    /// The dataplane's configuration. `own_addresses` are this machine's: without a rule of the operator's, clients reach
-    /// nothing there but mapped ports. `path_mtu` counts where none is configured.
-    pub fn dataplane(&self, external: Vec<ExternalAddress>, own_addresses: &[IpAddr], path_mtu: u16) -> GatewayConfig {
+    /// The dataplane's configuration. Without a rule of the operator's, clients reach nothing on this machine but mapped
+    /// ports, and answer its own connections.
+    pub fn dataplane(&self, surroundings: &Surroundings) -> GatewayConfig {
         let mut rules: Vec<Rule> = self.policy.rule.iter().map(rule_of).collect();
-        for &address in own_addresses {
-            let announced = external.iter().any(|it| it.announced == address);
+        for &address in &surroundings.host_side {
+            let destination = Some(address.into());
+            rules.push(Rule { action: Action::Allow, destination, protocol: None, ports: None });
+        }
+        for &address in &surroundings.own_addresses {
+            let announced = surroundings.external.iter().any(|it| it.announced == address);
             rules.extend(self.protect(address, announced));
         }
         GatewayConfig {
             inner_v4: self.inner.ipv4,
             inner_v6: self.inner.ipv6,
-            path_mtu: self.external.path_mtu.unwrap_or(path_mtu),
+            path_mtu: self.external.path_mtu.unwrap_or(surroundings.path_mtu),
             grace: seconds(self.limits.grace_s),
             max_sessions: usize::try_from(self.limits.sessions).unwrap_or(usize::MAX),
             nat: self.nat(),
             rules,
-            ..GatewayConfig::new(external)
+            ..GatewayConfig::new(surroundings.external.clone())
         }
     }
 

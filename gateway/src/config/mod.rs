@@ -8,12 +8,14 @@ pub mod cli;
 mod dataplane;
 pub mod load;
 mod sections;
+mod validate;
 mod values;
 
 pub use sections::{
     Dns, External, ExternalMode, Filtering, Inner, Limits, Log, Nat, Policy, PolicyAction, PolicyProtocol, PolicyRule,
     Tun,
 };
+pub use validate::Invalid;
 pub use values::{PortRange, Switch, is_token};
 
 use serde::{Deserialize, Serialize};
@@ -74,53 +76,5 @@ impl Default for Config {
             limits: Limits::default(),
             log: Log::default(),
         }
-    }
-}
-
-/// A value that is well-formed but cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`: {problem}")]
-pub struct Invalid {
-    /// The key, with dots between its parts.
-    pub key: &'static str,
-    /// What is wrong and what would be right.
-    pub problem: String,
-}
-
-impl Config {
-    /// Checks what the types alone cannot.
-    ///
-    /// # Errors
-    /// The first key whose value cannot be used.
-    pub fn validate(&self) -> Result<(), Invalid> {
-        let fail = |key, problem: &str| Err(Invalid { key, problem: problem.to_owned() });
-        if self.tokens.iter().any(|token| !is_token(token)) {
-            return fail(
-                "tokens",
-                "a token travels in an HTTP header, so it may have only letters, digits and !#$%&'*+-.^_`|~ \
-                 and at most 256 of them",
-            );
-        }
-        if self.tun.name.is_empty() || self.tun.name.len() > 15 || self.tun.name.contains(['/', ' ', '"', '%', '\n']) {
-            return fail(
-                "tun.name",
-                "an interface name has 1 to 15 characters, without space, slash, quote and percent",
-            );
-        }
-        if let Some(dir) = &self.static_dir
-            && !dir.is_dir()
-        {
-            return fail("static_dir", &format!("{} is not a folder", dir.display()));
-        }
-        for origin in &self.allow_origins {
-            let well_formed = origin.contains("://") && !origin.ends_with('/');
-            if origin != "*" && origin != "null" && !well_formed {
-                return fail(
-                    "allow_origins",
-                    &format!("`{origin}` is not an origin; write it as https://example.org, without path"),
-                );
-            }
-        }
-        self.validate_sections()
     }
 }

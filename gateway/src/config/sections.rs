@@ -1,4 +1,4 @@
-use super::{Config, Invalid, PortRange, Switch};
+use super::{PortRange, Switch};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -249,66 +249,5 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { filter: "info".to_owned() }
-    }
-}
-
-impl Config {
-    pub(super) fn validate_sections(&self) -> Result<(), Invalid> {
-        let fail = |key, problem: String| Err(Invalid { key, problem });
-        for (key, value, least) in [
-            ("nat.udp_timeout_s", self.nat.udp_timeout_s, 120),
-            ("nat.tcp_established_timeout_s", self.nat.tcp_established_timeout_s, 7440),
-            ("nat.tcp_transitory_timeout_s", self.nat.tcp_transitory_timeout_s, 240),
-            ("nat.icmp_timeout_s", self.nat.icmp_timeout_s, 60),
-            ("dns.timeout_s", self.dns.timeout_s, 1),
-            ("limits.connections", self.limits.connections, 1),
-            ("limits.handshakes", self.limits.handshakes, 1),
-            ("limits.sessions", self.limits.sessions, 1),
-            ("limits.sessions_per_token", self.limits.sessions_per_token, 1),
-            ("limits.handshake_timeout_s", self.limits.handshake_timeout_s, 1),
-            ("limits.write_timeout_s", self.limits.write_timeout_s, 1),
-            ("limits.dns_queries", self.limits.dns_queries, 1),
-        ] {
-            if value < least {
-                return fail(key, format!("{value} is too small; at least {least}"));
-            }
-        }
-        if self.external.ipv4 == Switch::Off && self.external.ipv6 == Switch::Off {
-            return fail("external.ipv4", "IPv4 and IPv6 cannot both be \"off\"".to_owned());
-        }
-        if self.external.port_range.first < 1024 {
-            return fail("external.port_range", "the range must begin at 1024 or above".to_owned());
-        }
-        let block = u32::from(self.nat.block_size);
-        if !(64..=16384).contains(&block) || block % 64 != 0 || block > self.external.port_range.count() {
-            let problem = "a multiple of 64 from 64 to 16384 that is not larger than `external.port_range`";
-            return fail("nat.block_size", problem.to_owned());
-        }
-        if self.external.path_mtu.is_some_and(|mtu| mtu < 1280) {
-            return fail("external.path_mtu", "at least 1280, the minimum of IPv6".to_owned());
-        }
-        let unusable = |it: IpAddr| it.is_loopback() || it.is_unspecified() || it.is_multicast();
-        if self.external.ipv4.value().is_some_and(|&address| unusable(address.into())) {
-            return fail("external.ipv4", "must be an address that other machines could have".to_owned());
-        }
-        if self.external.ipv6.value().is_some_and(|&address| unusable(address.into())) {
-            return fail("external.ipv6", "must be an address that other machines could have".to_owned());
-        }
-        if self.external.ipv4.value().is_some_and(|address| self.inner.ipv4.contains(address)) {
-            return fail("external.ipv4", format!("must not be one of the clients' addresses ({})", self.inner.ipv4));
-        }
-        if self.external.ipv6.value().is_some_and(|address| self.inner.ipv6.contains(address)) {
-            return fail("external.ipv6", format!("must not be one of the clients' addresses ({})", self.inner.ipv6));
-        }
-        if self.inner.ipv4.prefix_len() > 29 {
-            return fail("inner.ipv4", "too small a pool; a prefix length of at most 29".to_owned());
-        }
-        if self.inner.ipv6.prefix_len() > 125 {
-            return fail("inner.ipv6", "too small a pool; a prefix length of at most 125".to_owned());
-        }
-        if let Some((zone, _)) = self.dns.zones.iter().find(|(_, servers)| servers.is_empty()) {
-            return fail("dns.zones", format!("`{zone}` has no resolver"));
-        }
-        Ok(())
     }
 }

@@ -81,28 +81,12 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     tracing::info!(?surroundings, "the way to the outside is set up");
 
     let clock = Clock::start();
-    let dataplane = config.dataplane(surroundings.external, &surroundings.own_addresses, surroundings.path_mtu);
+    let dataplane = config.dataplane(&surroundings);
     let gateway = Gateway::new(dataplane, seed()?, clock.now())?;
     let inner = inner_host(&config, &gateway, clock)?;
     let (driver, handle) = Driver::new(gateway, tun, inner, clock);
     let for_draining = handle.clone();
-    let authenticator: Arc<dyn Authenticator> =
-        Arc::new(StaticTokens::new(tokens, count(config.limits.sessions_per_token)));
-    let patience = Duration::from_secs(config.limits.handshake_timeout_s.into());
-    let site = Site {
-        authenticator: Arc::clone(&authenticator),
-        allow_origins: config.allow_origins.clone(),
-        static_dir: config.static_dir.clone(),
-        header_timeout: patience,
-        connections: count(config.limits.connections),
-        doorway: Doorway::new(
-            handle,
-            authenticator,
-            count(config.limits.handshakes),
-            patience,
-            Duration::from_secs(config.limits.write_timeout_s.into()),
-        ),
-    };
+    let site = site(&config, tokens, handle);
     let (phase, told_phase) = watch::channel(Phase::Serving);
     let (shutdown, told) = oneshot::channel();
     let mut driver = tokio::spawn(driver.run(told));
@@ -113,7 +97,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         () = drain(&mut stop, &phase, &for_draining, config.limits.drain_s) => {
             tracing::info!("stopping");
             phase.send_replace(Phase::Stopping);
-            // The driver hears it after the listener, so that no session is opened in between.
+            // An error means that the driver has just ended by itself, which its outcome explains.
             let _ = shutdown.send(());
             driver_outcome((&mut driver).await)
         }
@@ -143,6 +127,22 @@ fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunErr
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(RunError::Device(error)),
         Err(error) => Err(RunError::Internal(error.to_string())),
+    }
+}
+
+fn site(config: &Config, tokens: Vec<String>, driver: DriverHandle) -> Site {
+    let limits = &config.limits;
+    let authenticator: Arc<dyn Authenticator> = Arc::new(StaticTokens::new(tokens, count(limits.sessions_per_token)));
+    let patience = Duration::from_secs(limits.handshake_timeout_s.into());
+    let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
+    let handshakes = count(limits.handshakes);
+    Site {
+        authenticator: Arc::clone(&authenticator),
+        allow_origins: config.allow_origins.clone(),
+        static_dir: config.static_dir.clone(),
+        header_timeout: patience,
+        connections: count(limits.connections),
+        doorway: Doorway::new(driver, authenticator, handshakes, patience, write_timeout),
     }
 }
 

@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod tunnel;
+
 use futures_util::{SinkExt, StreamExt};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;

@@ -102,6 +102,19 @@ struct Plan {
     listen_port: u16,
 }
 
+impl Plan {
+    /// The addresses of the machine's own end of the device: those after the external ones. Only what is not routed needs
+    /// them.
+    fn host_side(&self) -> Vec<IpAddr> {
+        if self.mode == ExternalMode::Routed {
+            return Vec::new();
+        }
+        let v4 = self.ipv4.map(|it| IpAddr::V4(Ipv4Addr::from_bits(it.to_bits().wrapping_add(1))));
+        let v6 = self.ipv6.map(|it| IpAddr::V6(Ipv6Addr::from_bits(it.to_bits().wrapping_add(1))));
+        v4.into_iter().chain(v6).collect()
+    }
+}
+
 /// The device, the addresses behind it, and the changes to this machine, which end with this value.
 #[derive(Debug)]
 pub struct Egress {
@@ -118,6 +131,8 @@ pub struct Egress {
 pub struct Surroundings {
     /// The NAT's addresses on the device, and as the outside sees them.
     pub external: Vec<ExternalAddress>,
+    /// The source addresses that clients see where the machine itself connects to them.
+    pub host_side: Vec<IpAddr>,
     /// The machine's own global addresses.
     pub own_addresses: Vec<IpAddr>,
     /// The largest packet on the way to the outside, in octets.
@@ -165,7 +180,8 @@ fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
         let announced = config.external.announced_ipv6.map(IpAddr::V6).or_else(|| found(true)).unwrap_or(address);
         external.push(ExternalAddress { address, announced });
     }
-    Ok(Surroundings { external, own_addresses: machine.addresses(), path_mtu: machine.path_mtu() })
+    let host_side = plan.host_side();
+    Ok(Surroundings { external, host_side, own_addresses: machine.addresses(), path_mtu: machine.path_mtu() })
 }
 
 fn ipv6_works() -> bool {
@@ -176,8 +192,8 @@ fn ipv6_works() -> bool {
     works
 }
 
-/// Brings the device up with routes for the external addresses. It has no address of its own: the external addresses
-/// belong to the NAT behind it, and without link-local address no neighbour discovery disturbs.
+/// Brings the device up with routes for the external addresses, which belong to the NAT behind it. Without a link-local
+/// address no neighbour discovery disturbs.
 fn configure_link(plan: &Plan) -> Result<(), SetupError> {
     let tun = &plan.tun;
     let mut script = String::new();
@@ -187,6 +203,10 @@ fn configure_link(plan: &Plan) -> Result<(), SetupError> {
     script.push_str(&format!("link set dev {tun} mtu {} txqueuelen 4096 up\n", tun::MTU));
     for address in plan.ipv4.map(IpAddr::V4).into_iter().chain(plan.ipv6.map(IpAddr::V6)) {
         script.push_str(&format!("route replace {address} dev {tun}\n"));
+    }
+    for address in plan.host_side() {
+        let (length, nodad) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };
+        script.push_str(&format!("address replace {address}/{length} dev {tun}{nodad}\n"));
     }
     command::run("ip", &["-batch", "-"], &script).map(drop)
 }

@@ -43,6 +43,7 @@ fn script(plan: &Plan, spare_sockets: bool) -> String {
     };
     forward_chain(plan, &mut line);
     if plan.mode == ExternalMode::Masquerade {
+        input_chain(plan, &mut line);
         nat_chains(plan, spare_sockets, &mut line);
     }
     out.push_str("}\n");
@@ -72,6 +73,19 @@ fn forward_chain(plan: &Plan, line: &mut impl FnMut(&str)) {
     line("}");
 }
 
+/// The host side address is for answers to the host's own connections; nobody begins one there.
+fn input_chain(plan: &Plan, line: &mut impl FnMut(&str)) {
+    let tun = &plan.tun;
+    line("chain input {");
+    line("  type filter hook input priority filter; policy accept;");
+    line(&format!("  iifname \"{tun}\" ct state established,related accept"));
+    for address in plan.host_side() {
+        let family = if address.is_ipv4() { "ip" } else { "ip6" };
+        line(&format!("  iifname \"{tun}\" {family} daddr {address} drop"));
+    }
+    line("}");
+}
+
 fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
     let tun = &plan.tun;
     line("chain mapped {");
@@ -95,8 +109,9 @@ fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
     }
     line("  fib daddr type local jump mapped");
     line("}");
-    // The host's own processes reach mapped ports at the host's addresses too. Loopback addresses stay out: their packets
-    // may not leave by another device.
+    // The host's own processes reach mapped ports at the host's addresses too, and come from the host side address: an
+    // announced address as their source would be taken for a client's. Loopback addresses stay out: their packets may
+    // not leave by another device.
     line("chain output {");
     line("  type nat hook output priority -100; policy accept;");
     line("  ip daddr 127.0.0.0/8 return");
@@ -106,6 +121,12 @@ fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
     // By source and not by incoming device, which this hook does not know before Linux 5.7.
     line("chain postrouting {");
     line("  type nat hook postrouting priority srcnat; policy accept;");
+    for address in plan.host_side() {
+        let family = if address.is_ipv4() { "ip" } else { "ip6" };
+        let nfproto = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+        let from_here = format!("oifname \"{tun}\" meta nfproto {nfproto} fib saddr type local");
+        line(&format!("  {from_here} snat {family} to {address}"));
+    }
     if let Some(address) = plan.ipv4 {
         line(&format!("  ip saddr {address} oifname != \"{tun}\" masquerade"));
     }

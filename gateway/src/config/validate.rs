@@ -1,0 +1,121 @@
+use super::{Config, Switch, is_token};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// A value that is well-formed but cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: {problem}")]
+pub struct Invalid {
+    /// The key, with dots between its parts.
+    pub key: &'static str,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl Config {
+    /// Checks what the types alone cannot.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be used.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let fail = |key, problem: &str| Err(Invalid { key, problem: problem.to_owned() });
+        if self.tokens.iter().any(|token| !is_token(token)) {
+            return fail(
+                "tokens",
+                "a token travels in an HTTP header, so it may have only letters, digits and !#$%&'*+-.^_`|~ \
+                 and at most 256 of them",
+            );
+        }
+        if self.tun.name.is_empty() || self.tun.name.len() > 15 || self.tun.name.contains(['/', ' ', '"', '%', '\n']) {
+            return fail(
+                "tun.name",
+                "an interface name has 1 to 15 characters, without space, slash, quote and percent",
+            );
+        }
+        if let Some(dir) = &self.static_dir
+            && !dir.is_dir()
+        {
+            return fail("static_dir", &format!("{} is not a folder", dir.display()));
+        }
+        for origin in &self.allow_origins {
+            let well_formed = origin.contains("://") && !origin.ends_with('/');
+            if origin != "*" && origin != "null" && !well_formed {
+                return fail(
+                    "allow_origins",
+                    &format!("`{origin}` is not an origin; write it as https://example.org, without path"),
+                );
+            }
+        }
+        self.validate_sections()
+    }
+
+    fn validate_sections(&self) -> Result<(), Invalid> {
+        self.validate_least()?;
+        self.validate_external()?;
+        let fail = |key, problem: String| Err(Invalid { key, problem });
+        if self.inner.ipv4.prefix_len() > 29 {
+            return fail("inner.ipv4", "too small a pool; a prefix length of at most 29".to_owned());
+        }
+        if self.inner.ipv6.prefix_len() > 125 {
+            return fail("inner.ipv6", "too small a pool; a prefix length of at most 125".to_owned());
+        }
+        let block = u32::from(self.nat.block_size);
+        if !(64..=16384).contains(&block) || block % 64 != 0 || block > self.external.port_range.count() {
+            let problem = "a multiple of 64 from 64 to 16384 that is not larger than `external.port_range`";
+            return fail("nat.block_size", problem.to_owned());
+        }
+        match self.dns.zones.iter().find(|(_, servers)| servers.is_empty()) {
+            Some((zone, _)) => fail("dns.zones", format!("`{zone}` has no resolver")),
+            None => Ok(()),
+        }
+    }
+
+    /// Timers have a minimum by RFC, and of most things there must be one.
+    fn validate_least(&self) -> Result<(), Invalid> {
+        let (nat, limits) = (&self.nat, &self.limits);
+        for (key, value, least) in [
+            ("nat.udp_timeout_s", nat.udp_timeout_s, 120),
+            ("nat.tcp_established_timeout_s", nat.tcp_established_timeout_s, 7440),
+            ("nat.tcp_transitory_timeout_s", nat.tcp_transitory_timeout_s, 240),
+            ("nat.icmp_timeout_s", nat.icmp_timeout_s, 60),
+            ("dns.timeout_s", self.dns.timeout_s, 1),
+            ("limits.connections", limits.connections, 1),
+            ("limits.handshakes", limits.handshakes, 1),
+            ("limits.sessions", limits.sessions, 1),
+            ("limits.sessions_per_token", limits.sessions_per_token, 1),
+            ("limits.handshake_timeout_s", limits.handshake_timeout_s, 1),
+            ("limits.write_timeout_s", limits.write_timeout_s, 1),
+            ("limits.dns_queries", limits.dns_queries, 1),
+        ] {
+            if value < least {
+                return Err(Invalid { key, problem: format!("{value} is too small; at least {least}") });
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_external(&self) -> Result<(), Invalid> {
+        let fail = |key, problem: String| Err(Invalid { key, problem });
+        let external = &self.external;
+        if external.ipv4 == Switch::Off && external.ipv6 == Switch::Off {
+            return fail("external.ipv4", "IPv4 and IPv6 cannot both be \"off\"".to_owned());
+        }
+        if external.port_range.first < 1024 {
+            return fail("external.port_range", "the range must begin at 1024 or above".to_owned());
+        }
+        if external.path_mtu.is_some_and(|mtu| mtu < 1280) {
+            return fail("external.path_mtu", "at least 1280, the minimum of IPv6".to_owned());
+        }
+        let v4 = external.ipv4.value().map(|&it| ("external.ipv4", IpAddr::V4(it), IpNet::V4(self.inner.ipv4)));
+        let v6 = external.ipv6.value().map(|&it| ("external.ipv6", IpAddr::V6(it), IpNet::V6(self.inner.ipv6)));
+        for (key, address, inner) in v4.into_iter().chain(v6) {
+            if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
+                return fail(key, "must be an address that other machines could have".to_owned());
+            }
+            if inner.contains(&address) {
+                return fail(key, format!("must not be one of the clients' addresses ({inner})"));
+            }
+        }
+        Ok(())
+    }
+}

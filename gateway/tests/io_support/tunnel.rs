@@ -1,0 +1,62 @@
+//! A client with a network stack, over a WebSocket.
+
+use super::{Client, Received};
+use std::net::SocketAddr;
+use std::time::Duration;
+use webtun_stack::{Event, Instant, Stack, StackConfig, Status};
+
+/// See the module.
+pub struct Tunnel {
+    pub stack: Stack,
+    client: Client,
+    origin: tokio::time::Instant,
+}
+
+impl Tunnel {
+    /// Connects, and waits for the session.
+    pub async fn open(address: SocketAddr) -> Self {
+        let client = Client::connect(address, "webtun.v1").await.expect("a WebSocket");
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).expect("randomness");
+        let stack = Stack::new(StackConfig::new(seed), Instant::ZERO);
+        let mut this = Self { stack, client, origin: tokio::time::Instant::now() };
+        let now = this.now();
+        this.stack.handle_connected(now);
+        this.until(|_, event| matches!(event, Event::Status(Status::Connected { .. })).then_some(())).await;
+        this
+    }
+
+    pub fn now(&self) -> Instant {
+        Instant::from_micros(self.origin.elapsed().as_micros() as u64)
+    }
+
+    /// Runs the stack until `wanted` finds in an event what the test waits for.
+    pub async fn until<T>(&mut self, mut wanted: impl FnMut(&mut Stack, Event) -> Option<T>) -> T {
+        loop {
+            let now = self.now();
+            while let Some(message) = self.stack.poll_transmit(now) {
+                self.client.send(&message).await;
+            }
+            while let Some(event) = self.stack.poll_event() {
+                if let Some(found) = wanted(&mut self.stack, event) {
+                    return found;
+                }
+            }
+            let now = self.now();
+            let wait = self.stack.poll_timeout().map_or(Duration::from_secs(1), |at| at.saturating_duration_since(now));
+            tokio::select! {
+                received = self.client.receive() => match received {
+                    Received::Message(message) => {
+                        let now = self.now();
+                        self.stack.handle_message(&message, now);
+                    }
+                    other => panic!("the session has ended: {other:?}"),
+                },
+                () = tokio::time::sleep(wait) => {
+                    let now = self.now();
+                    self.stack.handle_timeout(now);
+                }
+            }
+        }
+    }
+}
