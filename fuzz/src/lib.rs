@@ -6,12 +6,24 @@
 
 #![forbid(unsafe_code)]
 
+mod gateway;
+mod gateway_model;
+mod nat_rewrite;
+mod packet_parse;
 mod wire_decode;
 
+pub use gateway_model::gateway_model;
+pub use nat_rewrite::nat_rewrite;
+pub use packet_parse::packet_parse;
 pub use wire_decode::wire_decode;
 
 /// What a target does with an input.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its folder in `corpus`.
-pub const TARGETS: &[(&str, Target)] = &[("wire_decode", wire_decode)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("wire_decode", wire_decode),
+    ("packet_parse", packet_parse),
+    ("nat_rewrite", nat_rewrite),
+    ("gateway_model", gateway_model),
+];

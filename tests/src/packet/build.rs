@@ -67,6 +67,12 @@ pub fn udp(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Bytes
     ip(source.ip(), destination.ip(), protocol::UDP, &segment)
 }
 
+/// The same datagram over IPv4 without a checksum, as RFC 768 allows.
+pub fn without_udp_checksum(mut packet: BytesMut) -> BytesMut {
+    packet[26..28].fill(0);
+    packet
+}
+
 /// A TCP segment.
 pub fn tcp(source: SocketAddr, destination: SocketAddr, head: Segment, payload: &[u8]) -> BytesMut {
     tcp_with_options(source, destination, head, &[], payload)

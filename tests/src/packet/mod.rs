@@ -5,7 +5,10 @@ mod build;
 mod fragment;
 mod view;
 
-pub use build::{IcmpError, Segment, echo, icmp_error, raw, tcp, tcp_with_mss, udp, with_hop_limit, with_source};
+pub use build::{
+    IcmpError, Segment, echo, icmp_error, raw, tcp, tcp_with_mss, udp, with_hop_limit, with_source,
+    without_udp_checksum,
+};
 pub use fragment::{Reassembler, fragment};
 pub use view::{Piece, Transport, View};
 

@@ -1,0 +1,85 @@
+use bytes::BytesMut;
+use std::net::SocketAddr;
+use webtun_tests::direct::Direct;
+use webtun_tests::packet::{
+    IcmpError, Segment, Transport, View, echo, icmp_error, tcp, tcp_with_mss, udp, without_udp_checksum,
+};
+
+use crate::gateway;
+
+const ERRORS: [IcmpError; 4] =
+    [IcmpError::PortUnreachable, IcmpError::HostUnreachable, IcmpError::TimeExceeded, IcmpError::TooBig(1400)];
+
+/// A correct packet goes out, a reply and an ICMP error about it come in: addresses and ports change as they should,
+/// nothing else does, and every checksum is right, as if the packet had been made anew.
+///
+/// Seven octets choose the packet, the rest is its payload.
+pub fn nat_rewrite(data: &[u8]) {
+    let Some((&[choice, a, b, c, d, error, flags], payload)) = data.split_first_chunk() else { return };
+    let (ipv6, kind) = (choice & 4 != 0, choice & 3);
+    let ports = (u16::from_be_bytes([a, b]).max(1), u16::from_be_bytes([c, d]).max(1));
+    // Port 25 is refused by default, and what does not fit the path is fragmented: neither is the question here.
+    let ports = (ports.0, if ports.1 == 25 { 26 } else { ports.1 });
+    let payload = &payload[..payload.len().min(1200)];
+    let mut direct = gateway::with_session();
+    let (internal, remote) = (direct.sessions[0].endpoint(ipv6, ports.0), gateway::remote(ipv6, ports.1));
+    let flags = flags & !Segment::RST;
+
+    let sent = build(kind, choice, internal, remote, flags, payload);
+    direct.send_packets(0, &[sent]).expect("a packet is no protocol error");
+    let left = direct.egress.pop_front().expect("it leaves");
+    let seen = check(&left, kind, payload);
+    assert_eq!(seen.destination_endpoint().ip(), remote.ip());
+    assert_eq!(seen.hop_limit, 63);
+    assert!(direct.sessions[0].owns_port(seen.source_endpoint()));
+    let external = seen.source_endpoint();
+    let from = if kind == 2 { SocketAddr::new(remote.ip(), external.port()) } else { remote };
+
+    direct.receive(reply(kind, choice, from, external, flags, payload));
+    let came = taken(&mut direct);
+    let seen = check(&came, kind, payload);
+    assert_eq!((seen.destination_endpoint(), seen.source.to_owned()), (internal, remote.ip()));
+
+    direct.receive(icmp_error(gateway::remote(ipv6, 0).ip(), ERRORS[usize::from(error % 4)], &left));
+    let came = taken(&mut direct);
+    let seen = View::parse(&came).expect("a correct error");
+    let Transport::Icmp { quoted, .. } = seen.transport else { panic!("not an error: {seen:?}") };
+    assert_eq!(seen.destination, internal.ip());
+    // A long packet is quoted in part, and its length and checksum are those of the whole.
+    if left.len() <= 548 {
+        let quoted = View::parse(quoted).expect("what it quotes is correct too");
+        assert_eq!(quoted.source_endpoint(), internal);
+    }
+}
+
+fn taken(direct: &mut Direct) -> BytesMut {
+    direct.sessions[0].packets.pop_front().expect("it is delivered")
+}
+
+fn check<'a>(packet: &'a [u8], kind: u8, expected: &[u8]) -> View<'a> {
+    let view = View::parse(packet).unwrap_or_else(|problem| panic!("{problem}: {packet:x?}"));
+    let payload = match &view.transport {
+        Transport::Udp { payload, .. } | Transport::Tcp { payload, .. } | Transport::Echo { payload, .. } => *payload,
+        Transport::Icmp { .. } | Transport::Octets(_) => panic!("it became something else: {view:?}"),
+    };
+    // A SYN with an MSS carries no data here.
+    assert!(kind == 3 || payload == expected, "the payload has changed");
+    view
+}
+
+fn build(kind: u8, choice: u8, from: SocketAddr, to: SocketAddr, flags: u8, payload: &[u8]) -> BytesMut {
+    match kind {
+        0 if choice & 8 != 0 && from.is_ipv4() => without_udp_checksum(udp(from, to, payload)),
+        0 => udp(from, to, payload),
+        1 => tcp(from, to, Segment::flags(flags), payload),
+        2 => echo(from.ip(), to.ip(), from.port(), to.port(), true, payload),
+        _ => tcp_with_mss(from, to, Segment::flags(Segment::SYN), u16::from(choice) * 256 + to.port() % 256),
+    }
+}
+
+fn reply(kind: u8, choice: u8, from: SocketAddr, to: SocketAddr, flags: u8, payload: &[u8]) -> BytesMut {
+    match kind {
+        2 => echo(from.ip(), to.ip(), to.port(), 9, false, payload),
+        _ => build(kind, choice, from, to, flags, payload),
+    }
+}
