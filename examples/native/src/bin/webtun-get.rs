@@ -46,7 +46,7 @@ fn main() {
     let flags = Flags::parse();
     exit::run("webtun-get", async move {
         let net = flags.connection.connect().await?;
-        let result = get(&net, &flags).await;
+        let result = exit::unless_interrupted(get(&net, &flags)).await;
         net.close().await;
         result
     })

@@ -37,7 +37,7 @@ struct Flags {
     listen: bool,
 
     /// With --listen: ask the gateway for this external port (0: any) and print the external address to standard error
-    #[arg(long, value_name = "PORT", requires = "listen", num_args = 0..=1, default_missing_value = "0")]
+    #[arg(long, value_name = "PORT", requires = "listen", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     external: Option<u16>,
 
     /// Send a FIN when the input ends, and go on reading
@@ -57,15 +57,19 @@ fn main() {
     let flags = Flags::parse();
     exit::run("webtun-nc", async move {
         let net = flags.connection.connect().await?;
-        let result = match (flags.listen, &flags.target[..]) {
-            (true, [port]) => serve(&net, &flags, port.parse()?).await,
-            (false, [host, port]) => call(&net, &flags, host, port.parse()?).await,
-            (true, _) => Err("--listen takes a port alone".into()),
-            (false, _) => Err("expected HOST PORT".into()),
-        };
+        let result = exit::unless_interrupted(async { run(&net, &flags).await.map(|()| 0) }).await;
         net.close().await;
-        result.map(|()| 0)
+        result
     })
+}
+
+async fn run(net: &StackHandle, flags: &Flags) -> Result<(), Box<dyn Error>> {
+    match (flags.listen, &flags.target[..]) {
+        (true, [port]) => serve(net, flags, port.parse()?).await,
+        (false, [host, port]) => call(net, flags, host, port.parse()?).await,
+        (true, _) => Err("--listen takes a port alone".into()),
+        (false, _) => Err("expected HOST PORT".into()),
+    }
 }
 
 impl Flags {
