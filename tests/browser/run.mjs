@@ -10,12 +10,8 @@ async function main() {
   if (scenarios.length === 0) throw new Error(`no scenario is called ${options.names.join(" or ")}; see --list`);
 
   const runner = new Runner(gatewayUrl());
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-    process.once(signal, () => {
-      runner.closeNow();
-      process.exit(130);
-    });
-  }
+  // A second signal must not end this process before it has tidied up.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(130));
   process.on("exit", () => runner.closeNow());
   await runner.open();
   const { passed, failed } = await runAll(runner, scenarios, options);

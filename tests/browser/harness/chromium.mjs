@@ -4,7 +4,6 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 const FLAGS = [
   "--headless",
@@ -56,26 +55,25 @@ export class Chromium {
     return this.#log;
   }
 
-  /** Ends it at once; for the exit of this process. */
-  killNow() {
+  /** Ends it at once, and removes its profile. */
+  closeNow() {
+    this.#kill();
+    // A process that is about to die may still write into it.
+    fs.rmSync(this.#folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  }
+
+  /** The same, once its processes are gone. */
+  async close() {
+    this.#kill();
+    await this.gone;
+    this.closeNow();
+  }
+
+  #kill() {
     for (const pid of this.#pids()) {
       try {
         process.kill(pid, "SIGKILL");
       } catch {}
-    }
-  }
-
-  /** Ends it, and removes its profile. */
-  async close() {
-    this.killNow();
-    await this.gone;
-    for (let attempt = 0; attempt < 50; attempt++) {
-      try {
-        return fs.rmSync(this.#folder, { recursive: true, force: true });
-      } catch {
-        this.killNow();
-        await sleep(50);
-      }
     }
   }
 

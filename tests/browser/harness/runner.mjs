@@ -92,7 +92,7 @@ export class Runner {
   /** Leaves no process and no namespace behind when this one is told to end. */
   closeNow() {
     for (const child of this.#children) child.kill("SIGKILL");
-    this.#browser?.killNow();
+    this.#browser?.closeNow();
     this.#strict?.stopNow();
   }
 
