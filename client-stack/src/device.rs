@@ -8,6 +8,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
 use crate::packet;
+use crate::path_mtu::PathMtu;
 use crate::send_next::SendNext;
 
 /// Packets that leave the host, and those that turn round inside it.
@@ -119,6 +120,8 @@ pub(crate) struct Link<'a> {
     pub queue: &'a mut TxQueue,
     /// Of the connection that has its turn.
     pub next: Option<&'a mut SendNext>,
+    /// Of the same connection.
+    pub path_mtu: Option<&'a PathMtu>,
     pub mtu: usize,
 }
 
@@ -134,16 +137,21 @@ impl Device for Link<'_> {
 
     fn receive(&mut self, _now: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
         let packet = self.incoming.take()?;
-        Some((Incoming(packet), Outgoing { queue: self.queue, next: self.next.as_deref_mut(), reply: true }))
+        Some((Incoming(packet), self.outgoing(true)))
     }
 
     fn transmit(&mut self, _now: Instant) -> Option<Outgoing<'_>> {
-        let room = self.queue.has_room();
-        room.then_some(Outgoing { queue: self.queue, next: self.next.as_deref_mut(), reply: false })
+        self.queue.has_room().then(|| self.outgoing(false))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         capabilities(self.mtu)
+    }
+}
+
+impl Link<'_> {
+    fn outgoing(&mut self, reply: bool) -> Outgoing<'_> {
+        Outgoing { queue: self.queue, next: self.next.as_deref_mut(), path_mtu: self.path_mtu, reply }
     }
 }
 
@@ -165,6 +173,7 @@ impl RxToken for Incoming<'_> {
 pub(crate) struct Outgoing<'a> {
     queue: &'a mut TxQueue,
     next: Option<&'a mut SendNext>,
+    path_mtu: Option<&'a PathMtu>,
     reply: bool,
 }
 
@@ -177,6 +186,8 @@ impl TxToken for Outgoing<'_> {
         }
         if self.reply {
             self.queue.push_reply(packet);
+        } else if let Some(path_mtu) = self.path_mtu {
+            path_mtu.cut(packet, |piece| self.queue.push(piece));
         } else {
             self.queue.push(packet);
         }

@@ -11,6 +11,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 use webtun_wire::Instant;
 
 use crate::device::{Link, TxQueue};
+use crate::path_mtu::PathMtu;
 use crate::send_next::SendNext;
 
 /// How many addresses fit beside the two loopback ones (feature `iface-max-addr-count-8`).
@@ -32,18 +33,24 @@ pub(crate) struct Core {
     set: SocketSet<'static>,
     handle: SocketHandle,
     next: SendNext,
+    path_mtu: PathMtu,
 }
 
 impl Core {
     pub fn new(socket: tcp::Socket<'static>) -> Self {
         let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = set.add(socket);
-        Self { set, handle, next: SendNext::default() }
+        Self { set, handle, next: SendNext::default(), path_mtu: PathMtu::new() }
     }
 
     /// The peer has advertised this window.
     pub fn heard(&mut self, window: u16) {
         self.next.heard(window);
+    }
+
+    /// A router on the path forwards no more than so many octets at once.
+    pub fn limit_packets(&mut self, mtu: u32, is_ipv4: bool) {
+        self.path_mtu.heard(mtu, is_ipv4);
     }
 
     pub fn socket(&self) -> &tcp::Socket<'static> {
@@ -66,7 +73,8 @@ impl Engine {
     pub fn new(mtu: usize, seed: u64, queue: &mut TxQueue, now: Instant) -> Self {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
-        let interface = Interface::new(config, &mut Link { incoming: None, queue, next: None, mtu }, time(now));
+        let interface =
+            Interface::new(config, &mut Link { incoming: None, queue, next: None, path_mtu: None, mtu }, time(now));
         Self { interface, nobody: SocketSet::new(Vec::new()), mtu }
     }
 
@@ -97,14 +105,15 @@ impl Engine {
             Some(core) => (&mut core.set, Some(&mut core.next)),
             None => (&mut self.nobody, None),
         };
-        let mut link = Link { incoming: Some(packet), queue, next, mtu: self.mtu };
+        let mut link = Link { incoming: Some(packet), queue, next, path_mtu: None, mtu: self.mtu };
         self.interface.poll_ingress_single(time(now), &mut link, set);
     }
 
     /// Lets one connection send at most `packets` packets.
     pub fn egress(&mut self, core: &mut Core, packets: usize, queue: &mut TxQueue, now: Instant) -> Turn {
         for _ in 0..packets {
-            let mut link = Link { incoming: None, queue, next: Some(&mut core.next), mtu: self.mtu };
+            let (next, path_mtu) = (Some(&mut core.next), Some(&core.path_mtu));
+            let mut link = Link { incoming: None, queue, next, path_mtu, mtu: self.mtu };
             if self.interface.poll_egress(time(now), &mut link, &mut core.set) == PollResult::None {
                 return if queue.has_room() { Turn::Idle } else { Turn::Blocked };
             }

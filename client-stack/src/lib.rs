@@ -12,6 +12,7 @@ mod event;
 mod host;
 mod options;
 mod packet;
+mod path_mtu;
 mod portmap;
 mod ports;
 mod resolver;

@@ -43,11 +43,21 @@ impl Host {
         }
     }
 
-    /// Only a connection that is being opened fails by a report; an open one outlives it (RFC 5461).
+    /// Only a connection that is being opened fails by a report; an open one outlives it (RFC 5461), and fits its
+    /// segments to the path.
     fn report_tcp(&mut self, report: &Report) {
         let flow = Flow { local: report.local, remote: report.remote };
         let Some(id) = self.flows.get(&flow).copied() else { return };
-        let Some(socket) = self.tcp.get_mut(&id).filter(|socket| socket.is_connecting()) else { return };
+        let Some(socket) = self.tcp.get_mut(&id) else { return };
+        if let Problem::TooBig(mtu) = report.problem {
+            if let Some(core) = socket.core_mut() {
+                core.limit_packets(mtu, report.remote.is_ipv4());
+            }
+            return;
+        }
+        if !socket.is_connecting() {
+            return;
+        }
         if let Some(error) = report.problem.connect_error() {
             let change = socket.fail(error);
             self.settle(id, change);

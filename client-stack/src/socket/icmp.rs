@@ -37,13 +37,14 @@ pub(crate) enum Problem {
     Net,
     Prohibited,
     HopLimit,
-    TooBig,
+    /// The next hop forwards so many octets at most; 0 where it does not say.
+    TooBig(u32),
     /// From FLOW_DENIED: no mapping, or a limit.
     Limit,
 }
 
 impl Problem {
-    /// For a connection that is being opened; `None` where it goes on (the path's MTU is the gateway's business).
+    /// For a connection that is being opened; `None` where it goes on, in smaller packets.
     pub const fn connect_error(self) -> Option<ConnectError> {
         match self {
             Self::Port => Some(ConnectError::Refused),
@@ -51,7 +52,7 @@ impl Problem {
             Self::Net => Some(ConnectError::NetUnreachable),
             Self::Prohibited => Some(ConnectError::Denied),
             Self::Limit => Some(ConnectError::LimitReached),
-            Self::TooBig => None,
+            Self::TooBig(_) => None,
         }
     }
 
@@ -61,7 +62,7 @@ impl Problem {
             Self::Host | Self::HopLimit => UdpError::HostUnreachable,
             Self::Net => UdpError::NetUnreachable,
             Self::Prohibited => UdpError::Denied,
-            Self::TooBig => UdpError::TooLong,
+            Self::TooBig(_) => UdpError::TooLong,
             Self::Limit => UdpError::LimitReached,
         }
     }
@@ -72,7 +73,7 @@ impl Problem {
             Self::Net => PingError::NetUnreachable,
             Self::Prohibited => PingError::Denied,
             Self::HopLimit => PingError::HopLimitExceeded,
-            Self::TooBig => PingError::TooLong,
+            Self::TooBig(_) => PingError::TooLong,
             Self::Limit => PingError::LimitReached,
         }
     }
@@ -95,7 +96,7 @@ fn parse_v4(message: &[u8]) -> Option<Message<'_>> {
             use icmpv4::DestUnreachableHeader as Code;
             match header {
                 Code::Port | Code::Protocol => Problem::Port,
-                Code::FragmentationNeeded { .. } => Problem::TooBig,
+                Code::FragmentationNeeded { next_hop_mtu } => Problem::TooBig(next_hop_mtu.into()),
                 Code::NetworkProhibited | Code::HostProhibited | Code::FilterProhibited => Problem::Prohibited,
                 Code::Network | Code::NetworkUnknown | Code::TosNetwork => Problem::Net,
                 _ => Problem::Host,
@@ -127,7 +128,7 @@ fn parse_v6(message: &[u8]) -> Option<Message<'_>> {
                 _ => Problem::Prohibited,
             }
         }
-        Icmpv6Type::PacketTooBig { .. } => Problem::TooBig,
+        Icmpv6Type::PacketTooBig { mtu } => Problem::TooBig(mtu),
         Icmpv6Type::TimeExceeded(_) => Problem::HopLimit,
         _ => return Some(Message::Other),
     };
