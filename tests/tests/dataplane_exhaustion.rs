@@ -1,5 +1,7 @@
 //! Pools that run empty refuse whoever asks next, with a clear reason, and serve again what comes back.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_gateway::dataplane::{DropReason, ExternalAddress, GatewayConfig, NatConfig, Peer, PeerLimits};
 use webtun_tests::direct::Direct;

@@ -1,5 +1,7 @@
 //! What a hostile client sends in messages costs it its own session, with the right code, and nobody else's.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use webtun_gateway::dataplane::{DropReason, ExternalAddress, Gateway, GatewayConfig, Peer};
 use webtun_tests::direct::{Direct, hello, message};
 use webtun_tests::packet::udp;

@@ -1,5 +1,7 @@
 //! Every input that the fuzzers have kept is run again, through the same functions.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use webtun_fuzz::TARGETS;

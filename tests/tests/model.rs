@@ -3,6 +3,8 @@
 //! `WEBTUN_MODEL_SEEDS` (default 60) and `WEBTUN_MODEL_ACTIONS` (default 500) say how much; a failing seed is replayed
 //! with `WEBTUN_MODEL_SEED`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::env;
 use webtun_tests::action::ACTION_LEN;
 use webtun_tests::model;

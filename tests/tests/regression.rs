@@ -1,5 +1,7 @@
 //! One test for each bug that the simulation has found, under the seed that showed it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_stack::UdpError;
 use webtun_tests::flow::Plan;
@@ -53,4 +55,20 @@ fn more_sockets_to_one_place_than_a_block_has_ports() {
     world.expect("all are open", Duration::from_secs(60), |world| {
         world.clients[0].node.flows.values().all(|flow| flow.connected.is_some())
     });
+}
+
+/// A hop narrower than the gateway's path MTU stalled every upload: ICMP told the client, and nothing came of it.
+#[test]
+fn an_upload_over_a_narrow_hop_goes_on() {
+    let mut world = WorldConfig::new(2).build();
+    world.path.mtu = 1300;
+    world.serve(9, &Plan::sink().expecting(1));
+    world.connect_all();
+    for ipv6 in [false, true] {
+        let remote = world.remote(0, ipv6, 9);
+        let flow = world.connect(0, remote, Plan::source(4 << 20, 1)).unwrap();
+        world.expect("everything arrives", Duration::from_secs(30), |world| {
+            world.clients[0].node.flow(flow).is_complete()
+        });
+    }
 }

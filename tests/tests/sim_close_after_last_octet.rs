@@ -1,5 +1,7 @@
 //! A server that closes right after its last octet loses nothing, however slow the reader is.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_tests::flow::{Finish, Plan, Read};
 use webtun_tests::world::WorldConfig;

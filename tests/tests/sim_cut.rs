@@ -1,6 +1,8 @@
 //! The WebSocket is cut again and again during transfers both ways: within the grace period no connection dies, and
 //! nothing is lost or doubled.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_stack::{Event, SocketId, Status};
 use webtun_tests::flow::Plan;

@@ -1,5 +1,7 @@
 //! UDP datagrams of every size come back whole over a path of 1500 octets, and a steady stream of them loses none.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_stack::{SocketId, UdpError};

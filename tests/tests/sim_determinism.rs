@@ -1,5 +1,7 @@
 //! The same seed is the same run, octet by octet; another seed is another one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_tests::flow::Plan;
 use webtun_tests::tunnel::Cut;

@@ -1,5 +1,7 @@
 //! Each direction of a connection ends by itself.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_stack::TcpState;
 use webtun_tests::flow::{Finish, Plan};

@@ -1,5 +1,7 @@
 //! Sessions do not reach one another's inner addresses, do not appear as one another, and do not slow one another down.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_gateway::dataplane::DropReason;

@@ -1,5 +1,7 @@
 //! A thousand sockets at once, each echoing twice.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_stack::SocketId;
 use webtun_tests::flow::{Finish, Plan};

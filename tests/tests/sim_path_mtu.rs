@@ -1,5 +1,7 @@
 //! The path's MTU is the gateway's business: MSS, fragments both ways, and what routers say about packets too big.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_tests::flow::Plan;

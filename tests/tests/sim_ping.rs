@@ -1,5 +1,7 @@
 //! Echo requests, and what routers say about those that do not get through.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::IpAddr;
 use std::time::Duration;
 use webtun_stack::{PingError, PingOptions, SocketEvent};

@@ -1,5 +1,7 @@
 //! A page asks for an external port and is reached on it, from outside and from another page.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_stack::{MapId, PortMapOptions, Protocol, SocketId};

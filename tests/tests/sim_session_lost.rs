@@ -1,5 +1,7 @@
 //! A session that cannot be resumed ends its connections with a clear error, and the client begins anew.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_stack::{CloseReason, RecvError, SocketId};
 use webtun_tests::flow::{Finish, Plan};

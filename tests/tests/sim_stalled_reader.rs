@@ -1,5 +1,7 @@
 //! A program that stops reading for ten seconds keeps memory bounded, and then gets every octet; its other sockets go on.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_stack::BufferSizes;
 use webtun_tests::flow::{Finish, Plan, Read};

@@ -1,5 +1,7 @@
 //! A remote host that never reads blocks only the socket that sends to it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_tests::flow::{Plan, Read};
 use webtun_tests::world::WorldConfig;

@@ -1,5 +1,7 @@
 //! Octets arrive whole and in order, whatever the path does to packets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 use webtun_tests::flow::{Finish, Plan};
 use webtun_tests::world::WorldConfig;

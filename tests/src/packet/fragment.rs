@@ -44,8 +44,13 @@ fn one(header: &[u8], piece: &[u8], offset: usize, more: bool, id: u32) -> Bytes
 /// Puts datagrams together again. It keeps what never becomes whole: a run is short.
 #[derive(Debug, Default)]
 pub struct Reassembler {
-    datagrams: BTreeMap<(IpAddr, IpAddr, u8, u32), BTreeMap<usize, (bool, Vec<u8>)>>,
+    datagrams: BTreeMap<Key, Pieces>,
 }
+
+/// Source, destination, protocol and identification (RFC 791 section 3.2).
+type Key = (IpAddr, IpAddr, u8, u32);
+/// By offset: whether more follow, and the octets.
+type Pieces = BTreeMap<usize, (bool, Vec<u8>)>;
 
 impl Reassembler {
     /// Takes a packet; gives back a whole one where there is one now.
@@ -61,7 +66,7 @@ impl Reassembler {
     }
 }
 
-fn whole(pieces: &BTreeMap<usize, (bool, Vec<u8>)>) -> Option<Vec<u8>> {
+fn whole(pieces: &Pieces) -> Option<Vec<u8>> {
     let mut payload = Vec::new();
     for (offset, (more, octets)) in pieces {
         if *offset != payload.len() {
