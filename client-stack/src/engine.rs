@@ -48,6 +48,16 @@ impl Core {
         self.next.heard(window);
     }
 
+    /// True for an ACK that stops short of our FIN when nothing else is outstanding, as one before it did.
+    ///
+    /// smoltcp 0.14 would forget such a FIN at the third one: its fast retransmit finds no data to send, and has stopped
+    /// the timer. The ACK says nothing new, so it is kept from smoltcp, and the timer does its work.
+    pub fn is_short_of_fin(&self, acknowledgment: u32) -> bool {
+        let socket = self.socket();
+        let closing = matches!(socket.state(), tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck);
+        closing && socket.send_queue() == 0 && self.next.is_last(acknowledgment)
+    }
+
     /// A router on the path forwards no more than so many octets at once.
     pub fn limit_packets(&mut self, mtu: u32, is_ipv4: bool) {
         self.path_mtu.heard(mtu, is_ipv4);

@@ -24,6 +24,11 @@ impl SendNext {
         self.peer_window_closed = window == 0;
     }
 
+    /// True where this is the number of the last octet, or of the FIN, that was sent.
+    pub fn is_last(&self, number: u32) -> bool {
+        self.highest == Some(number.wrapping_add(1))
+    }
+
     /// Notes what a segment of ours occupies; one that occupies nothing gets the number that comes next.
     pub fn apply(&mut self, packet: &mut [u8]) {
         let header_len =

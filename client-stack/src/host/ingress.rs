@@ -63,7 +63,10 @@ impl Host {
         let known = self.flows.get(&flow).copied();
         let reopens = opening && known.is_some_and(|id| self.tcp.get(&id).is_none_or(|socket| socket.in_time_wait()));
         match known {
-            Some(id) if !reopens => self.receive_segment(id, packet, &header, now),
+            Some(id) if !reopens => {
+                let is_empty = parsed.payload.len() == header.slice().len();
+                self.receive_segment(id, packet, &header, is_empty, now);
+            }
             _ => match self.listening.find(flow.local, flow.remote) {
                 Some(listener) if opening => self.receive_syn(listener, flow, packet, now),
                 _ => self.engine.ingress(packet, None, &mut self.queue, now),
@@ -71,10 +74,22 @@ impl Host {
         }
     }
 
-    fn receive_segment(&mut self, id: SocketId, packet: &[u8], header: &TcpHeaderSlice<'_>, now: Instant) {
+    fn receive_segment(
+        &mut self,
+        id: SocketId,
+        packet: &[u8],
+        header: &TcpHeaderSlice<'_>,
+        is_empty: bool,
+        now: Instant,
+    ) {
         let Some(socket) = self.tcp.get_mut(&id) else { return };
         if let Some(core) = socket.core_mut().filter(|_| header.ack() && !header.rst()) {
             core.heard(header.window_size());
+            let is_pure = is_empty && !header.syn() && !header.fin();
+            if is_pure && core.is_short_of_fin(header.acknowledgment_number()) {
+                socket.heard(now);
+                return;
+            }
         }
         self.engine.ingress(packet, socket.core_mut(), &mut self.queue, now);
         socket.heard(now);

@@ -10,8 +10,13 @@ use super::{Owner, Phase, TcpSocket};
 /// Keep-alive intervals without an answer after which the peer counts as gone.
 const KEEP_ALIVE_INTERVALS: u32 = 4;
 
-/// How long a connection that its program has closed may wait for a silent peer (as Linux's `tcp_fin_timeout`).
+/// How long a connection that its program has closed may wait for a silent peer that owes nothing but its own end (as
+/// Linux's `tcp_fin_timeout`).
 const LINGER: Duration = Duration::from_secs(60);
+
+/// The same while the peer has not acknowledged everything. RFC 9293 section 3.8.3 wants at least 100 s; smoltcp's
+/// retransmission timer grows to 60 s, and after four of them on a bad path giving up loses no more than waiting.
+const LINGER_UNACKNOWLEDGED: Duration = Duration::from_secs(240);
 
 /// An interval with which smoltcp neither floods the peer nor overflows its clock: a second to a year.
 pub(super) fn keep_alive_interval(interval: Duration) -> Duration {
@@ -42,7 +47,8 @@ impl TcpSocket {
             Phase::Open => {}
         }
         if self.owner == Owner::Nobody {
-            return Some(self.last_heard + LINGER.min(self.user_timeout));
+            let linger = if self.outstanding_since.is_some() { LINGER_UNACKNOWLEDGED } else { LINGER };
+            return Some(self.last_heard + linger.min(self.user_timeout));
         }
         let outstanding = self.outstanding_since.map(|since| since.max(self.last_heard) + self.user_timeout);
         let probed = self.keep_alive.map(|interval| self.last_heard + interval * KEEP_ALIVE_INTERVALS);
