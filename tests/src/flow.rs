@@ -240,7 +240,9 @@ impl Flow {
         self.next_read = None;
         if let Read::Paced { octets, every } = self.plan.read {
             self.next_read = Some(now + every);
-            self.read(octets, net, now);
+            if self.open {
+                self.read(octets, net, now);
+            }
         } else {
             self.plan.read = Read::Eager;
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 use webtun_stack::UdpError;
-use webtun_tests::flow::Plan;
+use webtun_tests::flow::{Finish, Plan};
 use webtun_tests::tunnel::{Cut, TunnelConfig};
 use webtun_tests::world::WorldConfig;
 
@@ -70,5 +70,21 @@ fn an_upload_over_a_narrow_hop_goes_on() {
         world.expect("everything arrives", Duration::from_secs(30), |world| {
             world.clients[0].node.flow(flow).is_complete()
         });
+    }
+}
+
+/// A lost FIN was forgotten where three duplicate ACKs came for it, and a closed connection was reset before its
+/// retransmission timer had its turn: the reader had every octet, and a reset in place of the end.
+#[test]
+fn the_end_arrives_over_a_bad_path() {
+    for seed in 0..40 {
+        let mut world = WorldConfig::new(seed).with_loss(0.1).build();
+        world.serve(80, &Plan::source(60_000, 9).finishing(Finish::Close));
+        world.connect_all();
+        let remote = world.remote(0, seed % 2 == 0, 80);
+        let flow = world.connect(0, remote, Plan::sink().expecting(9)).unwrap();
+        world.expect("the end", Duration::from_secs(3600), |world| world.clients[0].node.flow(flow).is_released());
+        let seen = world.clients[0].node.flow(flow);
+        assert!(seen.is_complete() || seen.connect_error.is_some(), "seed {seed}: {seen:?}");
     }
 }
