@@ -10,7 +10,7 @@ const PAINT = 100;
 const CHECKED = "http://www.playground.test/blob?size=16777216";
 
 export function download(context) {
-  const address = field("Address", { type: "url", value: "http://www.playground.test/blob?size=33554432", list: "urls", required: true });
+  const address = field("Address", { type: "url", value: "http://www.playground.test/blob?size=33554432", list: "urls", required: true }, "broad");
   const urls = ["http://www.playground.test/", "http://www.playground.test/blob?size=268435456", "http://www.playground.test/close?size=1048576"];
   const list = h("datalist", { id: "urls" }, ...urls.map((value) => h("option", { value })));
   const bar = h("progress", { max: 1, value: 0, "aria-label": "progress" });

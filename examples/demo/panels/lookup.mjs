@@ -9,7 +9,7 @@ const PATIENCE = 3000;
 const PORT = 53;
 
 export function lookup(context) {
-  const name = field("Name", { value: "www.playground.test", list: "names", required: true });
+  const name = field("Name", { value: "www.playground.test", list: "names", required: true }, "broad");
   const type = choice("Type", Object.keys(TYPES));
   const server = field("Name server", { placeholder: "the gateway's" });
   const log = logBox();

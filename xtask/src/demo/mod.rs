@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE", requires = "check")]
     screenshot: Option<PathBuf>,
     /// With --screenshot: WIDTHxHEIGHT of the window in pixels
-    #[arg(long, default_value = "1280x1900", value_parser = window)]
+    #[arg(long, default_value = "1280x1880", value_parser = window)]
     window: (u32, u32),
     /// With --screenshot: take the picture of the dark page
     #[arg(long)]
@@ -157,5 +157,5 @@ fn lock() -> Result<File> {
 
 fn window(text: &str) -> std::result::Result<(u32, u32), String> {
     let parse = |(width, height): (&str, &str)| Some((width.parse().ok()?, height.parse().ok()?));
-    text.split_once('x').and_then(parse).ok_or_else(|| "expected WIDTHxHEIGHT, as in 1280x1900".into())
+    text.split_once('x').and_then(parse).ok_or_else(|| "expected WIDTHxHEIGHT, as in 1280x1880".into())
 }

@@ -83,3 +83,42 @@ fn report(step: &Step, outcome: &Outcome, took: Duration) {
         println!("{reason}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(arguments: &[&str]) -> Vec<&'static str> {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            options: Options,
+        }
+        let Cli { options } = clap::Parser::parse_from([&["test"], arguments].concat());
+        STEPS.iter().filter(|step| options.chooses(step)).map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn names_of_steps_are_unique() {
+        let names: std::collections::BTreeSet<_> = STEPS.iter().map(|step| step.name).collect();
+        assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn the_daily_loop_is_short() {
+        assert_eq!(chosen(&["--fast"]), ["fmt", "clippy", "unit"]);
+    }
+
+    #[test]
+    fn a_part_of_a_name_chooses() {
+        assert_eq!(chosen(&["-k", "net"]), ["netns"]);
+        assert_eq!(chosen(&["-k", "fmt", "-k", "unit"]), ["fmt", "unit"]);
+    }
+
+    #[test]
+    fn long_steps_run_when_asked_for() {
+        assert!(!chosen(&[]).contains(&"firefox"));
+        assert!(chosen(&["--full"]).contains(&"firefox"));
+        assert!(chosen(&["-k", "firefox"]).contains(&"firefox"));
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::command::{Command, cargo};
-use crate::workspace::{has, is_root, root};
+use crate::workspace::{has, is_root, root, target};
 
 /// When a step runs.
 #[derive(Clone, Copy, PartialEq)]
@@ -93,13 +93,19 @@ fn clippy(_: bool) -> Result<Plan> {
     one(cargo_line("clippy --workspace --all-targets -- --deny warnings"))
 }
 
-fn unit(_: bool) -> Result<Plan> {
-    one(cargo_line("test --workspace --exclude webtun-tests --all-features"))
+fn unit(full: bool) -> Result<Plan> {
+    let gateway = test_files("gateway/tests", |name| !needs_root(name))?.unwrap_or_default();
+    let commands = vec![
+        cargo_line("test --workspace --exclude webtun-tests --exclude webtun-gateway --all-features"),
+        cargo_line("test --package webtun-gateway --all-features --lib --bins").args(gateway),
+        cargo_line("test --package webtun-gateway --doc"),
+    ];
+    Ok(Plan::Run(commands.into_iter().map(|command| thoroughly(command, full)).collect()))
 }
 
 fn system(full: bool) -> Result<Plan> {
-    let command = cargo_line("test --package webtun-tests");
-    one(if full { command.env("WEBTUN_TEST_FULL", "1") } else { command })
+    let files = test_files("tests/tests", |name| !needs_root(name))?.unwrap_or_default();
+    one(thoroughly(cargo_line("test --package webtun-tests --lib").args(files), full))
 }
 
 fn docs(_: bool) -> Result<Plan> {
@@ -126,7 +132,40 @@ fn npm(_: bool) -> Result<Plan> {
 }
 
 fn netns(_: bool) -> Result<Plan> {
-    with_root(|| one(cargo_line("test --package webtun-tests -- --ignored --test-threads 1 netns")))
+    with_root(|| {
+        let places = [("webtun-gateway", "gateway/tests"), ("webtun-tests", "tests/tests")];
+        let commands = places.into_iter().filter_map(|(package, folder)| {
+            let files = test_files(folder, needs_root).transpose()?;
+            Some(files.map(|files| cargo_line("test --package").args([package]).args(files)))
+        });
+        Ok(Plan::Run(commands.collect::<Result<_>>()?))
+    })
+}
+
+/// Files of tests that make namespaces and devices begin so.
+fn needs_root(name: &str) -> bool {
+    name.starts_with("io_") || name.starts_with("netns")
+}
+
+/// `--test NAME` for each file in a package's folder of tests that `choose` picks; None where it picks none, since
+/// cargo would then run all.
+fn test_files(folder: &str, choose: fn(&str) -> bool) -> Result<Option<Vec<String>>> {
+    let files = std::fs::read_dir(root().join(folder)).map_err(|error| format!("cannot read {folder}: {error}"))?;
+    let mut names: Vec<_> = files
+        .filter_map(|file| file.ok()?.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+        .filter(|name| choose(name))
+        .collect();
+    names.sort();
+    let arguments = names.into_iter().flat_map(|name| ["--test".to_owned(), name]);
+    Ok(Some(arguments.collect()).filter(|arguments: &Vec<_>| !arguments.is_empty()))
+}
+
+/// With --full: more cases of each property, and more seeds of the model.
+fn thoroughly(command: Command, full: bool) -> Command {
+    if !full {
+        return command;
+    }
+    command.env("PROPTEST_CASES", "2000").env("WEBTUN_MODEL_SEEDS", "2000")
 }
 
 fn packaging(_: bool) -> Result<Plan> {
@@ -134,7 +173,8 @@ fn packaging(_: bool) -> Result<Plan> {
 }
 
 fn fuzz(_: bool) -> Result<Plan> {
-    one(cargo_line("test --package webtun-tests corpus"))
+    // A workspace of its own, whose build does not mix with ours.
+    one(cargo_line("test --manifest-path fuzz/Cargo.toml --target-dir").args([target()?.join("fuzz")]))
 }
 
 fn demo(_: bool) -> Result<Plan> {
