@@ -50,7 +50,7 @@ export class Context {
     return this.#connect;
   }
 
-  /** The address of a gateway, through the harness, which can cut it: `main`, or `strict` where a scenario asks for that. */
+  /** The address of a gateway behind the harness: `main`, or `strict` where a scenario asks for that. */
   url(gateway = "main") {
     return `${this.#job.site.replace("http", "ws")}/tunnel/${this.#job.id}/${gateway}`;
   }

@@ -41,7 +41,8 @@ export class Runner {
 
   constructor(gateway) {
     this.#gateway = gateway;
-    const mounts = { "/client/": path.resolve(here, "../client"), "/scenarios/": SCENARIOS, "/webtun/": packageFolder() };
+    const client = path.resolve(here, "../client");
+    const mounts = { "/client/": client, "/scenarios/": SCENARIOS, "/webtun/": packageFolder() };
     this.#site = new Site(mounts, this.#tunnels);
   }
 
@@ -54,7 +55,7 @@ export class Runner {
     const id = `${++this.#jobs}`;
     const gateways = { main: this.#gateway, ...(scenario.strict && { strict: await this.#strictUrl() }) };
     const site = this.#site.origin;
-    const tunnels = { ...this.#tunnelCalls(id) };
+    const tunnels = this.#tunnelCalls(id);
     const host = { ...tunnels, ...bind(scenario.host, { gateway: this.#gateway, ...tunnels }) };
     const seconds = scenario.deadline * (full ? 4 : 1);
     const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, where };

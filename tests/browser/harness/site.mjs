@@ -4,7 +4,12 @@ import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+};
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
@@ -48,7 +53,9 @@ export class Site {
   /** The address of the page for a new browser; what an older browser still asks is refused. */
   newPage() {
     const life = this.#page.life + 1;
-    const asked = new Promise((resolve) => (this.#page = { life, waiting: undefined, poll: undefined, asked: resolve }));
+    const asked = new Promise((resolve) => {
+      this.#page = { life, waiting: undefined, poll: undefined, asked: resolve };
+    });
     return { url: `${this.origin}/?life=${life}`, asked };
   }
 
