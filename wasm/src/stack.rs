@@ -126,7 +126,7 @@ impl WasmStack {
         self.message.len()
     }
 
-    /// What has happened, as words of the [`encode`](crate::encode) module: their number, 0 for nothing.
+    /// What has happened, as words of the `encode` module: their number, 0 for nothing.
     pub fn poll_events(&mut self, now: f64) -> usize {
         let now = instant(now);
         self.words.0.clear();
