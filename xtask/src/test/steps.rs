@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::command::{Command, cargo};
-use crate::workspace::{has, is_root, root, target};
+use crate::workspace::{has, is_root, root};
 
 /// When a step runs.
 #[derive(Clone, Copy, PartialEq)]
@@ -86,7 +86,8 @@ fn setup(_: bool) -> Result<Plan> {
 }
 
 fn fmt(_: bool) -> Result<Plan> {
-    one(cargo_line("fmt --all --check"))
+    // The fuzz targets are a workspace of their own.
+    Ok(Plan::Run(vec![cargo_line("fmt --all --check"), cargo_line("fmt --manifest-path fuzz/Cargo.toml --check")]))
 }
 
 fn clippy(_: bool) -> Result<Plan> {
@@ -104,7 +105,7 @@ fn unit(full: bool) -> Result<Plan> {
 }
 
 fn system(full: bool) -> Result<Plan> {
-    let files = test_files("tests/tests", |name| !needs_root(name))?.unwrap_or_default();
+    let files = test_files("tests/tests", |name| !needs_root(name) && !name.starts_with("fuzz"))?.unwrap_or_default();
     one(thoroughly(cargo_line("test --package webtun-tests --lib").args(files), full))
 }
 
@@ -142,9 +143,9 @@ fn netns(_: bool) -> Result<Plan> {
     })
 }
 
-/// Files of tests that make namespaces and devices begin so.
+/// Whether the tests in this file make namespaces and devices.
 fn needs_root(name: &str) -> bool {
-    name.starts_with("io_") || name.starts_with("netns")
+    ["io_", "netns", "native_tools"].iter().any(|begin| name.starts_with(begin))
 }
 
 /// `--test NAME` for each file in a package's folder of tests that `choose` picks; None where it picks none, since
@@ -173,8 +174,7 @@ fn packaging(_: bool) -> Result<Plan> {
 }
 
 fn fuzz(_: bool) -> Result<Plan> {
-    // A workspace of its own, whose build does not mix with ours.
-    one(cargo_line("test --manifest-path fuzz/Cargo.toml --target-dir").args([target()?.join("fuzz")]))
+    one(cargo_line("test --package webtun-tests --test fuzz_corpora"))
 }
 
 fn demo(_: bool) -> Result<Plan> {
