@@ -22,6 +22,7 @@ pub const OUTSIDE: &str = "198.18.0.1";
 /// The token that the gateway wants.
 pub const TOKEN: &str = "lab-token";
 
+const REMOTE_ROUTES: [&str; 4] = ["--route", "198.18.0.0/24", "--route", "2001:2::/48"];
 const LISTEN: &str = "10.81.0.1:8077";
 const RULES: &str = r#"policy.rule=[{action="allow",prefix="198.18.0.0/15"},{action="allow",prefix="2001:2::/48"}]"#;
 const ZONES: &str = r#"dns.zones={"playground.test"=["198.18.0.2"]}"#;
@@ -41,6 +42,16 @@ pub struct Lab {
     /// Where the servers run.
     pub remote: Netns,
     folder: Folder,
+}
+
+/// A session whose packets a kernel sends and receives; over when dropped.
+#[derive(Debug)]
+pub struct Attached {
+    /// Its inner IPv4 address.
+    pub ipv4: String,
+    /// Its inner IPv6 address.
+    pub ipv6: String,
+    _process: Daemon,
 }
 
 impl Lab {
@@ -71,6 +82,22 @@ impl Lab {
         command.args(["--kill-after=1", "60"]).arg(bins::native(name));
         command.env("WEBTUN_URL", format!("ws://{LISTEN}/")).env("WEBTUN_TOKEN", TOKEN);
         command
+    }
+
+    /// Joins the client's kernel to the tunnel by a TUN device of this name, with routes to the remote's networks where
+    /// `flags` name none.
+    ///
+    /// # Panics
+    /// When it gets no session.
+    pub fn attach(&self, device: &str, flags: &[&str]) -> Attached {
+        let mut command = self.client.command(bins::native("webtun-attach"));
+        command.env("WEBTUN_URL", format!("ws://{LISTEN}/")).env("WEBTUN_TOKEN", TOKEN).args(["--device", device]);
+        command.args(if flags.is_empty() { &REMOTE_ROUTES[..] } else { flags });
+        let mut process = Daemon::start(&mut command);
+        let ready = process.wait_for_line("ready ");
+        let mut addresses = ready.split_whitespace().skip(2).map(str::to_owned);
+        let mut next = || addresses.next().expect("a lease has an address of each family");
+        Attached { ipv4: next(), ipv6: next(), _process: process }
     }
 
     /// A file for this test's own use, removed with the lab.

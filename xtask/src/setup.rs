@@ -17,7 +17,14 @@ const NETWORK: &[Tool] = &[("ip", "iproute2"), ("nft", "nftables"), ("setpriv", 
 /// To run the browser.
 const BROWSER: &[Tool] = &[("chromium", "chromium")];
 /// To run the tests.
-const TESTS: &[Tool] = &[("dnsmasq", "dnsmasq-base"), ("ping", "iputils-ping"), ("curl", "curl")];
+const TESTS: &[Tool] = &[
+    ("dnsmasq", "dnsmasq-base"),
+    ("ping", "iputils-ping"),
+    ("curl", "curl"),
+    ("turnutils_natdiscovery", "coturn"),
+    ("traceroute", "traceroute"),
+    ("tracepath", "iputils-tracepath"),
+];
 
 /// All of it.
 pub fn all() -> Result {

@@ -132,12 +132,15 @@ fn npm(_: bool) -> Result<Plan> {
     Ok(Plan::Run(vec![xtask("npm")?, Command::line("node --test test/*.test.mjs").in_folder(root().join("wasm/npm"))]))
 }
 
-fn netns(_: bool) -> Result<Plan> {
+fn netns(full: bool) -> Result<Plan> {
+    // Tests that wait for minutes are marked as ignored.
+    let long = if full { "-- --include-ignored" } else { "" };
     with_root(|| {
         let places = [("webtun-gateway", "gateway/tests"), ("webtun-tests", "tests/tests")];
         let commands = places.into_iter().filter_map(|(package, folder)| {
             let files = test_files(folder, needs_root).transpose()?;
-            Some(files.map(|files| cargo_line("test --package").args([package]).args(files)))
+            let arguments = move |files| cargo_line("test --package").args([package]).args::<_, String>(files);
+            Some(files.map(|files| arguments(files).args(long.split_ascii_whitespace())))
         });
         Ok(Plan::Run(commands.collect::<Result<_>>()?))
     })
@@ -145,7 +148,7 @@ fn netns(_: bool) -> Result<Plan> {
 
 /// Whether the tests in this file make namespaces and devices.
 fn needs_root(name: &str) -> bool {
-    ["io_", "netns", "native_tools"].iter().any(|begin| name.starts_with(begin))
+    ["foreign", "hostile", "io_", "native_tools", "netns"].iter().any(|begin| name.starts_with(begin))
 }
 
 /// `--test NAME` for each file in a package's folder of tests that `choose` picks; None where it picks none, since
