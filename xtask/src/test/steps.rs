@@ -139,8 +139,8 @@ fn netns(full: bool) -> Result<Plan> {
         let places = [("webtun-gateway", "gateway/tests"), ("webtun-tests", "tests/tests")];
         let commands = places.into_iter().filter_map(|(package, folder)| {
             let files = test_files(folder, needs_root).transpose()?;
-            let arguments = move |files| cargo_line("test --package").args([package]).args::<_, String>(files);
-            Some(files.map(|files| arguments(files).args(long.split_ascii_whitespace())))
+            let command = |files: Vec<String>| cargo_line("test --package").args([package]).args(files);
+            Some(files.map(|files| command(files).args(long.split_ascii_whitespace())))
         });
         Ok(Plan::Run(commands.collect::<Result<_>>()?))
     })
