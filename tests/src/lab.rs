@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bins;
-use crate::netns::{End, Netns};
+use crate::netns::{self, End, Netns};
 use crate::process::Daemon;
 
 /// The remote's addresses.
@@ -55,6 +55,15 @@ pub struct Attached {
 }
 
 impl Lab {
+    /// Like [`start`](Self::start), or `None`, and a word about it, without root and a TUN device.
+    pub fn start_if_available(prefix: &str, flags: &[&str]) -> Option<Self> {
+        if netns::available() {
+            return Some(Self::start(prefix, flags));
+        }
+        eprintln!("left out: needs root and /dev/net/tun");
+        None
+    }
+
     /// Builds what is missing and starts everything. `flags` are added to the gateway's.
     ///
     /// # Panics
@@ -76,10 +85,10 @@ impl Lab {
         Self { gateway_process, _playground: playground, client, gateway, remote, folder }
     }
 
-    /// A native tool in the client's namespace, pointed at the gateway; killed after a minute.
+    /// A native tool in the client's namespace, pointed at the gateway; ended after three minutes.
     pub fn tool(&self, name: &'static str) -> Command {
         let mut command = self.client.command("timeout");
-        command.args(["--kill-after=1", "60"]).arg(bins::native(name));
+        command.args(["--kill-after=5", "180"]).arg(bins::native(name));
         command.env("WEBTUN_URL", format!("ws://{LISTEN}/")).env("WEBTUN_TOKEN", TOKEN);
         command
     }

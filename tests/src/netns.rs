@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Once};
 
-use crate::process::{succeed, terminate};
+use crate::process::{Signal, send_signal, succeed};
 
 /// One network namespace, loopback up. Dropping it ends the processes in it and removes it.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ pub fn available() -> bool {
 
 fn remove(name: &str) {
     for pid in processes_in(name) {
-        terminate(pid, "KILL");
+        send_signal(pid, Signal::SIGKILL);
     }
     let _ = Command::new("ip").args(["netns", "delete", name]).output();
 }

@@ -3,17 +3,13 @@
 use std::process::{Command, Output, Stdio};
 
 use webtun_tests::lab::{Lab, OUTSIDE, REMOTE};
-use webtun_tests::process::{Daemon, run_with_input, succeed};
-use webtun_tests::{netns, pattern};
+use webtun_tests::pattern;
+use webtun_tests::process::{Daemon, Log, run_with_input, succeed};
 
 const PREFIX: &str = "wt-nat";
 
 fn lab() -> Option<Lab> {
-    if netns::available() {
-        return Some(Lab::start(PREFIX, &[]));
-    }
-    eprintln!("left out: needs root and /dev/net/tun");
-    None
+    Lab::start_if_available(PREFIX, &[])
 }
 
 fn text(octets: &[u8]) -> String {
@@ -113,18 +109,18 @@ fn each_failure_has_words_of_its_own() {
 
 /// Starts `webtun-nc` as a listener that is given `input`, lets the remote connect, and gives both sides' output.
 fn exchange_inbound(lab: &Lab, listener: &[&str], caller: &[&str]) -> (Vec<u8>, Vec<u8>) {
-    let announced = lab.file("announced");
-    let file = std::fs::File::create(&announced).expect("the lab's folder can be written");
     let mut command = lab.tool("webtun-nc");
-    command.args(listener).stdout(Stdio::piped()).stderr(file);
+    command.args(listener).stdout(Stdio::piped());
+    let announced = Log::of(&mut command, lab.file("announced"));
     std::thread::scope(|scope| {
         let inside = scope.spawn(move || {
             let child = command.stdin(Stdio::piped()).spawn().expect("it starts");
             send_and_wait(child, b"from inside")
         });
-        let external = wait_for_external(&announced);
+        let line = announced.wait_for("external ", 1);
+        let (_, external) = line.split_once("external ").expect("it was waited for");
         assert!(external.starts_with(OUTSIDE), "{external}");
-        let outside = run_with_input(&mut remote_nc(lab, caller, &external), b"from outside");
+        let outside = run_with_input(&mut remote_nc(lab, caller, external), b"from outside");
         (inside.join().expect("the thread ends"), outside.stdout)
     })
 }
@@ -135,20 +131,6 @@ fn send_and_wait(mut child: std::process::Child, input: &[u8]) -> Vec<u8> {
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", output.status);
     output.stdout
-}
-
-fn wait_for_external(file: &std::path::Path) -> String {
-    for _ in 0..300 {
-        let printed = std::fs::read_to_string(file).unwrap_or_default();
-        if let Some((_, external)) = printed.split_once("external ")
-            && let Some(line) = external.lines().next()
-            && external.contains('\n')
-        {
-            return line.to_owned();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    panic!("no external address was announced");
 }
 
 #[test]
@@ -165,35 +147,6 @@ fn a_mapped_port_takes_datagrams_from_outside() {
     let (inside, outside) = exchange_inbound(&lab, &["-l", "-u", "-w", "2", "8000", "--external"], &["-u", "-w", "1"]);
     assert_eq!(text(&inside), "from outside");
     assert_eq!(text(&outside), "from inside");
-}
-
-#[test]
-fn a_download_survives_cuts_of_the_websocket() {
-    let Some(lab) = lab() else { return };
-    let size = "size=40000000";
-    let hash = succeed(lab.tool("webtun-get").arg(format!("http://www.playground.test/sha256?{size}")));
-    let mut get = lab.tool("webtun-get");
-    let log = lab.file("log");
-    get.stderr(std::fs::File::create(&log).expect("the lab's folder can be written"));
-    get.args(["--log", "webtun_stack=debug", "--sha256"]).arg(format!("http://www.playground.test/blob?{size}"));
-    let mut download = Daemon::start(&mut get);
-    for _ in 0..3 {
-        std::thread::sleep(std::time::Duration::from_millis(150));
-        cut(&lab);
-    }
-    assert_eq!(download.wait_for_line("").trim(), hash.trim());
-    let log = std::fs::read_to_string(&log).expect("it was written");
-    // A fast machine may be done before the last.
-    assert!(log.matches("no connection to the gateway").count() >= 2, "{log}");
-}
-
-/// Both kernels are told that the WebSocket's connection was reset: what either sends is answered by a RST for a moment.
-fn cut(lab: &Lab) {
-    let rule = "add table inet cut; add chain inet cut input { type filter hook input priority 0; }; \
-                add rule inet cut input tcp dport 8077 reject with tcp reset";
-    lab.gateway.exec("nft", &[rule]);
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    lab.gateway.exec("nft", &["delete table inet cut"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use bytes::Bytes;
+use tokio::sync::watch;
 
-use crate::Instant;
+use crate::{Instant, Status};
 
 /// What the loop drives: the contract of [`Stack`](crate::Stack) without its sockets.
 pub(super) trait Machine: Send + 'static {
@@ -27,4 +28,12 @@ pub(super) struct Orders {
     pub(super) open: bool,
     /// Close the present one: it is broken, or the session is over.
     pub(super) close: bool,
+}
+
+/// Tells whoever follows the status, and the log.
+pub(super) fn publish(followers: Option<&watch::Sender<Status>>, status: Status) {
+    tracing::debug!(?status, "the tunnel");
+    if let Some(followers) = followers {
+        followers.send_replace(status);
+    }
 }

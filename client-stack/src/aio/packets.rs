@@ -10,7 +10,7 @@ use webtun_wire::capsules;
 
 use super::clock::Clock;
 use super::connect::{open, seed, wait_for_lease};
-use super::machine::{Machine, Orders};
+use super::machine::{Machine, Orders, publish};
 use super::shared::Owner;
 use super::{ConnectOptions, OpenError, WebSocketConnector};
 use crate::tunnel::{Incoming, Tunnel, TunnelEvent};
@@ -212,11 +212,7 @@ impl Machine for PacketMachine {
             match event {
                 TunnelEvent::OpenTransport => orders.open = true,
                 TunnelEvent::CloseTransport => orders.close = true,
-                TunnelEvent::Status(status) => {
-                    if let Some(sender) = &self.status {
-                        sender.send_replace(status);
-                    }
-                }
+                TunnelEvent::Status(status) => publish(self.status.as_ref(), status),
                 TunnelEvent::SessionLost | TunnelEvent::LeaseChanged => {}
             }
         }

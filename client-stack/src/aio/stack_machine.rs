@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
 use super::handle::{PingFailure, Pong};
-use super::machine::{Machine, Orders};
+use super::machine::{Machine, Orders, publish};
 use crate::{
     Event, Instant, MapId, PingId, PortMapError, PortMapping, QueryId, ResolveError, SocketEvent, SocketId, Stack,
     Status, UdpError,
@@ -136,11 +136,7 @@ impl Machine for StackMachine {
         while let Some(event) = self.stack.poll_event() {
             match event {
                 Event::Socket(event) => self.dispatch_socket(event),
-                Event::Status(status) => {
-                    if let Some(sender) = &self.status {
-                        sender.send_replace(status);
-                    }
-                }
+                Event::Status(status) => publish(self.status.as_ref(), status),
                 Event::OpenTransport => orders.open = true,
                 Event::CloseTransport => orders.close = true,
                 Event::Resolved { id, result } => {
