@@ -24,6 +24,9 @@ const TESTS: &[Tool] = &[
     ("turnutils_natdiscovery", "coturn"),
     ("traceroute", "traceroute"),
     ("tracepath", "iputils-tracepath"),
+    ("nc", "netcat-openbsd"),
+    ("python3", "python3-minimal"),
+    ("unshare", "util-linux"),
 ];
 
 /// All of it.

@@ -129,7 +129,8 @@ fn deny(_: bool) -> Result<Plan> {
 }
 
 fn npm(_: bool) -> Result<Plan> {
-    Ok(Plan::Run(vec![xtask("npm")?, Command::line("node --test test/*.test.mjs").in_folder(root().join("wasm/npm"))]))
+    // By way of npm, whose shell expands the names: Node itself does so only from version 21 on.
+    Ok(Plan::Run(vec![xtask("npm")?, Command::line("npm test --silent").in_folder(root().join("wasm/npm"))]))
 }
 
 fn netns(full: bool) -> Result<Plan> {
