@@ -28,6 +28,13 @@ pub fn remote(ipv6: bool, port: u16) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
+/// The IPv6 address below the well-known prefix that stands for an IPv4 address.
+pub fn embedded(address: IpAddr) -> IpAddr {
+    let IpAddr::V4(v4) = address else { return address };
+    let [a, b, c, d] = v4.octets().map(u16::from);
+    IpAddr::from([0x64, 0xff9b, 0, 0, 0, 0, a << 8 | b, c << 8 | d])
+}
+
 /// The gateway's inner address.
 pub fn inner_host(ipv6: bool) -> IpAddr {
     if ipv6 { IpAddr::from([0xfd77, 0x6562, 0x7475, 0, 0, 0, 0, 1]) } else { IpAddr::from([100, 64, 0, 1]) }

@@ -1,5 +1,5 @@
 use bytes::BytesMut;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use webtun_tests::direct::Direct;
 use webtun_tests::packet::{
     IcmpError, Segment, Transport, View, echo, icmp_error, tcp, tcp_with_mss, udp, without_udp_checksum,
@@ -13,7 +13,8 @@ const ERRORS: [IcmpError; 4] =
 /// A correct packet goes out, a reply and an ICMP error about it come in: addresses and ports change as they should,
 /// nothing else does, and every checksum is right, as if the packet had been made anew.
 ///
-/// Seven octets choose the packet, the rest is its payload.
+/// An IPv6 packet may be for an IPv4 host (NAT64): then it is made anew in IPv4 outside. Seven octets choose the packet, the
+/// rest is its payload.
 pub fn nat_rewrite(data: &[u8]) {
     let Some((&[choice, a, b, c, d, error, flags], payload)) = data.split_first_chunk() else { return };
     let (ipv6, kind) = (choice & 4 != 0, choice & 3);
@@ -22,10 +23,14 @@ pub fn nat_rewrite(data: &[u8]) {
     let ports = (ports.0, if ports.1 == 25 { 26 } else { ports.1 });
     let payload = &payload[..payload.len().min(1200)];
     let mut direct = gateway::with_session();
-    let (internal, remote) = (direct.sessions[0].endpoint(ipv6, ports.0), gateway::remote(ipv6, ports.1));
+    let translated = ipv6 && choice & 16 != 0;
+    let (internal, remote) =
+        (direct.sessions[0].endpoint(ipv6, ports.0), gateway::remote(ipv6 && !translated, ports.1));
+    // What the session calls an address of the outside.
+    let inside = |address: IpAddr| if translated { gateway::embedded(address) } else { address };
     let flags = flags & !Segment::RST;
 
-    let sent = build(kind, choice, internal, remote, flags, payload);
+    let sent = build(kind, choice, internal, SocketAddr::new(inside(remote.ip()), remote.port()), flags, payload);
     direct.send_packets(0, &[sent]).expect("a packet is no protocol error");
     let left = direct.egress.pop_front().expect("it leaves");
     let seen = check(&left, kind, payload);
@@ -38,9 +43,9 @@ pub fn nat_rewrite(data: &[u8]) {
     direct.receive(reply(kind, choice, from, external, flags, payload));
     let came = taken(&mut direct);
     let seen = check(&came, kind, payload);
-    assert_eq!((seen.destination_endpoint(), seen.source.to_owned()), (internal, remote.ip()));
+    assert_eq!((seen.destination_endpoint(), seen.source.to_owned()), (internal, inside(remote.ip())));
 
-    direct.receive(icmp_error(gateway::remote(ipv6, 0).ip(), ERRORS[usize::from(error % 4)], &left));
+    direct.receive(icmp_error(remote.ip(), ERRORS[usize::from(error % 4)], &left));
     let came = taken(&mut direct);
     let seen = View::parse(&came).expect("a correct error");
     let Transport::Icmp { quoted, .. } = seen.transport else { panic!("not an error: {seen:?}") };
@@ -48,7 +53,7 @@ pub fn nat_rewrite(data: &[u8]) {
     // A long packet is quoted in part, and its length and checksum are those of the whole.
     if left.len() <= 548 {
         let quoted = View::parse(quoted).expect("what it quotes is correct too");
-        assert_eq!(quoted.source_endpoint(), internal);
+        assert_eq!((quoted.source_endpoint(), quoted.destination), (internal, inside(remote.ip())));
     }
 }
 

@@ -49,8 +49,16 @@ fn the_answer_has_everything_in_order() {
     assert!(matches!(&world.events[0], Event::SessionOpened { peer, .. } if &**peer == "peer"));
     assert!(world.events.contains(&Event::MessagesReady(id)));
     let answer = world.gateway.poll_message(id, world.now).expect("the answer");
-    let expected =
-        ["Session", "Limits", "AddressAssign", "RouteAdvertisement", "DnsAssign", "ExternalPorts", "ContextClose"];
+    let expected = [
+        "Session",
+        "Limits",
+        "AddressAssign",
+        "RouteAdvertisement",
+        "DnsAssign",
+        "ExternalPorts",
+        "Pref64",
+        "ContextClose",
+    ];
     assert_eq!(names(&answer), expected);
     let assigned = capsules(&answer).nth(2).expect("ADDRESS_ASSIGN").expect("sound");
     let Capsule::AddressAssign(list) = assigned else { panic!("{assigned:?}") };

@@ -40,6 +40,8 @@ pub struct DirectSession {
     pub addresses: Vec<IpAddr>,
     /// External port blocks.
     pub blocks: Vec<PortBlock>,
+    /// NAT64 prefixes with their lengths.
+    pub pref64: Vec<(IpAddr, u8)>,
     /// Packets that came, and were not looked at.
     pub packets: VecDeque<BytesMut>,
     /// Denied flows.
@@ -266,6 +268,7 @@ impl DirectSession {
             session,
             addresses: Vec::new(),
             blocks: Vec::new(),
+            pref64: Vec::new(),
             packets: VecDeque::new(),
             denied: Vec::new(),
             port_maps: Vec::new(),
@@ -325,6 +328,9 @@ impl DirectSession {
                 self.addresses = all.iter().map(|assigned| assigned.prefix.address).collect();
             }
             Capsule::ExternalPorts(blocks) => self.blocks = blocks,
+            Capsule::Pref64(all) => {
+                self.pref64 = all.iter().map(|prefix| (prefix.address, prefix.length)).collect();
+            }
             Capsule::Datagram { context: 0, payload } => self.packets.push_back(BytesMut::from(payload)),
             Capsule::FlowDenied(denied) => self.denied.push(denied),
             Capsule::PortMapResponse(response) => self.port_maps.push(response),

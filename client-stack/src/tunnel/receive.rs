@@ -97,7 +97,7 @@ impl Tunnel {
             Capsule::FlowDenied(denied) => return Incoming::FlowDenied(denied),
             Capsule::PortMapResponse(response) => return Incoming::PortMap(response),
             Capsule::Limits(limits) => self.change_limits(limits, now),
-            Capsule::AddressAssign(_) | Capsule::DnsAssign(_) | Capsule::ExternalPorts(_) => {
+            Capsule::AddressAssign(_) | Capsule::DnsAssign(_) | Capsule::Pref64(_) | Capsule::ExternalPorts(_) => {
                 if self.session.as_mut().is_some_and(|session| session.lease.apply(&capsule)) {
                     self.events.push_back(TunnelEvent::LeaseChanged);
                 }
@@ -112,7 +112,6 @@ impl Tunnel {
             Capsule::ContextAck { .. }
             | Capsule::ContextClose { .. }
             | Capsule::RouteAdvertisement(_)
-            | Capsule::Pref64(_)
             | Capsule::Unknown { .. } => {}
         }
         Incoming::Done

@@ -15,6 +15,8 @@ pub struct Lease {
     pub dns: Vec<IpAddr>,
     /// Search domains.
     pub search: Vec<String>,
+    /// Prefixes below which IPv4 hosts have IPv6 addresses (RFC 6052), with their lengths.
+    pub pref64: Vec<(IpAddr, u8)>,
     /// The session's own external ports (RFC 7422).
     pub external_ports: Vec<PortBlock>,
     /// The largest packet, in octets.
@@ -35,6 +37,9 @@ impl Lease {
             Capsule::DnsAssign(dns) => {
                 self.dns.clone_from(&dns.servers);
                 self.search = dns.search.iter().map(|domain| (*domain).to_owned()).collect();
+            }
+            Capsule::Pref64(list) => {
+                self.pref64 = list.iter().map(|prefix| (prefix.address, prefix.length)).collect();
             }
             Capsule::ExternalPorts(blocks) => self.external_ports.clone_from(blocks),
             _ => return false,

@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
         }
     }
     for kind in 0..4_u8 {
-        for (family, bit) in [("ipv4", 0), ("ipv6", 4)] {
+        for (family, bit) in [("ipv4", 0), ("ipv6", 4), ("nat64", 20)] {
             for (len, what) in [(0, "empty"), (1, "odd"), (601, "long")] {
                 let head = [kind | bit | 8, 0x0f, 0xa0, 0, 53, kind, Segment::ACK];
                 let name = format!("{}-{family}-{what}", ["udp", "tcp", "echo", "syn"][usize::from(kind)]);

@@ -1,7 +1,7 @@
 //! From the operator's keys to the dataplane's.
 
 use super::{Config, Filtering, PolicyAction, PolicyProtocol, PolicyRule};
-use crate::dataplane::{self, Action, GatewayConfig, NatConfig, NatTimeouts, Rule};
+use crate::dataplane::{self, Action, GatewayConfig, NatConfig, NatTimeouts, Pref64, Rule};
 use crate::io::egress::Surroundings;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -35,9 +35,15 @@ impl Config {
             grace: seconds(self.limits.grace_s),
             max_sessions: usize::try_from(self.limits.sessions).unwrap_or(usize::MAX),
             nat: self.nat(),
+            nat64: self.pref64(),
             rules,
             ..GatewayConfig::new(surroundings.external.clone())
         }
+    }
+
+    /// The NAT64 prefix that is wanted, where it is one (RFC 6052 section 2.2).
+    pub fn pref64(&self) -> Option<Pref64> {
+        self.nat64.prefix.value().copied().and_then(Pref64::new)
     }
 
     fn nat(&self) -> NatConfig {

@@ -12,8 +12,8 @@ mod validate;
 mod values;
 
 pub use sections::{
-    Dns, External, ExternalMode, Filtering, Inner, Limits, Log, Nat, Policy, PolicyAction, PolicyProtocol, PolicyRule,
-    Tun,
+    Dns, External, ExternalMode, Filtering, Inner, Limits, Log, Nat, Nat64, Policy, PolicyAction, PolicyProtocol,
+    PolicyRule, Tun,
 };
 pub use validate::Invalid;
 pub use values::{PortRange, Switch, is_token};
@@ -48,6 +48,8 @@ pub struct Config {
     pub inner: Inner,
     /// Behaviour of the NAT.
     pub nat: Nat,
+    /// IPv4 for clients' IPv6 addresses.
+    pub nat64: Nat64,
     /// Where clients may connect to.
     pub policy: Policy,
     /// The DNS forwarder at the gateway's inner address.
@@ -71,6 +73,7 @@ impl Default for Config {
             external: External::default(),
             inner: Inner::default(),
             nat: Nat::default(),
+            nat64: Nat64::default(),
             policy: Policy::default(),
             dns: Dns::default(),
             limits: Limits::default(),

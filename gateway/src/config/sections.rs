@@ -1,4 +1,5 @@
 use super::{PortRange, Switch};
+use crate::dataplane::Pref64;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -127,6 +128,20 @@ impl Default for Nat {
             icmp_timeout_s: 60,
             block_size: 256,
         }
+    }
+}
+
+/// `[nat64]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nat64 {
+    /// The prefix below which IPv4 addresses are reached from IPv6 (RFC 6052), or `"off"`.
+    pub prefix: Switch<Ipv6Net>,
+}
+
+impl Default for Nat64 {
+    fn default() -> Self {
+        Self { prefix: Switch::On(Pref64::WELL_KNOWN.prefix()) }
     }
 }
 

@@ -64,6 +64,10 @@ impl Config {
             let problem = "a multiple of 64 from 64 to 16384 that is not larger than `external.port_range`";
             return fail("nat.block_size", problem.to_owned());
         }
+        if self.nat64.prefix.value().is_some() && self.pref64().is_none() {
+            let problem = "a prefix of 32, 40, 48, 56, 64 or 96 bits with zeros in bits 64 to 71, as RFC 6052 has it";
+            return fail("nat64.prefix", problem.to_owned());
+        }
         match self.dns.zones.iter().find(|(_, servers)| servers.is_empty()) {
             Some((zone, _)) => fail("dns.zones", format!("`{zone}` has no resolver")),
             None => Ok(()),

@@ -61,9 +61,19 @@ impl Delta {
         self.0 += u64::from(!old) + u64::from(new);
     }
 
-    /// An address changes; both are of one family.
+    /// An address changes, to one of either family.
     pub(super) fn address(&mut self, old: IpAddr, new: IpAddr) {
         self.0 += u64::from(!fold(address_sum(old))) + address_sum(new);
+    }
+
+    /// Something else is covered from now on, whose sum this is.
+    pub(super) fn include(&mut self, sum: u64) {
+        self.0 += u64::from(fold(sum));
+    }
+
+    /// What has this sum is no longer covered.
+    pub(super) fn exclude(&mut self, sum: u64) {
+        self.0 += u64::from(!fold(sum));
     }
 
     /// The checksum after the change. RFC 1624 (3): `HC' = ~(~HC + ~m + m')`.

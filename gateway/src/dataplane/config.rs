@@ -5,7 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::nat::NatTimeouts;
+use super::IPV6_MIN_MTU;
+use super::nat::{NatTimeouts, Pref64};
 use super::policy::Rule;
 
 /// What holds one packet of the largest size, with what it is wrapped in.
@@ -41,6 +42,9 @@ pub struct GatewayConfig {
     pub max_sessions: usize,
     /// Network address translation.
     pub nat: NatConfig,
+    /// The prefix under which sessions reach IPv4 hosts from their IPv6 addresses, where there is an external IPv4
+    /// address; `None`: they do not.
+    pub nat64: Option<Pref64>,
     /// Rules that override the default of "global unicast only, and no port 25". The first that matches decides.
     pub rules: Vec<Rule>,
 }
@@ -100,6 +104,7 @@ impl GatewayConfig {
             ping_interval: Duration::from_secs(15),
             max_sessions: 10_000,
             nat: NatConfig::default(),
+            nat64: Some(Pref64::WELL_KNOWN),
             rules: Vec::new(),
         }
     }
@@ -112,6 +117,11 @@ impl GatewayConfig {
     /// The gateway's own inner IPv6 address.
     pub fn inner_host_v6(&self) -> Ipv6Addr {
         Ipv6Addr::from_bits(self.inner_v6.network().to_bits() + 1)
+    }
+
+    /// The NAT64 prefix in use.
+    pub fn pref64(&self) -> Option<Pref64> {
+        self.nat64.filter(|_| self.external.iter().any(|external| external.address.is_ipv4()))
     }
 
     /// Checks what the types do not say.
@@ -136,7 +146,11 @@ impl GatewayConfig {
         if self.external.iter().any(|e| inner(&e.address) || inner(&e.announced)) {
             return Err(ConfigError::ExternalInside);
         }
-        if self.path_mtu < 1280 {
+        let overlaps = |prefix: Ipv6Net| prefix.contains(&self.inner_v6) || self.inner_v6.contains(&prefix);
+        if self.nat64.is_some_and(|pref64| overlaps(pref64.prefix())) {
+            return Err(ConfigError::Pref64);
+        }
+        if self.path_mtu < IPV6_MIN_MTU {
             return Err(ConfigError::PathMtu);
         }
         if !(SMALLEST_WINDOW..=webtun_wire::MAX_MESSAGE_LEN).contains(&self.message_len) {
@@ -201,6 +215,8 @@ pub enum ConfigError {
     ExternalTwice,
     /// An external address lies within an inner prefix.
     ExternalInside,
+    /// The NAT64 prefix and the inner IPv6 prefix overlap.
+    Pref64,
     /// The path MTU is below the minimum of IPv6.
     PathMtu,
     /// The message length does not hold one packet of the largest size, or exceeds the protocol's limit.
@@ -224,6 +240,7 @@ impl fmt::Display for ConfigError {
             Self::ExternalFamily => "an external address and its announced address must be of one family",
             Self::ExternalTwice => "an external address is listed twice",
             Self::ExternalInside => "an external address lies within an inner prefix",
+            Self::Pref64 => "the NAT64 prefix overlaps the inner IPv6 prefix",
             Self::PathMtu => "the path MTU is below 1280",
             Self::MessageLen => "the message length must lie between 70,000 and 1,048,576",
             Self::Window => "the unacknowledged octets and the downlink queue must be 70,000 or more",
@@ -265,6 +282,7 @@ mod tests {
         assert_eq!(check(|c| c.external[0].announced = address("2001:db8::2")), Err(E::ExternalFamily));
         assert_eq!(check(|c| c.external.push(c.external[0])), Err(E::ExternalTwice));
         assert_eq!(check(|c| c.external[0].address = address("100.64.3.4")), Err(E::ExternalInside));
+        assert_eq!(check(|c| c.inner_v6 = "64:ff9b::/64".parse().expect("a prefix")), Err(E::Pref64));
         assert_eq!(check(|c| c.path_mtu = 1279), Err(E::PathMtu));
         assert_eq!(check(|c| c.message_len = 65_535), Err(E::MessageLen));
         assert_eq!(check(|c| c.queue_octets = 65_535), Err(E::Window));

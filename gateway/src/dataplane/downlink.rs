@@ -6,7 +6,8 @@
 //! 4. hop limit        enough for one more hop; the sender hears of it otherwise
 //! 5. NAT              the mapping is found, its filter asked, the destination becomes the session's
 //! 6. fit              one hop taken off, MSS clamped
-//! 7. queue            the session's, from which messages are made
+//! 7. NAT64            what has come to the IPv4 side of a session's IPv6 address becomes IPv6
+//! 8. queue            the session's, from which messages are made
 
 use bytes::BytesMut;
 use webtun_wire::Instant;
@@ -82,10 +83,13 @@ impl Gateway {
         Err(DropReason::HopLimit)
     }
 
-    /// Stages 6 and 7, for what comes from outside and for what turns round.
+    /// Stages 6 to 8, for what comes from outside and for what turns round.
     pub(super) fn deliver(&mut self, to: SessionId, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
         packet.decrement_hop_limit();
         mss::clamp(&mut packet, self.config.path_mtu);
+        if let Some(translator) = self.translator_of(to, packet.headers.destination) {
+            packet = translator.to_ipv6(&packet)?;
+        }
         self.enqueue(to, packet.octets, now)
     }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 use rand::Rng;
 use webtun_wire::{
     AddressRange, BatchWriter, Capsule, Close, CloseCode, DnsAssign, Hello, Instant, Limits, MAX_MESSAGE_LEN,
-    MAX_PACKET_LEN, Resume, VERSION, capsules,
+    MAX_PACKET_LEN, Prefix, Resume, VERSION, capsules,
 };
 
 use super::session::Session;
@@ -191,6 +191,10 @@ impl Gateway {
             }),
             Capsule::ExternalPorts(ports),
         ];
+        answer.extend(config.pref64().map(|pref64| {
+            let prefix = pref64.prefix();
+            Capsule::Pref64(vec![Prefix { address: prefix.network().into(), length: prefix.prefix_len() }])
+        }));
         answer.extend(wishes.contexts.iter().map(|context| Capsule::ContextClose { context: *context }));
         let mut writer = BatchWriter::new(MAX_MESSAGE_LEN);
         for capsule in &answer {
@@ -229,15 +233,20 @@ fn parse(message: &[u8]) -> Result<(Hello<'_>, Wishes), Reject> {
     Ok((hello, wishes))
 }
 
-/// What a client may send to: everything of the families that have an external address, and the inner host of those
-/// that have not.
+/// What a client may send to: everything of the families that have an external address; of those that have not, the
+/// inner host and what is translated to the other family.
 pub(super) fn routes(config: &super::GatewayConfig) -> Vec<AddressRange> {
     let has = |ipv4: bool| config.external.iter().any(|external| external.address.is_ipv4() == ipv4);
     let (host_v4, host_v6) = (config.inner_host_v4(), config.inner_host_v6());
     let v4 = if has(true) { (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST) } else { (host_v4, host_v4) };
-    let v6 = if has(false) { (Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(u128::MAX)) } else { (host_v6, host_v6) };
-    vec![
-        AddressRange { start: v4.0.into(), end: v4.1.into(), protocol: 0 },
-        AddressRange { start: v6.0.into(), end: v6.1.into(), protocol: 0 },
-    ]
+    let mut v6 = vec![(host_v6, host_v6)];
+    if has(false) {
+        v6 = vec![(Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(u128::MAX))];
+    } else if let Some(pref64) = config.pref64() {
+        v6.push((pref64.prefix().network(), pref64.prefix().broadcast()));
+        v6.sort_unstable();
+    }
+    let v6 = v6.into_iter().map(|(start, end)| AddressRange { start: start.into(), end: end.into(), protocol: 0 });
+    let v4 = AddressRange { start: v4.0.into(), end: v4.1.into(), protocol: 0 };
+    core::iter::once(v4).chain(v6).collect()
 }

@@ -10,6 +10,8 @@ use super::GatewayConfig;
 pub(super) struct Lease {
     pub v4: Ipv4Addr,
     pub v6: Ipv6Addr,
+    /// What the NAT knows `v6` as in flows to IPv4; in no packet outside of the gateway.
+    pub nat64: Ipv4Addr,
     host: u32,
 }
 
@@ -22,6 +24,9 @@ impl Lease {
         }
     }
 }
+
+/// Class E (RFC 1112), which nobody can be in: the aliases of NAT64.
+const ALIASES: (u32, u32) = (0xF000_0000, 28);
 
 /// Hands out host numbers; one that comes back is used again as late as possible.
 #[derive(Debug)]
@@ -40,7 +45,7 @@ impl LeasePool {
         let bits_v4 = u32::from(32 - config.inner_v4.prefix_len());
         let bits_v6 = u32::from(128 - config.inner_v6.prefix_len());
         // The last IPv4 address is the broadcast address of the prefix.
-        let end = 1u32.checked_shl(bits_v4.min(bits_v6)).map_or(u32::MAX, |hosts| hosts - 1);
+        let end = (1u32 << bits_v4.min(bits_v6).min(ALIASES.1)) - 1;
         Self {
             base_v4: config.inner_v4.network().to_bits(),
             base_v6: config.inner_v6.network().to_bits(),
@@ -60,7 +65,8 @@ impl LeasePool {
         };
         let v4 = Ipv4Addr::from_bits(self.base_v4 + host);
         let v6 = Ipv6Addr::from_bits(self.base_v6 + u128::from(host));
-        Some(Lease { v4, v6, host })
+        let nat64 = Ipv4Addr::from_bits(ALIASES.0 + host);
+        Some(Lease { v4, v6, nat64, host })
     }
 
     /// The session that held it is gone.

@@ -79,7 +79,7 @@ pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, N
 pub use self::event::{Destination, Event, Transmit};
 pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
-pub use self::nat::NatTimeouts;
+pub use self::nat::{NatTimeouts, Pref64};
 pub use self::peer::{Peer, PeerLimits};
 pub use self::policy::{Action, Rule};
 pub use self::session::{SessionId, SessionInfo};
@@ -95,6 +95,9 @@ fn map<K, V>(rng: &mut impl Rng) -> Map<K, V> {
 
 /// DATAGRAMs of this context are whole IP packets (RFC 9484 section 6).
 const PACKET_CONTEXT: u64 = 0;
+
+/// What every IPv6 link carries, in octets (RFC 8200 section 5).
+const IPV6_MIN_MTU: u16 = 1280;
 
 /// Fragments that wait in the downlink, all sessions together: until the ports are known they belong to nobody.
 const DOWNLINK_REASSEMBLY: ReassemblyLimits =

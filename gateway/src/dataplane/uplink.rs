@@ -4,18 +4,21 @@
 //! 2. antispoof        the source is the session's own
 //! 3. reassemble       from here on there are whole datagrams only, with ports
 //! 4. local            to the gateway's inner host: done
-//! 5. policy           may it go there; an external address of our own is another session's (hairpin)
-//! 6. hop limit        one off
-//! 7. fit              MSS clamped; what is too big for the path and may not be cut is refused
-//! 8. NAT              the source becomes an external endpoint
-//! 9. egress           cut to the path's MTU, or turned round into the downlink (hairpin)
+//! 5. NAT64            what is for an IPv4 host becomes IPv4, and is judged as such
+//! 6. policy           may it go there; an external address of our own is another session's (hairpin)
+//! 7. hop limit        one off
+//! 8. fit              MSS clamped; what is too big for the path and may not be cut is refused
+//! 9. NAT              the source becomes an external endpoint
+//! 10. egress          cut to the path's MTU, or turned round into the downlink (hairpin)
 //!
 //! A stage that refuses a packet says why; [`Gateway::refuse`] counts it and tells the client where that is due.
 
 use bytes::BytesMut;
+use core::net::IpAddr;
 use webtun_wire::{DenyReason, FlowDenied, Instant};
 
 use super::icmp_error::{self, Problem};
+use super::nat::{GROWTH, Nat64};
 use super::packet::{Packet, Side, Transport, protocol};
 use super::tunnel::Control;
 use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fragment, mss};
@@ -63,12 +66,14 @@ impl Gateway {
         }
     }
 
-    /// Stages 4 to 8.
+    /// Stages 4 to 9.
     fn route(&mut self, id: SessionId, packet: &mut Packet, now: Instant) -> Result<Route, DropReason> {
         let destination = packet.headers.destination;
         if destination == self.inner_host(destination) {
             return Ok(Route::Local);
         }
+        self.nat64(id, packet)?;
+        let destination = packet.headers.destination;
         let hairpin = self.nat.by_announced(destination);
         let (_, port) = packet.ports();
         let port = if matches!(packet.headers.transport, Transport::Echo { .. }) { 0 } else { port };
@@ -98,6 +103,29 @@ impl Gateway {
         Ok(if hairpin.is_some() { Route::Hairpin } else { Route::Egress })
     }
 
+    /// Stage 5.
+    fn nat64(&self, id: SessionId, packet: &mut Packet) -> Result<(), DropReason> {
+        let destination = packet.headers.destination;
+        let Some(prefix) = self.config.pref64().filter(|prefix| prefix.contains(destination)) else { return Ok(()) };
+        let IpAddr::V6(v6) = destination else { return Ok(()) };
+        let v4 = prefix.extract(v6).ok_or(DropReason::Unroutable)?;
+        if !prefix.may_represent(v4) {
+            return Err(DropReason::DestinationClass);
+        }
+        self.translator(id).ok_or(DropReason::NoSession)?.to_ipv4(packet)
+    }
+
+    fn translator(&self, id: SessionId) -> Option<Nat64> {
+        let lease = self.sessions.get(&id)?.lease;
+        let (prefix, host) = (self.config.pref64()?, self.config.inner_host_v6());
+        Some(Nat64 { prefix, inner: lease.v6, alias: lease.nat64, host })
+    }
+
+    /// The translator for a packet of the session's, or to it, that is IPv4 on the gateway's outer side alone.
+    pub(super) fn translator_of(&self, id: SessionId, inner: IpAddr) -> Option<Nat64> {
+        self.translator(id).filter(|translator| inner == translator.alias)
+    }
+
     /// UDP and ICMP are cut to fit, whatever their "don't fragment" says: the client's own MTU is 65,535, and its stack
     /// never hears of a smaller one. TCP is told by its MSS, and a segment beyond it by ICMP (RFC 4787 REQ-13).
     fn check_size(&self, packet: &Packet) -> Result<(), DropReason> {
@@ -106,7 +134,7 @@ impl Gateway {
         if fits || !is_tcp || packet.may_fragment() { Ok(()) } else { Err(DropReason::TooBig) }
     }
 
-    /// Stage 9, to the outside.
+    /// Stage 10, to the outside.
     fn egress(&mut self, mut packet: Packet) {
         let id = self.next_datagram_id();
         if packet.octets.len() <= usize::from(self.config.path_mtu) {
@@ -128,7 +156,7 @@ impl Gateway {
         self.transmits.push_back(Transmit { to: Destination::Egress, packet });
     }
 
-    /// Stage 9, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
+    /// Stage 10, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
     fn hairpin(&mut self, mut packet: Packet, now: Instant) {
         if packet.headers.hop_limit <= 1 {
             return self.stats.count_drop(DropReason::HopLimit);
@@ -150,6 +178,10 @@ impl Gateway {
     /// A packet was dropped: it is counted, and the client hears of it where its program can make use of that.
     fn refuse(&mut self, id: SessionId, packet: &Packet, reason: DropReason, now: Instant) {
         self.stats.count_drop(reason);
+        let translator = self.translator_of(id, packet.headers.source);
+        let as_sent = translator.and_then(|translator| translator.to_ipv6(packet).ok());
+        let mtu = self.config.path_mtu.saturating_add(if as_sent.is_some() { GROWTH } else { 0 });
+        let packet = as_sent.as_ref().unwrap_or(packet);
         let (problem, denial) = match reason {
             DropReason::DestinationClass | DropReason::DeniedByRule | DropReason::Unroutable => {
                 (Problem::Prohibited, Some(DenyReason::Policy))
@@ -158,7 +190,7 @@ impl Gateway {
             DropReason::MappingLimit | DropReason::FlowLimit => (Problem::Prohibited, Some(DenyReason::Limit)),
             DropReason::NoExternalAddress => (Problem::NoRoute, None),
             DropReason::HopLimit => (Problem::HopLimit, None),
-            DropReason::TooBig => (Problem::TooBig(self.config.path_mtu), None),
+            DropReason::TooBig => (Problem::TooBig(mtu), None),
             _ => return,
         };
         let from = self.inner_host(packet.headers.source);

@@ -55,6 +55,9 @@ async fn attach(tunnel: &PacketTunnel, flags: &Flags) -> Result<(), Box<dyn Erro
     println!("ready {} {}", device.name(), addresses.join(" "));
     let dns: Vec<String> = lease.dns.iter().map(IpAddr::to_string).collect();
     eprintln!("name servers (route them here to use them): {}", dns.join(" "));
+    for (prefix, length) in &lease.pref64 {
+        eprintln!("IPv4 hosts have IPv6 addresses (to be routed here) below {prefix}/{length}");
+    }
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         result = uplink(&device, tunnel) => result,

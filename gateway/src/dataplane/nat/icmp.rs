@@ -10,7 +10,7 @@ use crate::dataplane::checksum;
 use crate::dataplane::packet::{Headers, Packet, Side, Transport, protocol};
 
 /// Octets of an ICMP error before the packet that it quotes.
-const ERROR_HEADER: usize = 8;
+pub(super) const ERROR_HEADER: usize = 8;
 
 impl NatTable {
     /// An error from the outside about a packet that a session has sent.
@@ -89,7 +89,8 @@ fn close(packet: &mut Packet, side: Side, address: IpAddr) {
     packet.octets[at + 2..at + 4].copy_from_slice(&sum.to_be_bytes());
 }
 
-fn icmp_checksum(headers: &Headers, message: &[u8]) -> u16 {
+/// The checksum of an ICMP message: zero where it contains its own, correct one.
+pub(super) fn icmp_checksum(headers: &Headers, message: &[u8]) -> u16 {
     if headers.protocol == protocol::ICMPV6 {
         checksum::transport(headers.source, headers.destination, protocol::ICMPV6, message)
     } else {

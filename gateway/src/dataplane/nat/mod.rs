@@ -8,6 +8,9 @@
 
 mod icmp;
 mod mapping;
+mod nat64;
+mod nat64_icmp;
+mod nat64_prefix;
 mod portmap;
 mod ports;
 mod table;
@@ -27,6 +30,8 @@ use super::packet::{Packet, Side, Transport, tcp_flag};
 use super::timer::{TimerQueue, Wake};
 use super::{DropReason, Event, GatewayConfig, Map, NatConfig, PeerLimits, SessionId};
 
+pub(super) use self::nat64::{GROWTH, Nat64};
+pub use self::nat64_prefix::Pref64;
 pub use self::timeouts::NatTimeouts;
 
 /// What has ports of its own. The identifier of an ICMP echo is its port.

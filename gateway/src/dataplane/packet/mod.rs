@@ -9,7 +9,7 @@ mod rewrite;
 use bytes::BytesMut;
 use core::net::IpAddr;
 
-use self::rewrite::update;
+pub(in crate::dataplane) use self::rewrite::{update, update_udp};
 use super::DropReason;
 use super::checksum::Delta;
 

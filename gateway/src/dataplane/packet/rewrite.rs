@@ -74,7 +74,7 @@ fn write_address(octets: &mut [u8], side: Side, address: IpAddr) {
 }
 
 /// Applies a difference to the checksum at `at`, where a quotation reaches that far.
-pub(super) fn update(octets: &mut [u8], at: usize, delta: Delta) {
+pub(in crate::dataplane) fn update(octets: &mut [u8], at: usize, delta: Delta) {
     if let Some(field) = octets.get_mut(at..at + 2) {
         let new = delta.apply(u16::from_be_bytes([field[0], field[1]]));
         field.copy_from_slice(&new.to_be_bytes());
@@ -82,7 +82,7 @@ pub(super) fn update(octets: &mut [u8], at: usize, delta: Delta) {
 }
 
 /// As [`update`]; zero means "no checksum" both before and after (RFC 768).
-fn update_udp(octets: &mut [u8], at: usize, delta: Delta) {
+pub(in crate::dataplane) fn update_udp(octets: &mut [u8], at: usize, delta: Delta) {
     if let Some(field) = octets.get_mut(at..at + 2) {
         let old = u16::from_be_bytes([field[0], field[1]]);
         if old != 0 {
