@@ -79,7 +79,7 @@ pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, N
 pub use self::event::{Destination, Event, Transmit};
 pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
-pub use self::nat::{NatTimeouts, Pref64};
+pub use self::nat::{MapRequest, MapResponse, NatTimeouts, Pref64};
 pub use self::peer::{Peer, PeerLimits};
 pub use self::policy::{Action, Rule};
 pub use self::session::{SessionId, SessionInfo};

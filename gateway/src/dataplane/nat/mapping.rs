@@ -24,8 +24,7 @@ pub(super) struct Mapping {
     pub address: AddressIndex,
     pub port: u16,
     pub flows: Flows,
-    /// Until when the port is mapped explicitly (RFC 6887).
-    pub mapped_until: Option<Instant>,
+    pub explicit: Option<Box<Explicit>>,
     /// The port lies outside the session's blocks.
     pub is_single: bool,
     pub wake: Wake,
@@ -33,9 +32,22 @@ pub(super) struct Mapping {
     pub place: usize,
 }
 
+/// What makes a mapping an explicit one (RFC 6887 section 2.3). Few are, so the others pay for a pointer only.
+#[derive(Debug)]
+pub(super) struct Explicit {
+    pub until: Instant,
+    /// Who may renew and delete it, where its maker has said so.
+    pub nonce: Option<[u8; 12]>,
+}
+
 impl Mapping {
     pub(super) fn is_mapped(&self, now: Instant) -> bool {
-        self.mapped_until.is_some_and(|until| until > now)
+        self.mapped_until().is_some_and(|until| until > now)
+    }
+
+    /// Until when the port is mapped explicitly.
+    pub(super) fn mapped_until(&self) -> Option<Instant> {
+        self.explicit.as_ref().map(|explicit| explicit.until)
     }
 
     /// Whether a packet from `remote` may come in.

@@ -23,15 +23,16 @@ use rand::rngs::ChaCha8Rng;
 use std::collections::VecDeque;
 use webtun_wire::{Instant, PortBlock};
 
-use self::mapping::{Flow, Flows, Mapping, Remote};
+use self::mapping::{Explicit, Flow, Flows, Mapping, Remote};
 use self::ports::{AddressIndex, AddressPool, Block, least_used};
 use self::tcp_state::{Origin, TcpState};
-use super::packet::{Packet, Side, Transport, tcp_flag};
+use super::packet::{Packet, Side, Transport, protocol, tcp_flag};
 use super::timer::{TimerQueue, Wake};
 use super::{DropReason, Event, GatewayConfig, Map, NatConfig, PeerLimits, SessionId};
 
 pub(super) use self::nat64::{GROWTH, Nat64};
 pub use self::nat64_prefix::Pref64;
+pub use self::portmap::{MapRequest, MapResponse};
 pub use self::timeouts::NatTimeouts;
 
 /// What has ports of its own. The identifier of an ICMP echo is its port.
@@ -44,6 +45,15 @@ pub(super) enum Protocol {
 
 impl Protocol {
     const COUNT: usize = 3;
+
+    /// The IP protocol number; ICMP stands for that of both families.
+    fn number(self) -> u8 {
+        match self {
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
+            Self::Icmp => protocol::ICMP,
+        }
+    }
 }
 
 /// A mapping that has more flows than this is pruned once a second at most, since pruning visits all of them.

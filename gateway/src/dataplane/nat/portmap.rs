@@ -1,16 +1,72 @@
-//! Ports that a session asks for: MAP of RFC 6887, over the tunnel's own capsules.
+//! Ports that a session asks for: MAP of RFC 6887, whichever protocol carries the request.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
-use webtun_wire::{Instant, PortMapRequest, PortMapResponse, PortMapResult};
+use webtun_wire::{Instant, PortMapResult};
 
-use super::{Event, MappingIndex, NatTable, Protocol, SessionId};
-use crate::dataplane::DropReason;
+use super::{Event, Explicit, MappingIndex, NatTable, Protocol, SessionId};
 use crate::dataplane::packet::protocol;
+use crate::dataplane::{DropReason, Gateway};
 
 /// For how long asking again is of no use, in seconds (RFC 6887 section 7.4 recommends these two).
 const SHORT_ERROR: u32 = 30;
 const LONG_ERROR: u32 = 1800;
+
+/// A request to map a port, to renew that, or to end it (RFC 6887 section 11.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapRequest {
+    /// 6 (TCP) or 17 (UDP).
+    pub protocol: u8,
+    /// The client's port.
+    pub internal_port: u16,
+    /// The external port that is suggested; 0: any.
+    pub external_port: u16,
+    /// Rather none than another external port (PREFER_FAILURE, RFC 6887 section 13.2).
+    pub prefer_failure: bool,
+    /// In seconds; 0 ends the mapping.
+    pub lifetime: u32,
+    /// The mapping nonce of PCP: a mapping made with one is renewed and ended only with the same.
+    pub nonce: Option<[u8; 12]>,
+}
+
+/// The answer to a [`MapRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapResponse {
+    /// Success, or why not, in the numbers of RFC 6887 section 7.4.
+    pub result: PortMapResult,
+    /// The announced endpoint; unspecified with port 0 where there is none.
+    pub external: SocketAddr,
+    /// In seconds: what was granted, or for how long asking again is of no use.
+    pub lifetime: u32,
+}
+
+impl Gateway {
+    /// Maps a port of the session whose inner address is `inner`, renews the mapping, or ends it. `NotAuthorized` where no
+    /// session has the address, or the mapping has another nonce.
+    pub fn map_port(&mut self, inner: IpAddr, request: &MapRequest, now: Instant) -> MapResponse {
+        let Some(id) = self.by_inner.get(&inner).copied() else {
+            return refusal(inner, PortMapResult::NotAuthorized);
+        };
+        let response = self.nat.map_port(id, inner, request, now);
+        self.settle(id, now);
+        response
+    }
+
+    /// Ends every mapping that was asked for explicitly from `inner`, of one protocol or of both, but for those with a
+    /// nonce (RFC 6886 section 3.4).
+    pub fn unmap_ports(&mut self, inner: IpAddr, protocol: Option<u8>, now: Instant) {
+        if let Some(id) = self.by_inner.get(&inner).copied() {
+            self.nat.unmap_all(id, inner, protocol, now);
+            self.settle(id, now);
+        }
+    }
+
+    /// The announced external address that packets from `inner` appear from; `None` where no session has that address or
+    /// its family is not routed.
+    pub fn external_address(&self, inner: IpAddr) -> Option<IpAddr> {
+        self.nat.paired_address(*self.by_inner.get(&inner)?, inner.is_ipv4())
+    }
+}
 
 impl NatTable {
     /// Maps a port of `internal`, renews the mapping, or deletes it (lifetime 0).
@@ -22,33 +78,46 @@ impl NatTable {
         &mut self,
         session: SessionId,
         internal: IpAddr,
-        request: &PortMapRequest,
+        request: &MapRequest,
         now: Instant,
-    ) -> PortMapResponse {
+    ) -> MapResponse {
         self.expire(now);
+        match self.map(session, internal, request, now) {
+            Ok((external, lifetime)) => MapResponse { result: PortMapResult::Success, external, lifetime },
+            Err(result) => refusal(internal, result),
+        }
+    }
+
+    fn map(
+        &mut self,
+        session: SessionId,
+        internal: IpAddr,
+        request: &MapRequest,
+        now: Instant,
+    ) -> Result<(SocketAddr, u32), PortMapResult> {
         let protocol = match request.protocol {
             protocol::TCP => Protocol::Tcp,
             protocol::UDP => Protocol::Udp,
-            _ => return refusal(request, PortMapResult::UnsupportedProtocol),
+            _ => return Err(PortMapResult::UnsupportedProtocol),
         };
         if request.internal_port == 0 {
-            return refusal(request, PortMapResult::MalformedRequest);
+            return Err(PortMapResult::MalformedRequest);
         }
         let index = self.by_internal.get(&(protocol, internal, request.internal_port)).copied();
-        if request.lifetime == 0 {
-            if let Some(index) = index {
-                self.unmap(index);
-                self.prune(index, now);
-            }
-            return response(request, PortMapResult::Success, unspecified(request), 0);
+        let explicit = index.and_then(|index| self.mapping(index)?.explicit.as_ref());
+        if explicit.is_some_and(|explicit| explicit.nonce.is_some() && explicit.nonce != request.nonce) {
+            return Err(PortMapResult::NotAuthorized);
         }
-        let granted = match index {
+        match index {
+            _ if request.lifetime == 0 => {
+                if let Some(index) = index {
+                    self.unmap(index);
+                    self.prune(index, now);
+                }
+                Ok((unspecified(internal), 0))
+            }
             Some(index) => self.extend(index, request, now),
             None => self.map_new(session, protocol, internal, request, now),
-        };
-        match granted {
-            Ok((external, lifetime)) => response(request, PortMapResult::Success, external, lifetime),
-            Err(result) => refusal(request, result),
         }
     }
 
@@ -57,7 +126,7 @@ impl NatTable {
         session: SessionId,
         protocol: Protocol,
         internal: IpAddr,
-        request: &PortMapRequest,
+        request: &MapRequest,
         now: Instant,
     ) -> Result<(SocketAddr, u32), PortMapResult> {
         let wanted = (request.external_port != 0).then_some(request.external_port);
@@ -75,14 +144,17 @@ impl NatTable {
     fn extend(
         &mut self,
         index: MappingIndex,
-        request: &PortMapRequest,
+        request: &MapRequest,
         now: Instant,
     ) -> Result<(SocketAddr, u32), PortMapResult> {
         let slot = self.mappings.get_mut(index as usize).and_then(Option::as_mut);
         let mapping = slot.ok_or(PortMapResult::NoResources)?;
+        if request.prefer_failure && request.external_port != 0 && request.external_port != mapping.port {
+            return Err(PortMapResult::CannotProvideExternal);
+        }
         let announced = self.pools[usize::from(mapping.address)].address.announced;
         let external = SocketAddr::new(announced, mapping.port);
-        if mapping.mapped_until.is_none() {
+        if mapping.explicit.is_none() {
             let subscriber = self.subscribers.get_mut(&mapping.session).ok_or(PortMapResult::NoResources)?;
             if subscriber.mapped_ports >= subscriber.limits.mapped_ports {
                 return Err(PortMapResult::UserExceededQuota);
@@ -99,7 +171,7 @@ impl NatTable {
         let longest = u32::try_from(self.config.max_map_lifetime.as_secs()).unwrap_or(u32::MAX);
         let lifetime = request.lifetime.min(longest);
         let until = now + Duration::from_secs(u64::from(lifetime));
-        mapping.mapped_until = Some(until);
+        mapping.explicit = Some(Box::new(Explicit { until, nonce: request.nonce }));
         self.timers.set(&mut mapping.wake, index, until);
         Ok((external, lifetime))
     }
@@ -107,12 +179,12 @@ impl NatTable {
     /// Ends an explicit mapping; what traffic has made of it stays.
     pub(super) fn unmap(&mut self, index: MappingIndex) {
         let Some(mapping) = self.mappings.get_mut(index as usize).and_then(Option::as_mut) else { return };
-        if mapping.mapped_until.take().is_none() {
+        if mapping.explicit.take().is_none() {
             return;
         }
         let id = mapping.session;
         let announced = self.pools[usize::from(mapping.address)].address.announced;
-        let protocol = if mapping.protocol == Protocol::Tcp { protocol::TCP } else { protocol::UDP };
+        let protocol = mapping.protocol.number();
         let external = SocketAddr::new(announced, mapping.port);
         self.events.push_back(Event::PortUnmapped { id, protocol, internal_port: mapping.internal.1, external });
         self.mapped_ports -= 1;
@@ -120,31 +192,39 @@ impl NatTable {
             subscriber.mapped_ports -= 1;
         }
     }
+
+    fn unmap_all(&mut self, session: SessionId, internal: IpAddr, protocol: Option<u8>, now: Instant) {
+        let Some(subscriber) = self.subscribers.get(&session) else { return };
+        for index in subscriber.mappings.clone() {
+            let is_meant = self.mapping(index).is_some_and(|mapping| {
+                mapping.internal.0 == internal
+                    && protocol.is_none_or(|number| mapping.protocol.number() == number)
+                    && mapping.explicit.as_ref().is_some_and(|explicit| explicit.nonce.is_none())
+            });
+            if is_meant {
+                self.unmap(index);
+                self.prune(index, now);
+            }
+        }
+    }
+
+    fn paired_address(&self, session: SessionId, ipv4: bool) -> Option<IpAddr> {
+        let address = self.subscribers.get(&session)?.paired[usize::from(!ipv4)]?;
+        Some(self.pools[usize::from(address)].address.announced)
+    }
 }
 
-fn unspecified(request: &PortMapRequest) -> SocketAddr {
-    let address = if request.ipv6 {
-        IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED)
-    };
-    SocketAddr::new(address, 0)
+fn unspecified(like: IpAddr) -> SocketAddr {
+    match like {
+        IpAddr::V4(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+        IpAddr::V6(_) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
+    }
 }
 
-fn refusal(request: &PortMapRequest, result: PortMapResult) -> PortMapResponse {
+fn refusal(like: IpAddr, result: PortMapResult) -> MapResponse {
     let lifetime = match result {
         PortMapResult::NoResources | PortMapResult::UserExceededQuota => SHORT_ERROR,
         _ => LONG_ERROR,
     };
-    response(request, result, unspecified(request), lifetime)
-}
-
-fn response(request: &PortMapRequest, result: PortMapResult, external: SocketAddr, lifetime: u32) -> PortMapResponse {
-    PortMapResponse {
-        request_id: request.request_id,
-        result,
-        external_address: external.ip(),
-        external_port: external.port(),
-        lifetime,
-    }
+    MapResponse { result, external: unspecified(like), lifetime }
 }

@@ -46,7 +46,7 @@ impl NatTable {
             address: port.address,
             port: port.number,
             flows: Flows::default(),
-            mapped_until: None,
+            explicit: None,
             is_single: port.is_single,
             wake: Wake::default(),
             place,
@@ -166,7 +166,7 @@ impl NatTable {
         if let Some(subscriber) = self.subscribers.get_mut(&session) {
             subscriber.flows -= pruned;
         }
-        if mapping.mapped_until.is_some_and(|until| until <= now) {
+        if mapping.mapped_until().is_some_and(|until| until <= now) {
             self.unmap(index);
         }
         let Some(mapping) = self.mappings.get_mut(index as usize).and_then(Option::as_mut) else { return };
@@ -174,7 +174,7 @@ impl NatTable {
         if mapping.flows.len() > EXACT_FLOWS {
             next = next.map(|at| at.max(now + PRUNE_INTERVAL));
         }
-        match next.into_iter().chain(mapping.mapped_until).min() {
+        match next.into_iter().chain(mapping.mapped_until()).min() {
             Some(at) => self.timers.set(&mut mapping.wake, index, at),
             None => self.remove(index),
         }
@@ -182,7 +182,7 @@ impl NatTable {
 
     /// Undoes [`NatTable::create`] where nothing came of it.
     pub(super) fn remove_unused(&mut self, index: MappingIndex) {
-        if self.mapping(index).is_some_and(|m| m.flows.len() == 0 && m.mapped_until.is_none()) {
+        if self.mapping(index).is_some_and(|m| m.flows.len() == 0 && m.explicit.is_none()) {
             self.remove(index);
         }
     }

@@ -1,0 +1,89 @@
+//! Mapped ports as a PCP or NAT-PMP server at the inner host asks for them.
+
+mod support;
+
+use std::net::IpAddr;
+use support::packets::{SYN, destination, tcp};
+use support::{Client, EXTERNAL_V4, EXTERNAL_V6, World, config};
+use webtun_gateway::dataplane::{MapRequest, MapResponse};
+use webtun_wire::PortMapResult;
+
+const REQUEST: MapRequest = MapRequest {
+    protocol: 6,
+    internal_port: 8080,
+    external_port: 0,
+    prefer_failure: false,
+    lifetime: 600,
+    nonce: None,
+};
+
+fn map(world: &mut World, inner: IpAddr, request: MapRequest) -> MapResponse {
+    let response = world.gateway.map_port(inner, &request, world.now);
+    world.settle();
+    response
+}
+
+/// Whether a stranger's SYN to the external endpoint of `response` arrives.
+fn is_open(world: &mut World, client: &Client, response: &MapResponse) -> bool {
+    let stranger = "9.9.9.9".parse().expect("an address");
+    world.receive(&tcp((stranger, 999), (response.external.ip(), response.external.port()), SYN, b""));
+    world.packets(client).iter().any(|packet| destination(packet) == (client.v4, REQUEST.internal_port))
+}
+
+#[test]
+fn a_mapping_with_a_nonce_is_its_makers() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    let own = MapRequest { nonce: Some([1; 12]), ..REQUEST };
+    let granted = map(&mut world, client.v4, own);
+    assert_eq!((granted.result, granted.lifetime), (PortMapResult::Success, 600));
+    for foreign in [MapRequest { nonce: Some([2; 12]), ..own }, REQUEST] {
+        for lifetime in [600, 0] {
+            let refused = map(&mut world, client.v4, MapRequest { lifetime, ..foreign });
+            assert_eq!(refused.result, PortMapResult::NotAuthorized);
+            assert_eq!(refused.external.port(), 0);
+        }
+    }
+    assert_eq!(map(&mut world, client.v4, own), granted);
+    world.gateway.unmap_ports(client.v4, None, world.now);
+    assert!(is_open(&mut world, &client, &granted));
+    assert_eq!(map(&mut world, client.v4, MapRequest { lifetime: 0, ..own }).result, PortMapResult::Success);
+    assert_eq!(world.gateway.stats().mapped_ports, 0);
+}
+
+#[test]
+fn whoever_prefers_failure_gets_no_other_port() {
+    let mut world = World::new(config());
+    let (one, two) = (world.connect(), world.connect());
+    let wanted = MapRequest { external_port: 30_000, prefer_failure: true, ..REQUEST };
+    assert_eq!(map(&mut world, one.v4, wanted).external.port(), 30_000);
+    assert_eq!(map(&mut world, two.v4, wanted).result, PortMapResult::CannotProvideExternal);
+    assert_eq!(world.gateway.stats().mappings, 1);
+    let other = map(&mut world, two.v4, MapRequest { prefer_failure: false, ..wanted });
+    assert_eq!(other.result, PortMapResult::Success);
+    assert_ne!(other.external.port(), 30_000);
+}
+
+#[test]
+fn all_are_ended_at_once_by_protocol_and_address() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    map(&mut world, client.v4, REQUEST);
+    map(&mut world, client.v4, MapRequest { protocol: 17, ..REQUEST });
+    map(&mut world, client.v6, REQUEST);
+    world.gateway.unmap_ports(client.v4, Some(17), world.now);
+    assert_eq!(world.gateway.stats().mapped_ports, 2);
+    world.gateway.unmap_ports(client.v4, None, world.now);
+    assert_eq!(world.gateway.stats().mapped_ports, 1);
+}
+
+#[test]
+fn only_sessions_have_external_addresses_and_ports() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    assert_eq!(world.gateway.external_address(client.v4), Some(EXTERNAL_V4));
+    assert_eq!(world.gateway.external_address(client.v6), Some(EXTERNAL_V6));
+    let nobody = "100.64.200.200".parse().expect("an address");
+    assert_eq!(world.gateway.external_address(nobody), None);
+    assert_eq!(map(&mut world, nobody, REQUEST).result, PortMapResult::NotAuthorized);
+}
