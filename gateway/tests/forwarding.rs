@@ -8,7 +8,7 @@ use support::packets::{
     self, ACK, SYN, destination, echo, is_fragment, source, tcp, tcp_options, udp, udp_ttl, unreachable,
 };
 use support::{Client, EXTERNAL_V4, EXTERNAL_V6, INNER_HOST_V4, World, config};
-use webtun_gateway::dataplane::{Action, DropReason, Filtering, Peer, PeerLimits, Rule};
+use webtun_gateway::dataplane::{Action, Allowance, DropReason, Filtering, Peer, PeerLimits, Rule};
 use webtun_wire::{Capsule, PortMapRequest, PortMapResult};
 
 fn address(text: &str) -> IpAddr {
@@ -307,11 +307,14 @@ fn a_mapped_port_takes_strangers_in_until_it_is_given_up() {
     assert_eq!(world.packets(&client).len(), 1);
 }
 
+fn peer(each: Allowance) -> Peer {
+    Peer { limits: PeerLimits { each, ..PeerLimits::default() }, ..Peer::new("small") }
+}
+
 #[test]
 fn port_maps_are_renewed_expire_and_are_bounded() {
     let mut world = World::new(config());
-    let limits = PeerLimits { mapped_ports: 2, ..PeerLimits::default() };
-    let client = world.connect_as(&Peer { name: "few".into(), limits });
+    let client = world.connect_as(&peer(Allowance { mapped_ports: 2, ..Allowance::SESSION }));
     let map = |world: &mut World, protocol, internal_port, lifetime| {
         let request = PortMapRequest { request_id: 1, protocol, ipv6: true, internal_port, external_port: 0, lifetime };
         world.tell(&client, &[Capsule::PortMapRequest(request)]).expect("a sound message");
@@ -388,8 +391,7 @@ fn filtering_is_as_configured() {
 #[test]
 fn more_blocks_come_on_demand_and_are_announced() {
     let mut world = World::new(config());
-    let limits = PeerLimits { blocks: 2, ..PeerLimits::default() };
-    let client = world.connect_as(&Peer { name: "greedy".into(), limits });
+    let client = world.connect_as(&peer(Allowance { blocks: 2, ..Allowance::SESSION }));
     let remote = remotes()[0];
     let packets: Vec<_> = (0..600).map(|i| udp((client.v4, 1000 + i), (remote, 53), b"")).collect();
     world.send(&client, &packets);
@@ -405,10 +407,8 @@ fn more_blocks_come_on_demand_and_are_announced() {
 
 #[test]
 fn the_downlink_queue_is_bounded() {
-    let mut config = config();
-    config.queue_octets = 100_000;
-    let mut world = World::new(config);
-    let client = world.connect();
+    let mut world = World::new(config());
+    let client = world.connect_as(&peer(Allowance { queue_octets: 100_000, ..Allowance::SESSION }));
     let remote = remotes()[0];
     world.send(&client, &[udp((client.v4, 4000), (remote, 9), b"x")]);
     let mapped = source(&world.take_outside()[0]);
@@ -422,8 +422,7 @@ fn the_downlink_queue_is_bounded() {
 #[test]
 fn strangers_at_a_mapped_port_leave_the_session_room() {
     let mut world = World::new(config());
-    let limits = PeerLimits { flows: 20, ..PeerLimits::default() };
-    let client = world.connect_as(&Peer { name: "small".into(), limits });
+    let client = world.connect_as(&peer(Allowance { flows: 20, ..Allowance::SESSION }));
     let request = PortMapRequest {
         request_id: 1,
         protocol: 6,

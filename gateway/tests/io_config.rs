@@ -125,5 +125,5 @@ fn every_line_of_the_example_that_is_commented_out_is_good_too() {
         .collect();
     let scratch = Scratch::new("example");
     let config = printed(with_file(&scratch.0, &uncommented));
-    assert_eq!((config.policy.rule.len(), config.dns.zones.len()), (2, 1));
+    assert_eq!((config.policy.rule.len(), config.dns.zones.len(), config.group.len()), (2, 1, 1));
 }

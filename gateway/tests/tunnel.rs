@@ -278,7 +278,7 @@ fn sessions_are_limited_per_peer_and_by_the_pool() {
     let mut config = config();
     config.inner_v4 = "10.9.0.0/29".parse().expect("a prefix");
     let mut world = World::new(config);
-    let two = Peer { name: "two".into(), limits: PeerLimits { sessions: 2, ..PeerLimits::default() } };
+    let two = Peer { limits: PeerLimits { sessions: 2, ..PeerLimits::default() }, ..Peer::new("two") };
     let first = world.connect_as(&two);
     world.connect_as(&two);
     let reject = world.handshake(&hello(None), &two).expect_err("refused");

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use webtun_gateway::dataplane::{DropReason, Filtering, NatConfig, PeerLimits};
+use webtun_gateway::dataplane::{Allowance, DropReason, Filtering, NatConfig};
 use webtun_wire::Instant;
 
 use crate::packet::Segment;
@@ -28,7 +28,7 @@ pub enum Protocol {
 #[derive(Clone, Debug)]
 pub struct Reference {
     config: NatConfig,
-    limits: PeerLimits,
+    limits: Allowance,
     /// All that live.
     pub mappings: Vec<Mapping>,
 }
@@ -65,7 +65,7 @@ struct Tcp {
 
 impl Reference {
     /// Without mappings.
-    pub fn new(config: NatConfig, limits: PeerLimits) -> Self {
+    pub fn new(config: NatConfig, limits: Allowance) -> Self {
         Self { config, limits, mappings: Vec::new() }
     }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
-use webtun_gateway::dataplane::{DropReason, ExternalAddress, GatewayConfig, NatConfig, Peer, PeerLimits};
+use webtun_gateway::dataplane::{Allowance, DropReason, ExternalAddress, GatewayConfig, NatConfig, Peer, PeerLimits};
 use webtun_tests::direct::Direct;
 use webtun_tests::packet::udp;
 use webtun_wire::{Capsule, CloseCode, DenyReason, PortMapRequest, PortMapResult};
@@ -65,10 +65,14 @@ fn sessions_of_the_gateway_and_of_a_peer() {
     direct.open(&Peer::new("other")).expect("another peer is not affected");
 }
 
+fn each(each: Allowance) -> PeerLimits {
+    PeerLimits { each, ..PeerLimits::default() }
+}
+
 #[test]
 fn mappings_of_a_session() {
     let mut direct = Direct::new(config(), [1; 32]);
-    let limits = PeerLimits { mappings: 10, ..PeerLimits::default() };
+    let limits = each(Allowance { mappings: 10, ..Allowance::SESSION });
     let peer = Peer { limits, ..Peer::new("busy") };
     let (busy, other) = (direct.open(&peer).unwrap(), direct.open(&Peer::new("other")).unwrap());
     let remote = "45.33.0.1:53".parse().unwrap();
@@ -106,7 +110,7 @@ fn external_ports() {
 #[test]
 fn mapped_ports() {
     let mut direct = Direct::new(config(), [1; 32]);
-    let limits = PeerLimits { mapped_ports: 2, ..PeerLimits::default() };
+    let limits = each(Allowance { mapped_ports: 2, ..Allowance::SESSION });
     direct.open(&Peer { limits, ..Peer::new("busy") }).unwrap();
     direct.open(&Peer::new("other")).unwrap();
     let ask = |direct: &mut Direct, session: usize, internal_port: u16, external_port: u16| {
@@ -129,8 +133,9 @@ fn mapped_ports() {
 
 #[test]
 fn the_downlink_queue_of_a_session() {
-    let mut direct = Direct::new(GatewayConfig { queue_octets: 100_000, ..config() }, [1; 32]);
-    direct.open(&Peer::new("away")).unwrap();
+    let mut direct = Direct::new(config(), [1; 32]);
+    let limits = each(Allowance { queue_octets: 100_000, ..Allowance::SESSION });
+    direct.open(&Peer { limits, ..Peer::new("away") }).unwrap();
     direct.open(&Peer::new("other")).unwrap();
     let remote = "45.33.0.1:53".parse().unwrap();
     let mut external = Vec::new();

@@ -48,11 +48,7 @@ impl Config {
 
     fn nat(&self) -> NatConfig {
         NatConfig {
-            filtering: match self.nat.filtering {
-                Filtering::EndpointIndependent => dataplane::Filtering::EndpointIndependent,
-                Filtering::AddressDependent => dataplane::Filtering::AddressDependent,
-                Filtering::AddressAndPortDependent => dataplane::Filtering::AddressAndPortDependent,
-            },
+            filtering: self.nat.filtering.into(),
             timeouts: NatTimeouts {
                 udp: seconds(self.nat.udp_timeout_s),
                 icmp: seconds(self.nat.icmp_timeout_s),
@@ -77,6 +73,16 @@ impl Config {
         let below = range.first.checked_sub(1).map(|last| deny(Some(0..=last)));
         let above = range.last.checked_add(1).map(|first| deny(Some(first..=u16::MAX)));
         below.into_iter().chain(above).collect()
+    }
+}
+
+impl From<Filtering> for dataplane::Filtering {
+    fn from(filtering: Filtering) -> Self {
+        match filtering {
+            Filtering::EndpointIndependent => Self::EndpointIndependent,
+            Filtering::AddressDependent => Self::AddressDependent,
+            Filtering::AddressAndPortDependent => Self::AddressAndPortDependent,
+        }
     }
 }
 

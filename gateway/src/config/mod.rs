@@ -6,14 +6,16 @@
 
 pub mod cli;
 mod dataplane;
+mod limits;
 pub mod load;
 mod sections;
 mod validate;
 mod values;
 
+pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use sections::{
-    Dns, External, ExternalMode, Filtering, Inner, Limits, Log, Nat, Nat64, Policy, PolicyAction, PolicyProtocol,
-    PolicyRule, Tun,
+    Dns, External, ExternalMode, Filtering, Inner, Log, Nat, Nat64, Policy, PolicyAction, PolicyProtocol, PolicyRule,
+    Tun,
 };
 pub use validate::Invalid;
 pub use values::{PortRange, Switch, is_token};
@@ -52,6 +54,8 @@ pub struct Config {
     pub nat64: Nat64,
     /// Where clients may connect to.
     pub policy: Policy,
+    /// Groups of peers.
+    pub group: Vec<Group>,
     /// The DNS forwarder at the gateway's inner address.
     pub dns: Dns,
     /// Bounds on what clients can use.
@@ -75,6 +79,7 @@ impl Default for Config {
             nat: Nat::default(),
             nat64: Nat64::default(),
             policy: Policy::default(),
+            group: Vec::new(),
             dns: Dns::default(),
             limits: Limits::default(),
             log: Log::default(),

@@ -212,47 +212,6 @@ impl Default for Dns {
     }
 }
 
-/// `[limits]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// TCP connections to the listener, at once.
-    pub connections: u32,
-    /// WebSockets that have not yet opened a session, at once.
-    pub handshakes: u32,
-    /// Sessions, at once, those in their grace time included.
-    pub sessions: u32,
-    /// Sessions of one token, or of all clients where none is needed, at once.
-    pub sessions_per_token: u32,
-    /// How long a request's head or a session's first message may take.
-    pub handshake_timeout_s: u32,
-    /// How long one message may take to be written before its client counts as gone.
-    pub write_timeout_s: u32,
-    /// How long sessions may go on after SIGTERM, while `/readyz` says 503 and their clients know that they are to leave. A
-    /// second signal ends the wait.
-    pub drain_s: u32,
-    /// How long a session outlives its connection.
-    pub grace_s: u32,
-    /// DNS queries being forwarded, at once.
-    pub dns_queries: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 4096,
-            handshakes: 256,
-            sessions: 1024,
-            sessions_per_token: 256,
-            handshake_timeout_s: 10,
-            write_timeout_s: 60,
-            drain_s: 0,
-            grace_s: 120,
-            dns_queries: 256,
-        }
-    }
-}
-
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -52,6 +52,7 @@ impl Config {
     fn validate_sections(&self) -> Result<(), Invalid> {
         self.validate_least()?;
         self.validate_external()?;
+        self.validate_groups()?;
         let fail = |key, problem: String| Err(Invalid { key, problem });
         if self.inner.ipv4.prefix_len() > 29 {
             return fail("inner.ipv4", "too small a pool; a prefix length of at most 29".to_owned());
@@ -86,13 +87,26 @@ impl Config {
             ("limits.connections", limits.connections, 1),
             ("limits.handshakes", limits.handshakes, 1),
             ("limits.sessions", limits.sessions, 1),
-            ("limits.sessions_per_token", limits.sessions_per_token, 1),
+            ("limits.sessions_per_peer", limits.sessions_per_peer, 1),
             ("limits.handshake_timeout_s", limits.handshake_timeout_s, 1),
             ("limits.write_timeout_s", limits.write_timeout_s, 1),
             ("limits.dns_queries", limits.dns_queries, 1),
         ] {
             if value < least {
                 return Err(Invalid { key, problem: format!("{value} is too small; at least {least}") });
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_groups(&self) -> Result<(), Invalid> {
+        let fail = |problem: String| Err(Invalid { key: "group", problem });
+        for (index, group) in self.group.iter().enumerate() {
+            if group.name.is_empty() || group.network.as_ref().is_some_and(String::is_empty) {
+                return fail("a name must not be empty".to_owned());
+            }
+            if self.group[..index].iter().any(|other| other.name == group.name) {
+                return fail(format!("`{}` stands twice", group.name));
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use super::nat::{NatTimeouts, Pref64};
 use super::policy::Rule;
 
 /// What holds one packet of the largest size, with what it is wrapped in.
-const SMALLEST_WINDOW: usize = 70_000;
+pub(super) const SMALLEST_WINDOW: usize = 70_000;
 
 /// The configuration of a gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +32,6 @@ pub struct GatewayConfig {
     pub message_len: usize,
     /// How many octets of sequenced messages may be unacknowledged, each way; 70,000 or more.
     pub unacknowledged: usize,
-    /// How many octets of packets wait for one session, 70,000 or more. At the bound the newest packet is dropped.
-    pub queue_octets: usize,
     /// How long a session outlives its connection.
     pub grace: Duration,
     /// Silence after which a PING is sent, a second or more; a connection that is silent for twice as long is given up.
@@ -99,7 +97,6 @@ impl GatewayConfig {
             path_mtu: 1500,
             message_len: 256 * 1024,
             unacknowledged: 4 << 20,
-            queue_octets: 2 << 20,
             grace: Duration::from_secs(120),
             ping_interval: Duration::from_secs(15),
             max_sessions: 10_000,
@@ -156,7 +153,7 @@ impl GatewayConfig {
         if !(SMALLEST_WINDOW..=webtun_wire::MAX_MESSAGE_LEN).contains(&self.message_len) {
             return Err(ConfigError::MessageLen);
         }
-        if self.unacknowledged < SMALLEST_WINDOW || self.queue_octets < SMALLEST_WINDOW {
+        if self.unacknowledged < SMALLEST_WINDOW {
             return Err(ConfigError::Window);
         }
         if self.ping_interval < Duration::from_secs(1) {
@@ -221,7 +218,7 @@ pub enum ConfigError {
     PathMtu,
     /// The message length does not hold one packet of the largest size, or exceeds the protocol's limit.
     MessageLen,
-    /// The window of unacknowledged octets or the downlink queue does not hold one packet of the largest size.
+    /// The window of unacknowledged octets does not hold one packet of the largest size.
     Window,
     /// The ping interval is below a second.
     PingInterval,
@@ -243,7 +240,7 @@ impl fmt::Display for ConfigError {
             Self::Pref64 => "the NAT64 prefix overlaps the inner IPv6 prefix",
             Self::PathMtu => "the path MTU is below 1280",
             Self::MessageLen => "the message length must lie between 70,000 and 1,048,576",
-            Self::Window => "the unacknowledged octets and the downlink queue must be 70,000 or more",
+            Self::Window => "the unacknowledged octets must be 70,000 or more",
             Self::PingInterval => "the ping interval must be a second or more",
             Self::BlockSize => "the port block size must be a multiple of 64 between 64 and 16384",
             Self::PortRange => "the external port range is empty, too small for one block, or reaches below 1024",
@@ -285,7 +282,7 @@ mod tests {
         assert_eq!(check(|c| c.inner_v6 = "64:ff9b::/64".parse().expect("a prefix")), Err(E::Pref64));
         assert_eq!(check(|c| c.path_mtu = 1279), Err(E::PathMtu));
         assert_eq!(check(|c| c.message_len = 65_535), Err(E::MessageLen));
-        assert_eq!(check(|c| c.queue_octets = 65_535), Err(E::Window));
+        assert_eq!(check(|c| c.unacknowledged = 65_535), Err(E::Window));
         assert_eq!(check(|c| c.ping_interval = Duration::ZERO), Err(E::PingInterval));
         assert_eq!(check(|c| c.nat.block_size = 100), Err(E::BlockSize));
         assert_eq!(check(|c| c.nat.first_port = 1000), Err(E::PortRange));

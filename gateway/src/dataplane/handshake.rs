@@ -129,7 +129,7 @@ impl Gateway {
         let lease = self.leases.take().ok_or(exhausted("no inner address is free"))?;
         let id = SessionId(self.next_session);
         self.next_session += 1;
-        if self.nat.open(id, peer.limits).is_err() {
+        if self.nat.open(id, peer.limits.each).is_err() {
             self.leases.give_back(lease);
             return Err(exhausted("no block of external ports is free"));
         }
@@ -141,7 +141,7 @@ impl Gateway {
         self.by_inner.insert(lease.v4.into(), id);
         self.by_inner.insert(lease.v6.into(), id);
         *self.peers.entry(peer.name.clone()).or_default() += 1;
-        self.sessions.insert(id, Session::new(peer.clone(), lease, tunnel, &self.config, now));
+        self.sessions.insert(id, Session::new(peer.clone(), lease, tunnel, now));
         self.stats.sessions_opened += 1;
         let peer = peer.name.clone();
         self.events.push_back(Event::SessionOpened { id, peer, inner_v4: lease.v4, inner_v6: lease.v6 });

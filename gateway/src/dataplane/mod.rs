@@ -25,12 +25,12 @@
 //!
 //! | what | bound | at the bound |
 //! |---|---|---|
-//! | downlink queue | `queue_octets` | the newest packet is dropped |
+//! | downlink queue | `queue_octets` of the peer's [`Allowance`] | the newest packet is dropped |
 //! | unacknowledged messages | `unacknowledged` octets and one message | packets wait in the queue |
 //! | control capsules | 256 | notices are dropped; a request too many closes the session |
 //! | uplink fragments | 32 datagrams, 512 KiB | the oldest datagram is given up |
 //! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |
-//! | NAT | [`PeerLimits`] | the packet is dropped, the client is told |
+//! | NAT | [`Allowance`] | the packet is dropped, the client is told |
 //! | ICMP errors and FLOW_DENIED | 100 per second, 50 at once; as many to the outside, for all | silence |
 //! | transmit and event queues | what one call makes of its input | the caller drains them |
 
@@ -51,6 +51,7 @@ mod packet;
 mod peer;
 mod policy;
 mod queue;
+mod ratelimit;
 mod session;
 mod special;
 mod stats;
@@ -80,8 +81,9 @@ pub use self::event::{Destination, Event, Transmit};
 pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
 pub use self::nat::{MapRequest, MapResponse, NatTimeouts, Pref64};
-pub use self::peer::{Peer, PeerLimits};
+pub use self::peer::{Allowance, Peer, PeerLimits};
 pub use self::policy::{Action, Rule};
+pub use self::ratelimit::Rate;
 pub use self::session::{SessionId, SessionInfo};
 pub use self::stats::{Stats, Traffic};
 pub use self::verdict::DropReason;

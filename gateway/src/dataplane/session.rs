@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use webtun_wire::{FlowDenied, Instant};
 
+use super::Peer;
 use super::fragment::{Reassembler, ReassemblyLimits};
 use super::icmp_error::Budget;
 use super::lease::Lease;
 use super::queue::Queue;
 use super::timer::Wake;
 use super::tunnel::Tunnel;
-use super::{GatewayConfig, Peer};
 
 /// Names a session within its gateway. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,12 +64,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, lease: Lease, tunnel: Tunnel, config: &GatewayConfig, now: Instant) -> Self {
+    pub(super) fn new(peer: Peer, lease: Lease, tunnel: Tunnel, now: Instant) -> Self {
+        let queue_octets = peer.limits.each.queue_octets.max(super::config::SMALLEST_WINDOW);
         Self {
             peer,
             lease,
             tunnel,
-            queue: Queue::new(config.queue_octets),
+            queue: Queue::new(queue_octets),
             reassembler: Reassembler::new(REASSEMBLY),
             budget: Budget::new(now),
             denials: Denials::default(),

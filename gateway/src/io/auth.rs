@@ -1,6 +1,7 @@
 //! Who may open sessions.
 
-use crate::dataplane::{Peer, PeerLimits};
+use crate::config::Config;
+use crate::dataplane::Peer;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -18,35 +19,34 @@ pub trait Authenticator: Send + Sync {
 
 /// A fixed set of bearer tokens. Without any, everybody may open sessions.
 pub struct StaticTokens {
-    tokens: Vec<String>,
-    limits: PeerLimits,
+    tokens: Vec<(String, Peer)>,
+    anyone: Peer,
 }
 
 impl StaticTokens {
-    /// `sessions` bounds the sessions of each token, or of all clients where there is no token.
-    pub fn new(tokens: Vec<String>, sessions: usize) -> Self {
-        Self { tokens, limits: PeerLimits { sessions, ..PeerLimits::default() } }
-    }
-
-    fn peer(&self, name: String) -> Peer {
-        Peer { limits: self.limits, ..Peer::new(name) }
+    /// Each token is a peer in no group, with the limits of `config`.
+    pub fn new(tokens: Vec<String>, config: &Config) -> Self {
+        let limits = config.limits.peer_limits();
+        // By position: the token itself must not get into logs.
+        let peer = |index: usize| Peer { limits, ..Peer::new(format!("token {}", index + 1)) };
+        let tokens = tokens.into_iter().enumerate().map(|(index, token)| (token, peer(index))).collect();
+        Self { tokens, anyone: config.anyone() }
     }
 }
 
 impl Authenticator for StaticTokens {
     fn authenticate(&self, credential: &[u8]) -> Option<Peer> {
         if self.is_open() {
-            return Some(self.peer("anyone".to_owned()));
+            return Some(self.anyone.clone());
         }
         // All tokens are compared, in constant time each, so that the time taken tells nothing about them.
         let mut found = None;
-        for (index, token) in self.tokens.iter().enumerate() {
+        for (token, peer) in &self.tokens {
             if bool::from(token.as_bytes().ct_eq(credential)) {
-                found = Some(index);
+                found = Some(peer);
             }
         }
-        // By position: the token itself must not get into logs.
-        found.map(|index| self.peer(format!("token {}", index + 1)))
+        found.cloned()
     }
 
     fn is_open(&self) -> bool {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn each_token_is_a_principal_of_its_own() {
-        let tokens = StaticTokens::new(vec!["first".to_owned(), "second".to_owned()], 1);
+        let tokens = StaticTokens::new(vec!["first".to_owned(), "second".to_owned()], &Config::default());
         assert_eq!(&*tokens.authenticate(b"second").expect("a known token").name, "token 2");
         assert!(tokens.authenticate(b"secon").is_none());
         assert!(tokens.authenticate(b"").is_none());
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn without_tokens_everybody_is_let_in() {
-        let tokens = StaticTokens::new(Vec::new(), 1);
+        let tokens = StaticTokens::new(Vec::new(), &Config::default());
         assert!(tokens.is_open() && tokens.authenticate(b"").is_some());
     }
 }

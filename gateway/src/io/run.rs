@@ -132,7 +132,7 @@ fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunErr
 
 fn site(config: &Config, tokens: Vec<String>, driver: DriverHandle) -> Site {
     let limits = &config.limits;
-    let authenticator: Arc<dyn Authenticator> = Arc::new(StaticTokens::new(tokens, count(limits.sessions_per_token)));
+    let authenticator: Arc<dyn Authenticator> = Arc::new(StaticTokens::new(tokens, config));
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
     let handshakes = count(limits.handshakes);

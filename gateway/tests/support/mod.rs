@@ -88,7 +88,7 @@ impl World {
     }
 
     pub fn connect(&mut self) -> Client {
-        self.connect_as(&Peer { name: "peer".into(), limits: PeerLimits { sessions: 1000, ..PeerLimits::default() } })
+        self.connect_as(&Peer { limits: PeerLimits { sessions: 1000, ..PeerLimits::default() }, ..Peer::new("peer") })
     }
 
     pub fn connect_as(&mut self, peer: &Peer) -> Client {

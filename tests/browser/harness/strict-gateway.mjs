@@ -24,7 +24,7 @@ tokens = ${JSON.stringify(TOKENS)}
 [external]
 announced_ipv4 = "${THEIRS}"
 [limits]
-sessions_per_token = 1
+sessions_per_peer = 1
 grace_s = ${GRACE}
 `;
 

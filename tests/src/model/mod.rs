@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_gateway::dataplane::{
-    DropReason, Event, ExternalAddress, Filtering, GatewayConfig, NatConfig, Peer, PeerLimits,
+    Allowance, DropReason, Event, ExternalAddress, Filtering, GatewayConfig, NatConfig, Peer, PeerLimits,
 };
 use webtun_wire::{CloseCode, Instant};
 
@@ -22,7 +22,11 @@ use crate::packet::IcmpError;
 use crate::reference::Reference;
 
 /// Small, so that the limits are met.
-const LIMITS: PeerLimits = PeerLimits { sessions: 2, mappings: 6, flows: 9, blocks: 2, mapped_ports: 2 };
+const LIMITS: PeerLimits = PeerLimits {
+    sessions: 2,
+    each: Allowance { mappings: 6, flows: 9, blocks: 2, mapped_ports: 2, ..Allowance::SESSION },
+    total: Allowance::PEER,
+};
 const PEERS: [&str; 3] = ["ada", "bert", "cleo"];
 const ERRORS: [IcmpError; 4] =
     [IcmpError::HostUnreachable, IcmpError::PortUnreachable, IcmpError::TimeExceeded, IcmpError::TooBig(1400)];
@@ -90,7 +94,7 @@ impl Model {
         let config = GatewayConfig { nat, ..GatewayConfig::new(external.to_vec()) };
         Self {
             direct: Direct::new(config, [choice; 32]),
-            reference: Reference::new(nat, LIMITS),
+            reference: Reference::new(nat, LIMITS.each),
             lives: Vec::new(),
             events_seen: 0,
             last_egress: None,
@@ -149,7 +153,7 @@ impl Model {
     }
 
     fn open(&mut self, peer: usize) {
-        let peer = Peer { name: PEERS[peer].into(), limits: LIMITS };
+        let peer = Peer { limits: LIMITS, ..Peer::new(PEERS[peer]) };
         let has = self.direct.sessions.iter().zip(&self.lives).filter(|(s, l)| l.alive && s.peer == peer).count();
         match self.direct.open(&peer) {
             Ok(index) => {

@@ -75,8 +75,8 @@ impl Model {
     fn may_map(&self, index: usize, protocol: Protocol, internal: SocketAddr) -> bool {
         let mapping = self.reference.by_internal(protocol, internal).map(|mapping| &self.reference.mappings[mapping]);
         let count = self.reference.mappings.iter().filter(|mapping| mapping.session == index).count();
-        let has_room = mapping.is_some() || count < LIMITS.mappings;
+        let has_room = mapping.is_some() || count < LIMITS.each.mappings;
         let is_mapped = mapping.is_some_and(|mapping| mapping.mapped_until.is_some());
-        has_room && (is_mapped || self.reference.mapped_ports(Some(index)) < LIMITS.mapped_ports)
+        has_room && (is_mapped || self.reference.mapped_ports(Some(index)) < LIMITS.each.mapped_ports)
     }
 }

@@ -3,7 +3,7 @@
 //! Mapping is endpoint-independent (RFC 4787 REQ-1), filtering is configured. A client that draws its ports from its own
 //! blocks keeps them, so that its mappings hold nothing that its next packet could not rebuild.
 //!
-//! Bounds: mappings, flows, blocks and mapped ports per session by [`PeerLimits`]; the ports of an external address by
+//! Bounds: mappings, flows, blocks and mapped ports per session by [`Allowance`]; the ports of an external address by
 //! its range. At a bound the packet is dropped with the bound's reason, and what exists stays as it is.
 
 mod icmp;
@@ -28,7 +28,7 @@ use self::ports::{AddressIndex, AddressPool, Block, least_used};
 use self::tcp_state::{Origin, TcpState};
 use super::packet::{Packet, Side, Transport, protocol, tcp_flag};
 use super::timer::{TimerQueue, Wake};
-use super::{DropReason, Event, GatewayConfig, Map, NatConfig, PeerLimits, SessionId};
+use super::{Allowance, DropReason, Event, GatewayConfig, Map, NatConfig, SessionId};
 
 pub(super) use self::nat64::{GROWTH, Nat64};
 pub use self::nat64_prefix::Pref64;
@@ -82,7 +82,7 @@ pub(super) struct NatTable {
 /// What the table knows of a session.
 #[derive(Debug)]
 struct Subscriber {
-    limits: PeerLimits,
+    limits: Allowance,
     /// The external address that the session is paired with, per family.
     paired: [Option<AddressIndex>; 2],
     blocks: [Vec<Block>; 2],
@@ -118,7 +118,7 @@ impl NatTable {
     /// # Errors
     ///
     /// [`DropReason::NoPorts`] where a family has addresses but no free block.
-    pub(super) fn open(&mut self, session: SessionId, limits: PeerLimits) -> Result<(), DropReason> {
+    pub(super) fn open(&mut self, session: SessionId, limits: Allowance) -> Result<(), DropReason> {
         let paired = [least_used(&self.pools, true), least_used(&self.pools, false)];
         let subscriber = Subscriber {
             limits,

@@ -19,7 +19,7 @@ pub enum Command {
         /// As received.
         message: Bytes,
         /// Who it is.
-        peer: Peer,
+        peer: Box<Peer>,
         /// The session, or what to tell the client.
         reply: oneshot::Sender<Result<Opened, Farewell>>,
     },
@@ -83,7 +83,7 @@ impl DriverHandle {
     ///
     /// # Errors
     /// What to tell the client before its connection is closed.
-    pub async fn open(&self, message: Bytes, peer: Peer) -> Result<Opened, Farewell> {
+    pub async fn open(&self, message: Bytes, peer: Box<Peer>) -> Result<Opened, Farewell> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Open { message, peer, reply }).await;
         answer.await.unwrap_or_else(|_| Err(Farewell::new(CloseCode::Shutdown, "the gateway goes away")))

@@ -199,7 +199,7 @@ fn open_websocket(
 /// What the subprotocol's token, or its absence, proves.
 fn admit(authenticator: &dyn Authenticator, token: Option<&str>) -> Admission {
     match authenticator.authenticate(token.unwrap_or_default().as_bytes()) {
-        Some(peer) => Admission::Granted(peer),
+        Some(peer) => Admission::Granted(Box::new(peer)),
         None if token.is_none() => Admission::ByHello,
         None => Admission::Denied,
     }

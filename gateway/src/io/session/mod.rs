@@ -22,7 +22,7 @@ use webtun_wire::CloseCode;
 #[derive(Clone, Debug)]
 pub enum Admission {
     /// A token, or none was needed.
-    Granted(Peer),
+    Granted(Box<Peer>),
     /// Nothing yet: HELLO must carry the token.
     ByHello,
     /// A wrong token. A page cannot see the status of a failed upgrade, so it is told by CLOSE.
@@ -99,7 +99,7 @@ async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> R
         Admission::ByHello | Admission::Denied => {
             let token = Gateway::hello_token(&message).unwrap_or_default();
             let words = if token.is_empty() { "a token is needed" } else { "the token is wrong" };
-            doorway.authenticator.authenticate(token).ok_or_else(|| unauthorized(words))?
+            Box::new(doorway.authenticator.authenticate(token).ok_or_else(|| unauthorized(words))?)
         }
     };
     doorway.driver.open(message, peer).await.map_err(Ending::Farewell)
