@@ -137,11 +137,14 @@ impl Default for Nat {
 pub struct Nat64 {
     /// The prefix below which IPv4 addresses are reached from IPv6 (RFC 6052), or `"off"`.
     pub prefix: Switch<Ipv6Net>,
+    /// Whether the DNS forwarder makes IPv6 addresses below the prefix for names that have IPv4 ones alone (RFC 6147), for
+    /// clients that ask over IPv6.
+    pub dns64: bool,
 }
 
 impl Default for Nat64 {
     fn default() -> Self {
-        Self { prefix: Switch::On(Pref64::WELL_KNOWN.prefix()) }
+        Self { prefix: Switch::On(Pref64::WELL_KNOWN.prefix()), dns64: true }
     }
 }
 

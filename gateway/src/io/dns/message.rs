@@ -57,6 +57,18 @@ impl Query {
         Ok(Self { message: message.to_vec(), name, udp_len, question_end })
     }
 
+    /// The type that is asked for (RFC 1035 section 3.2.3).
+    pub(super) fn question_type(&self) -> u16 {
+        u16_at(&self.message, self.question_end - 4).unwrap_or(0)
+    }
+
+    /// The same query for another type.
+    pub(super) fn with_type(&self, question_type: u16) -> Self {
+        let mut query = self.clone();
+        query.message[self.question_end - 4..self.question_end - 2].copy_from_slice(&question_type.to_be_bytes());
+        query
+    }
+
     /// The message with another id, for a resolver.
     pub(super) fn with_id(&self, id: u16) -> Vec<u8> {
         let mut message = self.message.clone();

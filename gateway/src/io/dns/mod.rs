@@ -1,11 +1,15 @@
 //! The DNS forwarder: queries of clients go to the operator's resolvers, over this machine's sockets.
 //!
-//! Answers are passed on as they are, whatever their type. Nothing is cached: the clients' stacks do that.
+//! Answers are passed on as they are, whatever their type, but for what [`dns64`] makes for clients that ask over IPv6.
+//! Nothing is cached: the clients' stacks do that.
 
+mod dns64;
 pub mod message;
 mod upstream;
 
 use crate::config;
+use crate::dataplane::Pref64;
+use dns64::{Dns64, Plan};
 use message::{Query, TYPICAL_UDP_LEN};
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +23,16 @@ const ROUNDS: usize = 2;
 /// Where the machine's own resolvers are listed.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// How a client has sent a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// Over UDP, an answer that is larger than the client has announced is cut to a header that makes it ask again over
+    /// TCP.
+    pub over_tcp: bool,
+    /// Who asks over IPv4 has IPv4, and no use for synthesized addresses.
+    pub over_ipv6: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -26,12 +40,14 @@ pub struct Forwarder {
     /// By domain in lower case, without dots at its ends.
     zones: BTreeMap<String, Vec<IpAddr>>,
     timeout: Duration,
+    dns64: Option<Dns64>,
     slots: Arc<Semaphore>,
 }
 
 impl Forwarder {
-    /// A forwarder with at most `queries` queries under way.
-    pub fn new(config: &config::Dns, queries: usize) -> Self {
+    /// A forwarder with at most `queries` queries under way. With `pref64` it synthesizes IPv6 addresses below that
+    /// prefix for names that have none (RFC 6147).
+    pub fn new(config: &config::Dns, pref64: Option<Pref64>, queries: usize) -> Self {
         let resolvers = if config.upstream.is_empty() { machine_resolvers() } else { config.upstream.clone() };
         if resolvers.is_empty() && config.zones.is_empty() {
             tracing::warn!("no resolver is known, so clients cannot resolve names; set dns.upstream");
@@ -41,6 +57,7 @@ impl Forwarder {
             resolvers,
             zones: zones.map(|(zone, servers)| (message::normalise(zone), servers.clone())).collect(),
             timeout: Duration::from_secs(config.timeout_s.into()),
+            dns64: pref64.map(Dns64::new),
             slots: Arc::new(Semaphore::new(queries)),
         }
     }
@@ -50,26 +67,52 @@ impl Forwarder {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// Answers `query`; none where it is no query at all. `over_tcp` tells how the client has sent it: over UDP, an
-    /// answer that is larger than it has announced is cut to a header that makes it ask again over TCP.
-    pub async fn answer(&self, query: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
+    /// Answers `query`; none where it is no query at all.
+    pub async fn answer(&self, query: &[u8], door: Door) -> Option<Vec<u8>> {
         let query = match Query::parse(query) {
             Ok(query) => query,
             Err(refusal) => return refusal,
         };
+        let answer = match &self.dns64 {
+            Some(dns64) if door.over_ipv6 => self.answer_with(dns64, &query).await,
+            _ => self.resolve(&query).await,
+        };
+        let room = if door.over_tcp { usize::from(u16::MAX) } else { query.udp_len };
+        Some(if answer.len() <= room { answer } else { query.truncated(&answer) })
+    }
+
+    async fn answer_with(&self, dns64: &Dns64, query: &Query) -> Vec<u8> {
+        match dns64.plan(query) {
+            Plan::Pass => self.resolve(query).await,
+            Plan::Answer(answer) => answer,
+            Plan::Synthesize => {
+                let answer = self.resolve(query).await;
+                match dns64.usable(&answer) {
+                    Some(usable) => usable,
+                    None => dns64.synthesize(&answer, &self.resolve(&query.with_type(dns64::TYPE_A)).await),
+                }
+            }
+            Plan::Reverse(reverse) => {
+                let answer = self.resolve(&reverse).await;
+                dns64.reverse(query, &reverse, &answer)
+            }
+        }
+    }
+
+    /// The answer of the first resolver that gives one, else SERVFAIL.
+    async fn resolve(&self, query: &Query) -> Vec<u8> {
         for _ in 0..ROUNDS {
             for &resolver in self.resolvers_for(&query.name) {
-                match upstream::ask(resolver, &query, self.timeout).await {
+                match upstream::ask(resolver, query, self.timeout).await {
                     Ok(mut answer) => {
                         query.restore_id(&mut answer);
-                        let room = if over_tcp { usize::from(u16::MAX) } else { query.udp_len };
-                        return Some(if answer.len() <= room { answer } else { query.truncated(&answer) });
+                        return answer;
                     }
                     Err(error) => tracing::debug!(%resolver, %error, "a resolver does not answer"),
                 }
             }
         }
-        Some(query.failure())
+        query.failure()
     }
 
     fn resolvers_for(&self, name: &str) -> &[IpAddr] {
@@ -120,7 +163,7 @@ mod tests {
             zones: BTreeMap::from([zone("Playground.Test.", 2), zone("deep.playground.test", 3)]),
             ..config::Dns::default()
         };
-        Forwarder::new(&config, 1)
+        Forwarder::new(&config, None, 1)
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod stream;
 
-use super::dns::Forwarder;
+use super::dns::{Door, Forwarder};
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -166,10 +166,15 @@ impl InnerHost {
             tracing::debug!("a DNS query is dropped: too many are under way");
             return;
         };
+        let asker = match to {
+            Asker::Udp(asker) => Some(asker),
+            Asker::Tcp(id) => self.host.tcp_addresses(id).map(|(_, remote)| remote),
+        };
+        let door =
+            Door { over_tcp: matches!(to, Asker::Tcp(_)), over_ipv6: asker.is_some_and(|asker| asker.is_ipv6()) };
         let (forwarder, answers) = (Arc::clone(&self.forwarder), self.answers.clone());
         tokio::spawn(async move {
-            let over_tcp = matches!(to, Asker::Tcp(_));
-            if let Some(message) = forwarder.answer(&query, over_tcp).await {
+            if let Some(message) = forwarder.answer(&query, door).await {
                 // An error means that the driver has ended.
                 let _ = answers.send(Answer { to, message }).await;
             }
