@@ -137,7 +137,7 @@ isolated! {
         let gateway = Gateway::start(&scratch.0, &["--listen", "127.0.0.1:0", "--set", dns]);
         block_on(async {
             let mut tunnel = Tunnel::open(gateway.address).await;
-            let failed = tokio::time::timeout(Duration::from_secs(10), resolve(&mut tunnel, "example.org")).await;
+            let failed = tokio::time::timeout(Duration::from_secs(30), resolve(&mut tunnel, "example.org")).await;
             assert_eq!(failed.expect("an answer"), Err(ResolveError::ServerFailure));
         });
         gateway.stop();

@@ -19,7 +19,7 @@ const OPEN: [&str; 4] = [
     "policy.rule=[{action=\"allow\",prefix=\"192.0.2.0/24\"},{action=\"allow\",prefix=\"2001:db8::/32\"}]",
 ];
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Moves `peer0` into a network namespace of its own, which is another machine then: 192.0.2.1 and 2001:db8::1.
 fn other_machine() {

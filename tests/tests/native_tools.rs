@@ -40,7 +40,7 @@ fn ping_reaches_both_families_and_tells_silence_from_answers() {
     let printed = succeed(lab.tool("webtun-ping").args(["-4", "-c", "1", "www.playground.test"]));
     assert!(printed.contains("PING www.playground.test (198.18.0.2)"), "{printed}");
 
-    let nobody = lab.tool("webtun-ping").args(["-c", "1", "-W", "5", "198.18.0.77"]).output().expect("it starts");
+    let nobody = lab.tool("webtun-ping").args(["-c", "1", "-W", "30", "198.18.0.77"]).output().expect("it starts");
     assert_eq!(nobody.status.code(), Some(1));
     assert!(text(&nobody.stdout).contains("host unreachable"), "{}", text(&nobody.stdout));
 }
@@ -82,7 +82,7 @@ fn nc_exchanges_datagrams() {
     let Some(lab) = lab() else { return };
     for remote in REMOTE {
         let sent = pattern::octets(2, 20_000);
-        let output = run_with_input(lab.tool("webtun-nc").args(["-u", "-w", "1", remote, "7"]), &sent);
+        let output = run_with_input(lab.tool("webtun-nc").args(["-u", "-w", "3", remote, "7"]), &sent);
         assert_success(&output);
         assert_eq!(output.stdout, sent);
     }
@@ -136,7 +136,7 @@ fn send_and_wait(mut child: std::process::Child, input: &[u8]) -> Vec<u8> {
 #[test]
 fn a_mapped_port_takes_connections_from_outside() {
     let Some(lab) = lab() else { return };
-    let (inside, outside) = exchange_inbound(&lab, &["-l", "-N", "8000", "--external"], &["-N", "-w", "5"]);
+    let (inside, outside) = exchange_inbound(&lab, &["-l", "-N", "8000", "--external"], &["-N", "-w", "30"]);
     assert_eq!(text(&inside), "from outside");
     assert_eq!(text(&outside), "from inside");
 }
@@ -144,7 +144,7 @@ fn a_mapped_port_takes_connections_from_outside() {
 #[test]
 fn a_mapped_port_takes_datagrams_from_outside() {
     let Some(lab) = lab() else { return };
-    let (inside, outside) = exchange_inbound(&lab, &["-l", "-u", "-w", "2", "8000", "--external"], &["-u", "-w", "1"]);
+    let (inside, outside) = exchange_inbound(&lab, &["-l", "-u", "-w", "4", "8000", "--external"], &["-u", "-w", "3"]);
     assert_eq!(text(&inside), "from outside");
     assert_eq!(text(&outside), "from inside");
 }
@@ -157,14 +157,14 @@ fn attach_lets_the_kernel_speak_through_the_tunnel() {
     let mut attach = Daemon::start(&mut command);
     attach.wait_for_line("ready webtun-c0 100.64.");
     for target in ["198.18.0.2", "2001:2::2", "100.64.0.1"] {
-        lab.client.exec("ping", &["-c", "2", "-i", "0.1", "-W", "5", target]);
+        lab.client.exec("ping", &["-c", "2", "-i", "0.1", "-W", "20", target]);
     }
     for host in ["198.18.0.2", "[2001:2::2]"] {
         let url = |path: &str| format!("http://{host}/{path}?size=3000000");
-        let hash = lab.client.exec("curl", &["-gsS", "-m", "30", &url("sha256")]);
+        let hash = lab.client.exec("curl", &["-gsS", "-m", "120", &url("sha256")]);
         let file = lab.file("blob");
         let path = file.to_str().expect("the folder's name is text");
-        lab.client.exec("curl", &["-gsS", "-m", "30", "-o", path, &url("blob")]);
+        lab.client.exec("curl", &["-gsS", "-m", "120", "-o", path, &url("blob")]);
         assert!(succeed(Command::new("sha256sum").arg(path)).starts_with(hash.trim()));
     }
     for reverse in [&[][..], &["-R"]] {

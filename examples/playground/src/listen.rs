@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBufForce;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -39,6 +41,8 @@ impl Binder {
     pub fn udp(&self, port: u16) -> io::Result<UdpSocket> {
         let socket = self.socket(port, Type::DGRAM, Protocol::UDP).and_then(|socket| {
             socket.set_recv_buffer_size(DATAGRAM_BUFFER)?;
+            // Past the system's limit, where we may: a server that waits for the processor shall lose nothing meanwhile.
+            let _ = setsockopt(&socket, RcvBufForce, &DATAGRAM_BUFFER);
             socket.set_send_buffer_size(DATAGRAM_BUFFER)?;
             UdpSocket::from_std(socket.into())
         });

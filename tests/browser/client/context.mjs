@@ -2,8 +2,11 @@
 
 export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Rejects with `what` after so many milliseconds, unless `promise` is settled before. */
-export async function within(milliseconds, promise, what) {
+/** Milliseconds that a thing which takes no time may take: a busy machine must not make a scenario fail. */
+const PATIENCE = 20_000;
+
+/** Rejects with `what` when `promise` is not settled after that. */
+export async function within(promise, what, milliseconds = PATIENCE) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: nothing for ${milliseconds} ms`)), milliseconds);

@@ -45,7 +45,7 @@ export class Heartbeat {
   rounds = 0;
   slowest = 0;
 
-  constructor(echo, { interval = 20, limit = 3000 } = {}) {
+  constructor(echo, { interval = 20, limit = 8000 } = {}) {
     this.#done = this.#beat(echo, interval, limit);
     this.#done.catch(() => {});
   }
@@ -59,7 +59,7 @@ export class Heartbeat {
 
   async #beat(echo, interval, limit) {
     while (this.#running) {
-      const time = await within(limit, echo.round(), "the echo beside it");
+      const time = await within(echo.round(), "the echo beside it", limit);
       this.rounds++;
       this.slowest = Math.max(this.slowest, time);
       await sleep(interval);

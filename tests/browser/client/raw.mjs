@@ -53,7 +53,7 @@ export class RawTunnel {
     for (;;) {
       const at = this.#capsules.findIndex((each) => each.type === 0x2b7e1500 + type);
       if (at >= 0) return this.#capsules.splice(0, at + 1)[at].value;
-      await within(3000, new Promise((resolve) => (this.#wake = resolve)), `the capsule 0x2b7e15${type.toString(16)}`);
+      await within(new Promise((resolve) => (this.#wake = resolve)), `the capsule 0x2b7e15${type.toString(16)}`);
     }
   }
 

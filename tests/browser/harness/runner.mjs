@@ -13,7 +13,7 @@ import { Tunnels } from "./tunnels.mjs";
 const here = import.meta.dirname;
 const SCENARIOS = path.resolve(here, "../scenarios");
 /** Seconds for a scenario that does not say otherwise, and for the start of a browser. */
-const DEADLINE = 30;
+const DEADLINE = 60;
 const BROWSER_START = 60;
 
 /** All scenarios by name, or those whose name contains one of `wanted`. */

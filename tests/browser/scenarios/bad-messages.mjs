@@ -69,7 +69,7 @@ async function fatal(t, what, messages, closeCode, code) {
     const close = await raw.receive(CLOSE).catch((error) => t.check(false, `${what}: ${error.message}`));
     t.equal(close[0], closeCode, `${what}: the code in CLOSE`);
   }
-  t.equal((await within(5000, raw.closed, what)).code, code, `${what}: the code of the WebSocket`);
+  t.equal((await within(raw.closed, what)).code, code, `${what}: the code of the WebSocket`);
 }
 
 async function harmless(t) {
@@ -83,7 +83,7 @@ async function harmless(t) {
     t.equal(pong[7], index, `${what}: the PONG after it`);
   }
   raw.send(capsule(CLOSE, 0, 0, 0, 0, 0, 0));
-  t.equal((await within(5000, raw.closed, "CLOSE")).code, 1000, "the code after CLOSE");
+  t.equal((await within(raw.closed, "CLOSE")).code, 1000, "the code after CLOSE");
 }
 
 async function withoutSubprotocol(t) {

@@ -2,7 +2,7 @@ import { expectedHash, get } from "../client/http.mjs";
 import { checkSequence, mib, rate } from "../client/octets.mjs";
 
 export const about = "a large download has the same SHA-256 at both ends";
-export const deadline = 60;
+export const deadline = 120;
 
 export default async function (t) {
   const net = await t.open();

@@ -1,7 +1,7 @@
 import { within } from "../client/context.mjs";
 
 export const about = "each way to fail reaches the program as its own error";
-export const deadline = 90;
+export const deadline = 120;
 
 const WWW = "www.playground.test";
 
@@ -14,6 +14,8 @@ export default async function (t) {
     ["the same over IPv4", tcp(WWW, 1, { dnsQueryType: "ipv4" }), "ECONNREFUSED"],
     ["the same over IPv6", tcp(WWW, 1, { dnsQueryType: "ipv6" }), "ECONNREFUSED"],
     ["a host that is not there", tcp("unreachable.playground.test", 80), "EHOSTUNREACH"],
+    ["a network without a route", tcp("noroute.playground.test", 80), "ENETUNREACH"],
+    ["the same over IPv6", tcp("noroute.playground.test", 80, { dnsQueryType: "ipv6" }), "ENETUNREACH"],
     ["a host that never answers", tcp("blackhole.playground.test", 80), "ETIMEDOUT"],
     ["a destination that is not allowed", tcp("10.9.8.7", 80), "EACCES"],
     ["the same over IPv6", tcp("fd00::1", 80), "EACCES"],
@@ -21,6 +23,7 @@ export default async function (t) {
     ["a connection that is reset", resetConnection(net), "ECONNRESET"],
     ["a UDP port where nobody listens", udp(WWW, 2), "ECONNREFUSED"],
     ["UDP to a host that is not there", udp("unreachable.playground.test", 7), "EHOSTUNREACH"],
+    ["UDP to a network without a route", udp("noroute.playground.test", 7), "ENETUNREACH"],
     ["UDP that is not allowed", udp("10.9.8.7", 7), "EACCES"],
     ["UDP to a name that does not exist", udp("nobody.playground.test", 7), "ENOTFOUND"],
     ["an address that is not ours", new net.TCPServerSocket("192.0.2.1").opened, "EADDRNOTAVAIL"],
@@ -31,10 +34,9 @@ export default async function (t) {
   const wrong = results.filter(({ status }) => status === "rejected").map(({ reason }) => reason.message);
   t.check(wrong.length === 0, wrong.join("; "));
 
-  const [, , , , , denied] = results.map(({ value }) => value);
-  t.equal(denied.name, "NotAllowedError", "the name of a denial");
-  const others = results.map(({ value }) => value.name).filter((name) => name !== "NotAllowedError");
-  t.check(others.every((name) => name === "NetworkError"), `names: ${others}`);
+  for (const { value: error } of results) {
+    t.equal(error.name, error.code === "EACCES" ? "NotAllowedError" : "NetworkError", `the name of ${error.code}`);
+  }
   return `${cases.length} failures, ${new Set(cases.map(([, , code]) => code)).size} codes`;
 }
 
@@ -44,7 +46,7 @@ async function resetConnection(net) {
   const { readable, writable } = await socket.opened;
   const writer = writable.getWriter();
   await writer.write(new Uint8Array(1));
-  const closed = within(5000, socket.closed, "the end of the socket").then(
+  const closed = within(socket.closed, "the end of the socket").then(
     () => Promise.reject(new Error("`closed` does not know of the reset")),
     (error) => error,
   );
@@ -64,7 +66,7 @@ async function firstAnswer(net, remoteAddress, remotePort) {
   const reader = readable.getReader();
   const read = reader.read();
   const written = writable.getWriter().write({ data: new Uint8Array(4) });
-  return within(20_000, Promise.all([read, written]), "an answer");
+  return within(Promise.all([read, written]), "an answer");
 }
 
 async function takenPort(net) {

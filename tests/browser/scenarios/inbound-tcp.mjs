@@ -9,7 +9,7 @@ export const host = {
     const { connect } = await import("node:net");
     const { randomBytes } = await import("node:crypto");
     const data = randomBytes(size);
-    const socket = connect({ host: address, port, timeout: 5000 });
+    const socket = connect({ host: address, port, timeout: 20_000 });
     socket.on("timeout", () => socket.destroy(new Error(`${address} port ${port} says nothing`)));
     socket.end(data);
     const chunks = [];

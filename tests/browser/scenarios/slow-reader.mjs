@@ -3,7 +3,7 @@ import { expectedHash, get } from "../client/http.mjs";
 import { checkSequence, mib } from "../client/octets.mjs";
 
 export const about = "a server that closes right after its last octet loses nothing, however slow the page reads";
-export const deadline = 60;
+export const deadline = 120;
 
 const SIZE = 64 << 20;
 /** Milliseconds between reads near the end, where the server has long gone. */

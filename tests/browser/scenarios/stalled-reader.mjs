@@ -4,7 +4,7 @@ import { expectedHash, get } from "../client/http.mjs";
 import { checkSequence, mib } from "../client/octets.mjs";
 
 export const about = "a page that stops reading keeps what is under way bounded, and then gets every octet";
-export const deadline = 60;
+export const deadline = 120;
 
 const SIZE = 64 << 20;
 /** Milliseconds without a read. */

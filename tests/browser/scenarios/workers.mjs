@@ -26,7 +26,7 @@ async function inOwnWorker(t, options) {
     worker.onerror = ({ message }) => reject(new Error(`the Worker failed: ${message}`));
   });
   worker.postMessage({ url: t.url(), options });
-  const { time, error } = await within(10_000, answer, `the Worker with worker: ${options.worker}`);
+  const { time, error } = await within(answer, `the Worker with worker: ${options.worker}`);
   worker.terminate();
   t.check(error === undefined, error);
   return time;

@@ -41,12 +41,21 @@ impl Network {
         ip(&format!("-n {NAMESPACE} link set lo up"))?;
         ip(&format!("-n {NAMESPACE} link set eth0 up"))?;
         ip(&format!("link set {DEVICE} up"))?;
-        // What is routed into the namespace for others vanishes without a word: it forwards nothing, and where IPv6
-        // would report that it has no route, it is given one.
+        self.set_up_errors()
+    }
+
+    /// The namespace is a router without routes: it reports that it has none. What it is told to swallow vanishes
+    /// without a word.
+    fn set_up_errors(&self) -> Result {
+        in_namespace("echo 1 > /proc/sys/net/ipv4/ip_forward")?;
+        ip(&format!("-n {NAMESPACE} route add blackhole 198.18.1.0/24"))?;
         ip(&format!("route add 198.18.1.0/24 via 198.18.0.2 dev {DEVICE}"))?;
+        ip(&format!("route add 198.18.2.0/24 via 198.18.0.2 dev {DEVICE}"))?;
         if self.ipv6 {
+            in_namespace("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")?;
             ip(&format!("-n {NAMESPACE} -6 route add blackhole 2001:2:0:1::/64"))?;
             ip(&format!("-6 route add 2001:2:0:1::/64 via 2001:2::2 dev {DEVICE}"))?;
+            ip(&format!("-6 route add 2001:2:0:2::/64 via 2001:2::2 dev {DEVICE}"))?;
         }
         Ok(())
     }
@@ -57,12 +66,14 @@ impl Network {
     }
 
     /// Names beside the fixed ones: the gateway's external address as the playground sees it, one from which nothing
-    /// comes back, and one that the gateway's kernel reports as unreachable because no host has it.
+    /// comes back, one that the gateway's kernel reports as unreachable because no host has it, and one in a network to
+    /// which a router on the way has no route.
     pub fn names(&self) -> Vec<(&'static str, IpAddr)> {
         let names = [
             ("host", ["198.18.0.1", "2001:2::1"]),
             ("blackhole", ["198.18.1.1", "2001:2:0:1::1"]),
             ("unreachable", ["198.18.0.99", "2001:2::99"]),
+            ("noroute", ["198.18.2.1", "2001:2:0:2::1"]),
         ];
         names
             .into_iter()
@@ -90,6 +101,10 @@ fn remove() {
     let _ = ip(&format!("netns delete {NAMESPACE}"));
     // The kernel takes the namespace down in the background; the name must be free before it is used again.
     let _ = ip(&format!("link delete {DEVICE}"));
+}
+
+fn in_namespace(line: &str) -> Result {
+    Command::line(&format!("ip netns exec {NAMESPACE} sh -c")).args([line]).output().map(drop)
 }
 
 fn ip(arguments: &str) -> Result {

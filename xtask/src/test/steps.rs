@@ -61,7 +61,7 @@ pub static STEPS: &[Step] = &[
     step("deny", Normal, 5, deny, "licences and advisories of the dependencies"),
     step("npm", Normal, 15, npm, "the npm package builds, and its own tests pass"),
     step("netns", Normal, 20, netns, "the gateway's real TUN device and nftables rules, in network namespaces"),
-    step("packaging", Normal, 15, packaging, "every bundler, through a real gateway"),
+    step("packaging", Normal, 15, packaging, "the npm package and every bundler, through a real gateway"),
     step("fuzz", Normal, 10, fuzz, "the fuzz corpora are replayed"),
     step("demo", Normal, 15, demo, "every panel of the demo page, in Chromium"),
     step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device"),
@@ -174,7 +174,8 @@ fn thoroughly(command: Command, full: bool) -> Command {
 }
 
 fn packaging(_: bool) -> Result<Plan> {
-    with_root(|| one(xtask("demo --run node packaging/run.mjs")?.in_folder(root().join("wasm/npm"))))
+    let both = "npm test --silent && npm run --silent packaging";
+    with_root(|| one(xtask("demo --run sh -c")?.args([both]).in_folder(root().join("wasm/npm"))))
 }
 
 fn fuzz(_: bool) -> Result<Plan> {
