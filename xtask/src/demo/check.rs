@@ -80,7 +80,8 @@ pub async fn run(page: &str, job: &Job<'_>) -> Result<ExitCode> {
     }
     browser.close().await;
     server.abort();
-    Ok(tally.verdict())
+    tally.report_missing();
+    Ok(if tally.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[derive(Default)]
@@ -109,13 +110,16 @@ impl Tally {
         }
     }
 
-    fn verdict(&self) -> ExitCode {
+    fn report_missing(&self) {
         for name in &self.awaited {
             println!("FAIL {name:<10} no result");
         }
-        let failed = self.failed + self.awaited.len();
-        println!("{} panels passed, {failed} failed", self.passed);
-        if failed == 0 && self.ended && self.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        println!("{} panels passed, {} failed", self.passed, self.failed + self.awaited.len());
+    }
+
+    /// All panels have passed, and the page knows of no other.
+    fn is_complete(&self) -> bool {
+        self.failed == 0 && self.awaited.is_empty() && self.ended && self.passed > 0
     }
 }
 
@@ -160,5 +164,35 @@ impl Desk {
             Ok(()) => StatusCode::NO_CONTENT,
             Err(_) => StatusCode::GONE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn panel(name: &str, ok: bool) -> Report {
+        Report::Panel { name: name.into(), ok, detail: String::new(), ms: 1.0 }
+    }
+
+    async fn is_complete(reports: Vec<Report>) -> bool {
+        let (sender, mut inbox) = mpsc::channel(8);
+        for report in reports {
+            sender.send(report).await.unwrap();
+        }
+        drop(sender);
+        let mut tally = Tally::default();
+        tally.collect(&mut inbox).await;
+        tally.is_complete()
+    }
+
+    #[tokio::test]
+    async fn only_a_page_that_came_through_with_every_panel_passes() {
+        let begin = || Report::Begin { panels: vec!["ping".into(), "echo".into()] };
+        assert!(is_complete(vec![begin(), panel("ping", true), panel("echo", true), Report::End]).await);
+        assert!(!is_complete(vec![begin(), panel("ping", true), panel("echo", false), Report::End]).await);
+        assert!(!is_complete(vec![begin(), panel("ping", true), Report::End]).await, "a panel is missing");
+        assert!(!is_complete(vec![begin(), panel("ping", true), panel("echo", true)]).await, "the end is missing");
+        assert!(!is_complete(vec![Report::End]).await, "nothing was checked");
     }
 }

@@ -6,6 +6,8 @@ mod page;
 mod servers;
 
 use std::fs::File;
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,7 +27,7 @@ const INTERRUPTED: u8 = 130;
 #[derive(Args)]
 pub struct Options {
     /// Port on 127.0.0.1 for the page and the gateway
-    #[arg(long, default_value_t = 8077)]
+    #[arg(long, default_value_t = 8077, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// Open the page in a headless browser, run every panel once, and fail if one fails
     #[arg(long, conflicts_with = "run")]
@@ -57,11 +59,12 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
             "the demo makes a network namespace and a TUN device, which needs root: sudo -E cargo xtask demo".into()
         );
     }
+    let _lock = lock()?;
+    check_port(options.port)?;
     setup::for_demo(if options.check { options.browser.tools() } else { &[] })?;
     let programs = if options.no_build { workspace::target()?.join("release") } else { build()? };
     let folder = workspace::scratch("demo")?;
     let page = page::assemble(&folder)?;
-    let _lock = lock()?;
 
     // Before anything is there to be left behind.
     let mut interrupt = Interrupt::new()?;
@@ -153,6 +156,17 @@ fn lock() -> Result<File> {
         file.lock()?;
     }
     Ok(file)
+}
+
+/// The gateway would say so as well, but only after the build, and without naming our flag.
+fn check_port(port: u16) -> Result {
+    match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            Err(format!("port {port} is in use by another program: choose another one with --port").into())
+        }
+        Err(error) => Err(format!("cannot listen on port {port}: {error}").into()),
+    }
 }
 
 fn window(text: &str) -> std::result::Result<(u32, u32), String> {

@@ -31,10 +31,8 @@ pub struct Options {
 
 /// Runs the chosen steps. Their output is kept in the target directory and shown where one fails.
 pub async fn run(options: &Options) -> Result<ExitCode> {
+    options.check_names()?;
     let chosen: Vec<_> = STEPS.iter().filter(|step| options.chooses(step)).collect();
-    if chosen.is_empty() {
-        return Err(format!("no step has '{}' in its name; see --list", options.keep.join("' or '")).into());
-    }
     if options.list {
         chosen.iter().for_each(|step| println!("{:<12} {}", step.name, step.about));
         return Ok(ExitCode::SUCCESS);
@@ -56,14 +54,29 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
 }
 
 impl Options {
-    fn chooses(&self, step: &Step) -> bool {
-        let tier = match step.tier {
+    /// A name that was mistyped must not look like a test that has passed.
+    fn check_names(&self) -> Result {
+        let of_tier = || STEPS.iter().filter(|step| self.allows(step.tier));
+        match self.keep.iter().find(|part| !of_tier().any(|step| step.name.contains(*part))) {
+            None => Ok(()),
+            Some(part) => {
+                let names: Vec<_> = of_tier().map(|step| step.name).collect();
+                Err(format!("no step has '{part}' in its name; there are {}", names.join(", ")).into())
+            }
+        }
+    }
+
+    fn allows(&self, tier: Tier) -> bool {
+        match tier {
             Tier::Fast => true,
             Tier::Normal => !self.fast,
             // Naming a long step is enough to want it.
             Tier::Full => self.full || (!self.keep.is_empty() && !self.fast),
-        };
-        tier && (self.keep.is_empty() || self.keep.iter().any(|part| step.name.contains(part)))
+        }
+    }
+
+    fn chooses(&self, step: &Step) -> bool {
+        self.allows(step.tier) && (self.keep.is_empty() || self.keep.iter().any(|part| step.name.contains(part)))
     }
 }
 
@@ -88,13 +101,18 @@ fn report(step: &Step, outcome: &Outcome, took: Duration) {
 mod tests {
     use super::*;
 
-    fn chosen(arguments: &[&str]) -> Vec<&'static str> {
+    fn parse(arguments: &[&str]) -> Options {
         #[derive(clap::Parser)]
         struct Cli {
             #[command(flatten)]
             options: Options,
         }
         let Cli { options } = clap::Parser::parse_from([&["test"], arguments].concat());
+        options
+    }
+
+    fn chosen(arguments: &[&str]) -> Vec<&'static str> {
+        let options = parse(arguments);
         STEPS.iter().filter(|step| options.chooses(step)).map(|step| step.name).collect()
     }
 
@@ -113,6 +131,14 @@ mod tests {
     fn a_part_of_a_name_chooses() {
         assert_eq!(chosen(&["-k", "net"]), ["netns"]);
         assert_eq!(chosen(&["-k", "fmt", "-k", "unit"]), ["fmt", "unit"]);
+    }
+
+    #[test]
+    fn a_name_that_chooses_nothing_is_an_error() {
+        assert!(parse(&["-k", "fmt", "-k", "unit"]).check_names().is_ok());
+        let error = parse(&["-k", "fmt", "-k", "fnt"]).check_names().unwrap_err().to_string();
+        assert!(error.contains("'fnt'") && error.contains("clippy"), "{error}");
+        assert!(parse(&["--fast", "-k", "e2e"]).check_names().is_err());
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub static STEPS: &[Step] = &[
     step("netns", Normal, 20, netns, "the gateway's real TUN device and nftables rules, in network namespaces"),
     step("packaging", Normal, 15, packaging, "the npm package and every bundler, through a real gateway"),
     step("fuzz", Normal, 10, fuzz, "the fuzz corpora are replayed"),
-    step("demo", Normal, 15, demo, "every panel of the demo page, in Chromium"),
+    step("demo", Normal, 15, demo, "every panel of the demo page, in Chromium, and the ends of the demo"),
     step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device"),
     step("firefox", Full, 20, firefox, "every panel of the demo page, in Firefox"),
 ];
@@ -183,7 +183,11 @@ fn fuzz(_: bool) -> Result<Plan> {
 }
 
 fn demo(_: bool) -> Result<Plan> {
-    with_root(|| one(xtask("demo --check")?))
+    with_root(|| {
+        // After the check, which has built what the demo starts.
+        let lifecycle = cargo_line("test --package xtask --test demo -- --ignored --test-threads 1");
+        Ok(Plan::Run(vec![xtask("demo --check")?, lifecycle]))
+    })
 }
 
 fn e2e(full: bool) -> Result<Plan> {
