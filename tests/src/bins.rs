@@ -22,16 +22,25 @@ pub fn native(name: &'static str) -> PathBuf {
     build("webtun-native-examples", name)
 }
 
+/// One of this package's `examples`: programs of the tests' own.
+pub fn example(name: &'static str) -> PathBuf {
+    build_target("webtun-tests", "--example", name)
+}
+
 /// Builds a binary with the profile of the running test and gives its path.
 ///
 /// # Panics
 /// When it does not build: no test that needs it can go on.
 pub fn build(package: &'static str, binary: &'static str) -> PathBuf {
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry((package, binary)).or_insert_with(|| cargo_build(package, binary)).clone()
+    build_target(package, "--bin", binary)
 }
 
-fn cargo_build(package: &str, binary: &str) -> PathBuf {
+fn build_target(package: &'static str, kind: &str, name: &'static str) -> PathBuf {
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    built.entry((package, name)).or_insert_with(|| cargo_build(package, kind, name)).clone()
+}
+
+fn cargo_build(package: &str, kind: &str, name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a process knows its executable");
     // <target>/<profile>/deps/<test>
     let folder = test.ancestors().nth(2).expect("tests lie two folders below the target folder");
@@ -41,11 +50,11 @@ fn cargo_build(package: &str, binary: &str) -> PathBuf {
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", package, "--bin", binary, "--profile", profile])
+        .args(["build", "--quiet", "--package", package, kind, name, "--profile", profile])
         .env("CARGO_TARGET_DIR", folder.parent().unwrap_or(folder))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .status()
         .expect("cargo starts");
-    assert!(status.success(), "{binary} does not build");
-    folder.join(binary)
+    assert!(status.success(), "{name} does not build");
+    folder.join(if kind == "--example" { "examples" } else { "" }).join(name)
 }

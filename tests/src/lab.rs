@@ -24,6 +24,8 @@ pub const TOKEN: &str = "lab-token";
 
 const REMOTE_ROUTES: [&str; 4] = ["--route", "198.18.0.0/24", "--route", "2001:2::/48"];
 const LISTEN: &str = "10.81.0.1:8077";
+/// Where clients find the gateway.
+pub const URL: &str = "ws://10.81.0.1:8077/";
 const RULES: &str = r#"policy.rule=[{action="allow",prefix="198.18.0.0/15"},{action="allow",prefix="2001:2::/48"}]"#;
 const ZONES: &str = r#"dns.zones={"playground.test"=["198.18.0.2"]}"#;
 /// There is no default route to find it by.
@@ -89,7 +91,7 @@ impl Lab {
     pub fn tool(&self, name: &'static str) -> Command {
         let mut command = self.client.command("timeout");
         command.args(["--kill-after=5", "180"]).arg(bins::native(name));
-        command.env("WEBTUN_URL", format!("ws://{LISTEN}/")).env("WEBTUN_TOKEN", TOKEN);
+        command.env("WEBTUN_URL", URL).env("WEBTUN_TOKEN", TOKEN);
         command
     }
 
@@ -100,7 +102,7 @@ impl Lab {
     /// When it gets no session.
     pub fn attach(&self, device: &str, flags: &[&str]) -> Attached {
         let mut command = self.client.command(bins::native("webtun-attach"));
-        command.env("WEBTUN_URL", format!("ws://{LISTEN}/")).env("WEBTUN_TOKEN", TOKEN).args(["--device", device]);
+        command.env("WEBTUN_URL", URL).env("WEBTUN_TOKEN", TOKEN).args(["--device", device]);
         command.args(if flags.is_empty() { &REMOTE_ROUTES[..] } else { flags });
         let mut process = Daemon::start(&mut command);
         let ready = process.wait_for_line("ready ");

@@ -18,6 +18,7 @@ pub mod path;
 pub mod pattern;
 pub mod pcap;
 pub mod process;
+pub mod quota;
 pub mod reference;
 pub mod rng;
 pub mod trace;
