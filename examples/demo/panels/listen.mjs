@@ -8,7 +8,7 @@ const OUTSIDE = "host.playground.test";
 const KNOCKER = "www.playground.test";
 
 export function listen(context) {
-  const port = field("External port", { type: "number", min: 0, max: 65535, placeholder: "any" });
+  const port = field("External port", { type: "number", min: 0, max: 65535, placeholder: "any" }, "modest");
   const knock = h("button", { type: "button", disabled: true }, "Have the playground connect");
   const at = h("p", "Not listening.");
   const log = logBox();

@@ -9,9 +9,9 @@ const PATIENCE = 3000;
 const PORT = 53;
 
 export function lookup(context) {
-  const name = field("Name", { value: "www.playground.test", list: "names", required: true }, "broad");
+  const name = field("Name", { value: "www.playground.test", list: "names", required: true });
   const type = choice("Type", Object.keys(TYPES));
-  const server = field("Name server", { placeholder: "the gateway's" });
+  const server = field("Name server", { placeholder: "the gateway's" }, "modest");
   const log = logBox();
   const frame = card("Name lookup", "A DNS question in a UDP datagram that this page makes itself. A cut answer is fetched again by TCP.");
   const run = starter(frame, { start: "Look up", stop: "Stop" }, (signal) => ask(signal));
