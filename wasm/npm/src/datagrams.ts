@@ -5,13 +5,11 @@ import type { UDPMessage } from "./direct-sockets/types.js";
 import { failure, toException } from "./errors.js";
 import type { Link } from "./link/link.js";
 import { datagramCost } from "./link/protocol.js";
+import { SendWindow } from "./send-window.js";
 import { copyOf, octetsOf } from "./streams.js";
 
 /** What the engine may deliver ahead of the reader; the rest waits in the stack's buffer, which drops when full. */
 export const DATAGRAM_WINDOW = 256 * 1024;
-
-/** What a writer may be ahead of the stack. */
-const SEND_WINDOW = 512 * 1024;
 
 /** The longest UDP payload (over IPv4; over IPv6 the stack refuses the last 20 octets). */
 const MAX_DATAGRAM = 65_507;
@@ -98,8 +96,7 @@ export class DatagramSender {
   readonly #handle: number;
   readonly #connected: boolean;
   #controller!: WritableStreamDefaultController;
-  #outstanding = 0;
-  #waiting: (() => void) | undefined;
+  #window = new SendWindow(() => this.#ended || this.#controller.signal.aborted);
   #ended = false;
 
   constructor(link: Link, handle: number, connected: boolean) {
@@ -109,7 +106,7 @@ export class DatagramSender {
     this.writable = new WritableStream<UDPMessage>({
       start: (controller) => {
         this.#controller = controller;
-        controller.signal.addEventListener("abort", () => this.#release());
+        controller.signal.addEventListener("abort", () => this.#window.release());
       },
       write: (message) => this.#write(message),
       close: () => this.#shutdown(),
@@ -119,8 +116,7 @@ export class DatagramSender {
 
   /** The stack has taken datagrams of this {@link datagramCost}. */
   sent(cost: number): void {
-    this.#outstanding -= cost;
-    this.#release();
+    this.#window.sent(cost);
   }
 
   /** Writes fail from now on. */
@@ -128,7 +124,7 @@ export class DatagramSender {
     if (this.#ended) return;
     this.#ended = true;
     this.#controller.error(error);
-    this.#release();
+    this.#window.release();
   }
 
   async #write(message: UDPMessage): Promise<void> {
@@ -137,30 +133,13 @@ export class DatagramSender {
     const target = messageTarget(message, this.#connected);
     if (octets.byteLength > MAX_DATAGRAM) throw toException(failure("EMSGSIZE"), `send ${octets.byteLength} octets`);
     const data = copyOf(octets);
-    const cost = datagramCost(data.byteLength);
-    while (this.#outstanding > 0 && this.#outstanding + cost > SEND_WINDOW && !this.#stopped()) {
-      await new Promise<void>((resolve) => {
-        this.#waiting = resolve;
-      });
-    }
-    if (this.#stopped()) return;
-    this.#outstanding += cost;
+    if (!(await this.#window.take(datagramCost(data.byteLength)))) return;
     this.#link.post({ op: "send", handle: this.#handle, data, ...target }, data);
-  }
-
-  #stopped(): boolean {
-    return this.#ended || this.#controller.signal.aborted;
   }
 
   #shutdown(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#link.post({ op: "shutdown", handle: this.#handle });
-  }
-
-  #release(): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.();
   }
 }

@@ -4,12 +4,10 @@
  */
 import { failure, toException } from "./errors.js";
 import type { Link } from "./link/link.js";
+import { SendWindow } from "./send-window.js";
 
 /** Octets that the engine may deliver ahead of the reader; the rest waits in the TCP window. */
 export const RECEIVE_WINDOW = 256 * 1024;
-
-/** Octets that a writer may be ahead of the stack. */
-export const SEND_WINDOW = 512 * 1024;
 
 /** The largest piece that crosses to the engine at once. */
 const PIECE = 128 * 1024;
@@ -141,8 +139,7 @@ export class ByteSender {
   readonly #link: Link;
   readonly #handle: number;
   #controller!: WritableStreamDefaultController;
-  #outstanding = 0;
-  #waiting: (() => void) | undefined;
+  #window = new SendWindow(() => this.#ended || this.#controller.signal.aborted);
   #ended = false;
 
   constructor(link: Link, handle: number) {
@@ -151,7 +148,7 @@ export class ByteSender {
     this.writable = new WritableStream<BufferSource>({
       start: (controller) => {
         this.#controller = controller;
-        controller.signal.addEventListener("abort", () => this.#release());
+        controller.signal.addEventListener("abort", () => this.#window.release());
       },
       write: (chunk) => this.#write(octetsOf(chunk)),
       close: () => this.#close(),
@@ -161,8 +158,7 @@ export class ByteSender {
 
   /** The stack has taken `octets` more. */
   sent(octets: number): void {
-    this.#outstanding -= octets;
-    this.#release();
+    this.#window.sent(octets);
   }
 
   /** The connection broke: writes fail from now on. */
@@ -170,7 +166,7 @@ export class ByteSender {
     if (this.#ended) return;
     this.#ended = true;
     this.#controller.error(error);
-    this.#release();
+    this.#window.release();
   }
 
   /** Ends the stream as if its owner had closed it, once what was written before is sent. */
@@ -183,40 +179,19 @@ export class ByteSender {
   async #write(octets: Uint8Array): Promise<void> {
     for (let at = 0; at < octets.byteLength; at += PIECE) {
       const piece = octets.subarray(at, at + PIECE);
-      while (this.#outstanding > 0 && this.#outstanding + piece.byteLength > SEND_WINDOW && !this.#stopped()) {
-        await this.#wait();
-      }
-      if (this.#stopped()) return;
+      if (!(await this.#window.take(piece.byteLength))) return;
       const data = copyOf(piece);
-      this.#outstanding += piece.byteLength;
       this.#link.post({ op: "send", handle: this.#handle, data }, data);
     }
   }
 
   async #close(): Promise<void> {
-    while (this.#outstanding > 0 && !this.#stopped()) await this.#wait();
-    if (!this.#stopped()) this.#shutdown();
-  }
-
-  #stopped(): boolean {
-    return this.#ended || this.#controller.signal.aborted;
+    if (await this.#window.empty()) this.#shutdown();
   }
 
   #shutdown(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.#link.post({ op: "shutdown", handle: this.#handle });
-  }
-
-  #wait(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting = resolve;
-    });
-  }
-
-  #release(): void {
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    waiting?.();
   }
 }
