@@ -12,7 +12,8 @@ use tokio::process::Child;
 use crate::Result;
 use crate::command::Command;
 use crate::daemon::ask_to_end;
-use crate::workspace::{find_program, scratch};
+use crate::files::find_program;
+use crate::workspace::scratch;
 
 const CHROMIUM: &[&str] = &[
     "--headless",

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::Result;
-use crate::workspace;
+use crate::files::root;
 
 /// A builder of a child process. It runs in the root of the workspace unless told otherwise.
 pub struct Command(std::process::Command);
@@ -20,7 +20,7 @@ impl Command {
     /// `program` is looked up on PATH.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = std::process::Command::new(program);
-        command.current_dir(workspace::root());
+        command.current_dir(root());
         Self(command)
     }
 

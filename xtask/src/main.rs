@@ -4,6 +4,7 @@ mod browser;
 mod command;
 mod daemon;
 mod demo;
+mod files;
 mod npm;
 mod setup;
 mod test;

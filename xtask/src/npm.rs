@@ -1,7 +1,8 @@
 //! The npm package: wasm by cargo, its bindings by wasm-bindgen, the rest by wasm/npm/build.mjs.
 
 use crate::command::{Command, cargo};
-use crate::workspace::{npm_ci, root, target};
+use crate::files::root;
+use crate::workspace::{npm_ci, target};
 use crate::{Result, setup};
 
 /// Builds wasm/npm/dist.

@@ -1,7 +1,8 @@
 //! What the tasks need from the machine: installed here, or the one line printed that does.
 
 use crate::command::Command;
-use crate::workspace::{find_program, has, is_root, npm_ci, root};
+use crate::files::{find_program, has, root};
+use crate::workspace::{is_root, npm_ci};
 use crate::{Error, Result};
 
 const WASM: &str = "wasm32-unknown-unknown";

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::Result;
-use crate::workspace::{copy_folder, npm_ci, root};
+use crate::files::{copy_folder, root};
+use crate::workspace::npm_ci;
 
 /// What of the page's libraries is served: folder in the page, folder of the npm package, files.
 const LIBRARIES: [(&str, &str, &[&str]); 2] = [

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::command::{Command, cargo};
-use crate::workspace::{has, is_root, root};
+use crate::files::{has, root};
+use crate::workspace::is_root;
 
 /// When a step runs.
 #[derive(Clone, Copy, PartialEq)]
