@@ -107,8 +107,14 @@ export class Runner {
 
   async #strictUrl() {
     if (this.#strict === undefined) {
-      this.#strict = new StrictGateway();
-      await this.#strict.start();
+      const strict = new StrictGateway();
+      try {
+        await strict.start();
+      } catch (error) {
+        strict.stopNow();
+        throw error;
+      }
+      this.#strict = strict;
     }
     return this.#strict.url;
   }
