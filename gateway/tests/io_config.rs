@@ -60,6 +60,8 @@ fn wrong_values_are_named_with_what_would_be_right() {
         ("[inner]\nipv4 = \"100.64.0.0\"\n", "inner.ipv4", "line 2"),
         ("[external]\nport_range = \"9-1\"\n", "external.port_range", "16384-65535"),
         ("[external]\nipv4 = \"fd00::1\"\n", "external.ipv4", "off"),
+        ("[external]\nipv6_prefix = \"2001:db8::/80\"\n", "external.ipv6_prefix", "64 bits"),
+        ("[external]\nipv6_prefix = \"fd77:6562::/32\"\n", "external.ipv6_prefix", "apart"),
         ("[nat64]\nprefix = \"64:ff9b::/80\"\n", "nat64.prefix", "RFC 6052"),
         ("tokens = [\"not a token\"]\n", "tokens", "letters, digits"),
         ("allow_origins = [\"example.org\"]\n", "allow_origins", "https://example.org"),

@@ -34,6 +34,7 @@ impl Config {
             path_mtu: self.external.path_mtu.unwrap_or(surroundings.path_mtu),
             grace: seconds(self.limits.grace_s),
             max_sessions: usize::try_from(self.limits.sessions).unwrap_or(usize::MAX),
+            external_prefix: surroundings.prefix,
             nat: self.nat(),
             nat64: self.pref64(),
             rules,

@@ -39,6 +39,10 @@ pub struct External {
     pub ipv4: Switch<Ipv4Addr>,
     /// The NAT's IPv6 address on the TUN device, or `"off"`.
     pub ipv6: Switch<Ipv6Addr>,
+    /// A prefix of at most 64 bits that the network routes to this machine, in place of `ipv6`: clients' addresses are
+    /// translated into it (RFC 6296), or are the same on both sides where it is `inner.ipv6`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_prefix: Option<Ipv6Net>,
     /// The IPv4 address told to clients as theirs on the outside. Default: the machine's primary one when masquerading,
     /// else `ipv4`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +64,7 @@ impl Default for External {
             mode: ExternalMode::Masquerade,
             ipv4: Switch::On(Ipv4Addr::new(100, 127, 255, 1)),
             ipv6: Switch::On(Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0xffff, 0, 0, 0, 1)),
+            ipv6_prefix: None,
             announced_ipv4: None,
             announced_ipv6: None,
             port_range: PortRange { first: 16384, last: 65535 },

@@ -115,8 +115,17 @@ impl Config {
     fn validate_external(&self) -> Result<(), Invalid> {
         let fail = |key, problem: String| Err(Invalid { key, problem });
         let external = &self.external;
-        if external.ipv4 == Switch::Off && external.ipv6 == Switch::Off {
+        let has_ipv6 = external.ipv6 != Switch::Off || external.ipv6_prefix.is_some();
+        if external.ipv4 == Switch::Off && !has_ipv6 {
             return fail("external.ipv4", "IPv4 and IPv6 cannot both be \"off\"".to_owned());
+        }
+        if let Some(prefix) = external.ipv6_prefix.filter(|prefix| prefix.trunc() != self.inner.ipv6.trunc()) {
+            if prefix.prefix_len() > 64 || self.inner.ipv6.prefix_len() > 64 {
+                return fail("external.ipv6_prefix", "it and `inner.ipv6` must have at most 64 bits".to_owned());
+            }
+            if prefix.contains(&self.inner.ipv6) || self.inner.ipv6.contains(&prefix) {
+                return fail("external.ipv6_prefix", "must be `inner.ipv6`, or lie apart from it".to_owned());
+            }
         }
         if external.port_range.first < 1024 {
             return fail("external.port_range", "the range must begin at 1024 or above".to_owned());
@@ -125,7 +134,8 @@ impl Config {
             return fail("external.path_mtu", "at least 1280, the minimum of IPv6".to_owned());
         }
         let v4 = external.ipv4.value().map(|&it| ("external.ipv4", IpAddr::V4(it), IpNet::V4(self.inner.ipv4)));
-        let v6 = external.ipv6.value().map(|&it| ("external.ipv6", IpAddr::V6(it), IpNet::V6(self.inner.ipv6)));
+        let single = external.ipv6.value().filter(|_| external.ipv6_prefix.is_none());
+        let v6 = single.map(|&it| ("external.ipv6", IpAddr::V6(it), IpNet::V6(self.inner.ipv6)));
         for (key, address, inner) in v4.into_iter().chain(v6) {
             if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
                 return fail(key, "must be an address that other machines could have".to_owned());

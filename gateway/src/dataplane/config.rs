@@ -21,6 +21,9 @@ pub struct GatewayConfig {
     pub inner_v6: Ipv6Net,
     /// Addresses that sessions appear from. Without one of a family, that family is not routed.
     pub external: Vec<ExternalAddress>,
+    /// A prefix of at most 64 bits that is routed here: each session's inner IPv6 address is translated into it (RFC 6296),
+    /// or, where it is `inner_v6` itself, left as it is. There is no external IPv6 address beside it.
+    pub external_prefix: Option<Ipv6Net>,
     /// Resolvers that are told to clients; empty: the gateway's inner addresses.
     pub dns_servers: Vec<IpAddr>,
     /// DNS search domains that are told to clients.
@@ -92,6 +95,7 @@ impl GatewayConfig {
             inner_v4: Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 16),
             inner_v6: Ipv6Net::new_assert(Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0, 0, 0, 0, 0), 64),
             external,
+            external_prefix: None,
             dns_servers: Vec::new(),
             dns_search: Vec::new(),
             path_mtu: 1500,
@@ -143,8 +147,9 @@ impl GatewayConfig {
         if self.external.iter().any(|e| inner(&e.address) || inner(&e.announced)) {
             return Err(ConfigError::ExternalInside);
         }
-        let overlaps = |prefix: Ipv6Net| prefix.contains(&self.inner_v6) || self.inner_v6.contains(&prefix);
-        if self.nat64.is_some_and(|pref64| overlaps(pref64.prefix())) {
+        self.validate_prefix()?;
+        let own = [Some(self.inner_v6), self.external_prefix];
+        if self.nat64.is_some_and(|pref64| own.into_iter().flatten().any(|own| overlap(own, pref64.prefix()))) {
             return Err(ConfigError::Pref64);
         }
         if self.path_mtu < IPV6_MIN_MTU {
@@ -161,6 +166,20 @@ impl GatewayConfig {
         }
         self.nat.validate()
     }
+
+    fn validate_prefix(&self) -> Result<(), ConfigError> {
+        let Some(outer) = self.external_prefix.map(|prefix| prefix.trunc()) else { return Ok(()) };
+        let inner = self.inner_v6.trunc();
+        let is_translated = inner != outer;
+        let is_long = inner.prefix_len() > 64 || outer.prefix_len() > 64;
+        let has_address = self.external.iter().any(|external| external.address.is_ipv6());
+        let is_wrong = has_address || is_translated && (is_long || overlap(inner, outer));
+        if is_wrong { Err(ConfigError::Prefix) } else { Ok(()) }
+    }
+}
+
+fn overlap(a: Ipv6Net, b: Ipv6Net) -> bool {
+    a.contains(&b) || b.contains(&a)
 }
 
 fn has_twice(addresses: impl Iterator<Item = IpAddr>) -> bool {
@@ -212,7 +231,10 @@ pub enum ConfigError {
     ExternalTwice,
     /// An external address lies within an inner prefix.
     ExternalInside,
-    /// The NAT64 prefix and the inner IPv6 prefix overlap.
+    /// The external prefix is too long, overlaps the inner one without being the same, or stands beside an external IPv6
+    /// address; or the inner prefix is too long for it.
+    Prefix,
+    /// The NAT64 prefix overlaps the inner or the external one.
     Pref64,
     /// The path MTU is below the minimum of IPv6.
     PathMtu,
@@ -237,7 +259,11 @@ impl fmt::Display for ConfigError {
             Self::ExternalFamily => "an external address and its announced address must be of one family",
             Self::ExternalTwice => "an external address is listed twice",
             Self::ExternalInside => "an external address lies within an inner prefix",
-            Self::Pref64 => "the NAT64 prefix overlaps the inner IPv6 prefix",
+            Self::Prefix => {
+                "an external IPv6 prefix must be the inner one or, like that, have at most 64 bits and not overlap it, and \
+                 leaves no place for external IPv6 addresses"
+            }
+            Self::Pref64 => "the NAT64 prefix overlaps the inner or the external IPv6 prefix",
             Self::PathMtu => "the path MTU is below 1280",
             Self::MessageLen => "the message length must lie between 70,000 and 1,048,576",
             Self::Window => "the unacknowledged octets must be 70,000 or more",
@@ -279,6 +305,15 @@ mod tests {
         assert_eq!(check(|c| c.external[0].announced = address("2001:db8::2")), Err(E::ExternalFamily));
         assert_eq!(check(|c| c.external.push(c.external[0])), Err(E::ExternalTwice));
         assert_eq!(check(|c| c.external[0].address = address("100.64.3.4")), Err(E::ExternalInside));
+        let prefix = |c: &mut GatewayConfig, text: &str| {
+            c.external.truncate(1);
+            c.external_prefix = Some(text.parse().expect("a prefix"));
+        };
+        assert_eq!(check(|c| prefix(c, "2001:db8::/56")), Ok(()));
+        assert_eq!(check(|c| prefix(c, "fd77:6562:7475::/64")), Ok(()));
+        assert_eq!(check(|c| prefix(c, "2001:db8::/65")), Err(E::Prefix));
+        assert_eq!(check(|c| prefix(c, "fd77::/16")), Err(E::Prefix));
+        assert_eq!(check(|c| c.external_prefix = Some("2001:db8::/56".parse().expect("a prefix"))), Err(E::Prefix));
         assert_eq!(check(|c| c.inner_v6 = "64:ff9b::/64".parse().expect("a prefix")), Err(E::Pref64));
         assert_eq!(check(|c| c.path_mtu = 1279), Err(E::PathMtu));
         assert_eq!(check(|c| c.message_len = 65_535), Err(E::MessageLen));

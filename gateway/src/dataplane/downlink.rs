@@ -5,7 +5,7 @@
 //! 3. reassemble       from here on there are whole datagrams only, with ports
 //! 4. hop limit        enough for one more hop; the sender hears of it otherwise
 //! 5. NAT              the mapping is found, its filter asked, the destination becomes the session's
-//! 6. fit              one hop taken off, MSS clamped
+//! 6. fit              one hop taken off (where that has not happened in the uplink), MSS clamped
 //! 7. NAT64            what has come to the IPv4 side of a session's IPv6 address becomes IPv6
 //! 8. queue            the session's, from which messages are made
 
@@ -46,6 +46,7 @@ impl Gateway {
         let Some(mut packet) = self.reassemble(packet, now)? else { return Ok(()) };
         self.check_hop_limit(&packet, now)?;
         let to = self.nat.inbound(&mut packet, now)?;
+        packet.decrement_hop_limit();
         self.deliver(to, packet, now)
     }
 
@@ -85,7 +86,6 @@ impl Gateway {
 
     /// Stages 6 to 8, for what comes from outside and for what turns round.
     pub(super) fn deliver(&mut self, to: SessionId, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
-        packet.decrement_hop_limit();
         mss::clamp(&mut packet, self.config.path_mtu);
         if let Some(translator) = self.translator_of(to, packet.headers.destination) {
             packet = translator.to_ipv6(&packet)?;

@@ -163,9 +163,10 @@ impl Gateway {
     }
 
     fn answer(&mut self, id: SessionId, resumed: bool, wishes: &Wishes, received: usize, now: Instant) {
-        let ports = self.nat.blocks(id);
+        let mut ports = self.nat.blocks(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let (config, lease) = (&self.config, &session.lease);
+        ports.extend(self.nat.prefix_block(lease.v6));
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         let next = if resumed { session.tunnel.expected() } else { 0 };
         let mut answer = vec![
@@ -240,7 +241,7 @@ pub(super) fn routes(config: &super::GatewayConfig) -> Vec<AddressRange> {
     let (host_v4, host_v6) = (config.inner_host_v4(), config.inner_host_v6());
     let v4 = if has(true) { (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST) } else { (host_v4, host_v4) };
     let mut v6 = vec![(host_v6, host_v6)];
-    if has(false) {
+    if has(false) || config.external_prefix.is_some() {
         v6 = vec![(Ipv6Addr::UNSPECIFIED, Ipv6Addr::from_bits(u128::MAX))];
     } else if let Some(pref64) = config.pref64() {
         v6.push((pref64.prefix().network(), pref64.prefix().broadcast()));

@@ -52,10 +52,10 @@ impl Gateway {
     /// bounded queues.
     pub fn poll_message(&mut self, id: SessionId, now: Instant) -> Option<Bytes> {
         let Some(session) = self.sessions.get_mut(&id) else { return self.farewells.remove(&id) };
-        let nat = &self.nat;
+        let (nat, lease) = (&self.nat, session.lease);
         let message = session.tunnel.next_message(
             &mut session.queue,
-            || nat.blocks(id),
+            || nat.blocks(id).into_iter().chain(nat.prefix_block(lease.v6)).collect(),
             &session.lease,
             &mut self.stats.delivered,
             now,

@@ -158,9 +158,6 @@ impl Gateway {
 
     /// Stage 10, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
     fn hairpin(&mut self, mut packet: Packet, now: Instant) {
-        if packet.headers.hop_limit <= 1 {
-            return self.stats.count_drop(DropReason::HopLimit);
-        }
         // The packet is a slice of its message, all of which would stay in memory for as long as it is queued.
         packet.octets = BytesMut::from(&packet.octets[..]);
         let result = self.nat.inbound(&mut packet, now).and_then(|to| {

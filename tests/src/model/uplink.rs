@@ -118,7 +118,7 @@ impl Model {
                 let due = Due::Packet {
                     from: source,
                     to: self.reference.mappings[mapping].internal,
-                    hop_limit: 62,
+                    hop_limit: 63,
                     number: self.number,
                 };
                 self.lives[self.reference.mappings[mapping].session].due.push_back(due);

@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 use webtun_wire::Instant;
 
-use super::ports::AddressIndex;
+use super::prefix::external_address;
 use super::{DropReason, MappingIndex, NatTable, Protocol, Remote, SessionId};
 use crate::dataplane::checksum;
 use crate::dataplane::packet::{Headers, Packet, Side, Transport, protocol};
@@ -14,19 +14,14 @@ pub(super) const ERROR_HEADER: usize = 8;
 
 impl NatTable {
     /// An error from the outside about a packet that a session has sent.
-    pub(super) fn inbound_error(
-        &mut self,
-        address: AddressIndex,
-        packet: &mut Packet,
-        now: Instant,
-    ) -> Result<SessionId, DropReason> {
+    pub(super) fn inbound_error(&mut self, packet: &mut Packet, now: Instant) -> Result<SessionId, DropReason> {
         let mut quoted = open(packet)?;
         if quoted.source != packet.headers.destination {
             return Err(DropReason::NoMapping);
         }
         let (port, remote_port) = quoted.ports();
         let protocol = protocol_of(&quoted, true)?;
-        let index = *self.by_external.get(&(protocol, address, port)).ok_or(DropReason::NoMapping)?;
+        let index = self.find_external(protocol, quoted.source, port).ok_or(DropReason::NoMapping)?;
         self.check_contact(index, (quoted.destination, remote_port), now)?;
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
         let (session, internal) = (mapping.session, mapping.internal);
@@ -53,7 +48,7 @@ impl NatTable {
         let index = *self.by_internal.get(&(protocol, quoted.destination, port)).ok_or(DropReason::NoMapping)?;
         self.check_contact(index, (quoted.source, remote_port), now)?;
         let mapping = self.mapping(index).filter(|m| m.session == session).ok_or(DropReason::NoMapping)?;
-        let external = (self.pools[usize::from(mapping.address)].address.address, mapping.port);
+        let external = (external_address(&self.pools, self.prefix, mapping).address, mapping.port);
         let at = packet.headers.payload + ERROR_HEADER;
         quoted.rewrite(&mut packet.octets[at..], Side::Destination, external.0, external.1);
         close(packet, Side::Source, external.0);

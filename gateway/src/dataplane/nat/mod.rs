@@ -13,6 +13,7 @@ mod nat64_icmp;
 mod nat64_prefix;
 mod portmap;
 mod ports;
+mod prefix;
 mod table;
 mod tcp_state;
 mod timeouts;
@@ -25,6 +26,7 @@ use webtun_wire::{Instant, PortBlock};
 
 use self::mapping::{Explicit, Flow, Flows, Mapping, Remote};
 use self::ports::{AddressIndex, AddressPool, Block, least_used};
+use self::prefix::{PrefixTranslation, external_address};
 use self::tcp_state::{Origin, TcpState};
 use super::packet::{Packet, Side, Transport, protocol, tcp_flag};
 use super::timer::{TimerQueue, Wake};
@@ -67,6 +69,7 @@ type MappingIndex = u32;
 pub(super) struct NatTable {
     config: NatConfig,
     pools: Vec<AddressPool>,
+    prefix: Option<PrefixTranslation>,
     subscribers: Map<SessionId, Subscriber>,
     mappings: Vec<Option<Mapping>>,
     unused: Vec<MappingIndex>,
@@ -99,6 +102,7 @@ impl NatTable {
         Self {
             config: config.nat,
             pools,
+            prefix: PrefixTranslation::new(config),
             subscribers: super::map(&mut rng),
             mappings: Vec::new(),
             unused: Vec::new(),
@@ -119,7 +123,7 @@ impl NatTable {
     ///
     /// [`DropReason::NoPorts`] where a family has addresses but no free block.
     pub(super) fn open(&mut self, session: SessionId, limits: Allowance) -> Result<(), DropReason> {
-        let paired = [least_used(&self.pools, true), least_used(&self.pools, false)];
+        let paired = [true, false].map(|ipv4| least_used(&self.pools, ipv4));
         let subscriber = Subscriber {
             limits,
             paired,
@@ -183,27 +187,30 @@ impl NatTable {
             return Err(reason);
         }
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
-        let external = (self.pools[usize::from(mapping.address)].address.address, mapping.port);
-        packet.set_endpoint(Side::Source, external.0, external.1);
+        let external = external_address(&self.pools, self.prefix, mapping);
+        packet.set_endpoint(Side::Source, external.address, mapping.port);
         Ok(())
     }
 
     /// Translates a packet from the outside; returns the session that it is for.
     pub(super) fn inbound(&mut self, packet: &mut Packet, now: Instant) -> Result<SessionId, DropReason> {
         self.expire(now);
-        let address = self.address_index(packet.headers.destination).ok_or(DropReason::NotExternal)?;
+        let external = packet.headers.destination;
+        if !self.is_external(external) {
+            return Err(DropReason::NotExternal);
+        }
         let (source, destination) = packet.ports();
         let (protocol, flags) = match packet.headers.transport {
             Transport::Tcp { flags, .. } => (Protocol::Tcp, flags),
             Transport::Udp { .. } => (Protocol::Udp, 0),
             Transport::Echo { request: false, .. } => (Protocol::Icmp, 0),
             Transport::Echo { .. } => return Err(DropReason::NoMapping),
-            Transport::IcmpError { .. } => return self.inbound_error(address, packet, now),
+            Transport::IcmpError { .. } => return self.inbound_error(packet, now),
             Transport::IcmpOther => return Err(DropReason::IcmpType),
             Transport::Other | Transport::Piece => return Err(DropReason::Protocol),
         };
         let remote = (packet.headers.source, source);
-        let index = *self.by_external.get(&(protocol, address, destination)).ok_or(DropReason::NoMapping)?;
+        let index = self.find_external(protocol, external, destination).ok_or(DropReason::NoMapping)?;
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
         if !mapping.admits(self.config.filtering, remote, now) {
             return Err(DropReason::Filtered);
@@ -235,12 +242,13 @@ impl NatTable {
 
     /// Whether `address` is an external address as packets at the egress carry it.
     pub(super) fn is_external(&self, address: IpAddr) -> bool {
-        self.address_index(address).is_some()
+        self.address_index(address).is_some() || self.internal_by_prefix(address).is_some()
     }
 
     /// The external address that the outside knows as `announced`.
     pub(super) fn by_announced(&self, announced: IpAddr) -> Option<IpAddr> {
-        self.pools.iter().map(|pool| pool.address).find(|a| a.announced == announced).map(|a| a.address)
+        let address = self.pools.iter().map(|pool| pool.address).find(|a| a.announced == announced).map(|a| a.address);
+        address.or_else(|| self.internal_by_prefix(announced).map(|_| announced))
     }
 
     /// How the outside knows an external address.

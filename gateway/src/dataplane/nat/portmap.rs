@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use webtun_wire::{Instant, PortMapResult};
 
+use super::prefix::external_address;
 use super::{Event, Explicit, MappingIndex, NatTable, Protocol, SessionId};
 use crate::dataplane::packet::protocol;
 use crate::dataplane::{DropReason, Gateway};
@@ -64,7 +65,11 @@ impl Gateway {
     /// The announced external address that packets from `inner` appear from; `None` where no session has that address or
     /// its family is not routed.
     pub fn external_address(&self, inner: IpAddr) -> Option<IpAddr> {
-        self.nat.paired_address(*self.by_inner.get(&inner)?, inner.is_ipv4())
+        let id = *self.by_inner.get(&inner)?;
+        match inner {
+            IpAddr::V6(v6) if self.config.external_prefix.is_some() => self.nat.external_by_prefix(v6).map(IpAddr::V6),
+            _ => self.nat.paired_address(id, inner.is_ipv4()),
+        }
     }
 }
 
@@ -152,7 +157,7 @@ impl NatTable {
         if request.prefer_failure && request.external_port != 0 && request.external_port != mapping.port {
             return Err(PortMapResult::CannotProvideExternal);
         }
-        let announced = self.pools[usize::from(mapping.address)].address.announced;
+        let announced = external_address(&self.pools, self.prefix, mapping).announced;
         let external = SocketAddr::new(announced, mapping.port);
         if mapping.explicit.is_none() {
             let subscriber = self.subscribers.get_mut(&mapping.session).ok_or(PortMapResult::NoResources)?;
@@ -183,7 +188,7 @@ impl NatTable {
             return;
         }
         let id = mapping.session;
-        let announced = self.pools[usize::from(mapping.address)].address.announced;
+        let announced = external_address(&self.pools, self.prefix, mapping).announced;
         let protocol = mapping.protocol.number();
         let external = SocketAddr::new(announced, mapping.port);
         self.events.push_back(Event::PortUnmapped { id, protocol, internal_port: mapping.internal.1, external });

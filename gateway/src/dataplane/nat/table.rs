@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use webtun_wire::Instant;
 
 use super::ports::{AddressIndex, family};
+use super::prefix::BY_PREFIX;
 use super::{
     DropReason, EXACT_FLOWS, Event, Flow, Flows, Mapping, MappingIndex, NatTable, Origin, PRUNE_INTERVAL, Protocol,
     Remote, SessionId, TcpState, Wake,
@@ -38,7 +39,9 @@ impl NatTable {
         let place = subscriber.mappings.len();
         subscriber.mappings.push(index);
         self.by_internal.insert((protocol, internal.0, internal.1), index);
-        self.by_external.insert((protocol, port.address, port.number), index);
+        if port.address != BY_PREFIX {
+            self.by_external.insert((protocol, port.address, port.number), index);
+        }
         self.mappings[index as usize] = Some(Mapping {
             session,
             protocol,
@@ -64,6 +67,10 @@ impl NatTable {
         internal: (IpAddr, u16),
         wanted: Option<u16>,
     ) -> Result<Port, DropReason> {
+        if let (IpAddr::V6(v6), true) = (internal.0, self.prefix.is_some()) {
+            self.external_by_prefix(v6).ok_or(DropReason::NoExternalAddress)?;
+            return Ok(Port { address: BY_PREFIX, number: internal.1, is_single: false });
+        }
         let family = family(internal.0);
         let subscriber = self.subscribers.get_mut(&session).ok_or(DropReason::NoSession)?;
         let address = subscriber.paired[family].ok_or(DropReason::NoExternalAddress)?;
@@ -194,7 +201,9 @@ impl NatTable {
         self.timers.forget(&mut mapping.wake);
         self.unused.push(index);
         self.by_internal.remove(&(mapping.protocol, mapping.internal.0, mapping.internal.1));
-        self.by_external.remove(&(mapping.protocol, mapping.address, mapping.port));
+        if mapping.address != BY_PREFIX {
+            self.by_external.remove(&(mapping.protocol, mapping.address, mapping.port));
+        }
         if mapping.is_single {
             self.pools[usize::from(mapping.address)].return_single(mapping.port);
         }

@@ -10,6 +10,7 @@ pub mod tun;
 use crate::config::{Config, ExternalMode, PortRange};
 use crate::dataplane::ExternalAddress;
 pub use host::HostChanges;
+use ipnet::Ipv6Net;
 use machine::Machine;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -97,12 +98,18 @@ struct Plan {
     mode: ExternalMode,
     ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
+    /// Routed in every mode.
+    ipv6_prefix: Option<Ipv6Net>,
     ports: PortRange,
     /// Spared from the port range.
     listen_port: u16,
 }
 
 impl Plan {
+    fn has_ipv6(&self) -> bool {
+        self.ipv6.is_some() || self.ipv6_prefix.is_some()
+    }
+
     /// The addresses of the machine's own end of the device: those after the external ones. Only what is not routed needs
     /// them.
     fn host_side(&self) -> Vec<IpAddr> {
@@ -131,6 +138,8 @@ pub struct Egress {
 pub struct Surroundings {
     /// The NAT's addresses on the device, and as the outside sees them.
     pub external: Vec<ExternalAddress>,
+    /// The prefix of the clients' IPv6 addresses outside, in place of an external one.
+    pub prefix: Option<Ipv6Net>,
     /// The source addresses that clients see where the machine itself connects to them.
     pub host_side: Vec<IpAddr>,
     /// The machine's own global addresses.
@@ -146,11 +155,14 @@ impl Egress {
     /// See [`SetupError`]. What was done before the error is undone.
     pub fn set_up(config: &Config, listen_port: u16) -> Result<Self, SetupError> {
         let external = &config.external;
+        let wants_ipv6 = external.ipv6.value().is_some() || external.ipv6_prefix.is_some();
+        let has_ipv6 = wants_ipv6 && ipv6_works();
         let plan = Plan {
             tun: config.tun.name.clone(),
             mode: external.mode,
             ipv4: external.ipv4.value().copied(),
-            ipv6: external.ipv6.value().copied().filter(|_| ipv6_works()),
+            ipv6: external.ipv6.value().copied().filter(|_| has_ipv6 && external.ipv6_prefix.is_none()),
+            ipv6_prefix: external.ipv6_prefix.filter(|_| has_ipv6).map(|prefix| prefix.trunc()),
             ports: external.port_range,
             listen_port,
         };
@@ -181,7 +193,13 @@ fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
         external.push(ExternalAddress { address, announced });
     }
     let host_side = plan.host_side();
-    Ok(Surroundings { external, host_side, own_addresses: machine.addresses(), path_mtu: machine.path_mtu() })
+    Ok(Surroundings {
+        external,
+        prefix: plan.ipv6_prefix,
+        host_side,
+        own_addresses: machine.addresses(),
+        path_mtu: machine.path_mtu(),
+    })
 }
 
 fn ipv6_works() -> bool {
@@ -197,12 +215,15 @@ fn ipv6_works() -> bool {
 fn configure_link(plan: &Plan) -> Result<(), SetupError> {
     let tun = &plan.tun;
     let mut script = String::new();
-    if plan.ipv6.is_some() {
+    if plan.has_ipv6() {
         script.push_str(&format!("link set dev {tun} addrgenmode none\n"));
     }
     script.push_str(&format!("link set dev {tun} mtu {} txqueuelen 4096 up\n", tun::MTU));
     for address in plan.ipv4.map(IpAddr::V4).into_iter().chain(plan.ipv6.map(IpAddr::V6)) {
         script.push_str(&format!("route replace {address} dev {tun}\n"));
+    }
+    if let Some(prefix) = plan.ipv6_prefix {
+        script.push_str(&format!("route replace {prefix} dev {tun}\n"));
     }
     for address in plan.host_side() {
         let (length, nodad) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };

@@ -60,9 +60,15 @@ fn forward_chain(plan: &Plan, line: &mut impl FnMut(&str)) {
         Some(address) => line(&format!("  iifname \"{tun}\" ip saddr != {address} drop")),
         None => line(&format!("  iifname \"{tun}\" meta nfproto ipv4 drop")),
     }
-    match plan.ipv6 {
-        Some(address) => line(&format!("  iifname \"{tun}\" ip6 saddr != {address} drop")),
-        None => line(&format!("  iifname \"{tun}\" meta nfproto ipv6 drop")),
+    match (plan.ipv6, plan.ipv6_prefix) {
+        (Some(address), _) => line(&format!("  iifname \"{tun}\" ip6 saddr != {address} drop")),
+        (None, Some(prefix)) => {
+            // Routed, whatever becomes of IPv4: what may come in is the gateway's to say.
+            line(&format!("  iifname \"{tun}\" ip6 saddr != {prefix} drop"));
+            line(&format!("  iifname \"{tun}\" ip6 saddr {prefix} accept"));
+            line(&format!("  oifname \"{tun}\" ip6 daddr {prefix} accept"));
+        }
+        (None, None) => line(&format!("  iifname \"{tun}\" meta nfproto ipv6 drop")),
     }
     if plan.mode == ExternalMode::Masquerade {
         line(&format!("  iifname \"{tun}\" ct state invalid drop"));
@@ -146,6 +152,7 @@ mod tests {
             mode,
             ipv4: Some([100, 127, 255, 1].into()),
             ipv6: None,
+            ipv6_prefix: None,
             ports: PortRange { first: 16384, last: 65535 },
             listen_port: 20000,
         }
@@ -163,6 +170,16 @@ mod tests {
         let script = script(&plan(ExternalMode::Masquerade), true);
         assert!(!script.contains("dnat ip6"), "{script}");
         assert!(script.contains("meta nfproto ipv6 drop"), "{script}");
+    }
+
+    #[test]
+    fn a_prefix_is_routed_beside_a_masqueraded_family() {
+        let mut plan = plan(ExternalMode::Masquerade);
+        plan.ipv6_prefix = Some("2001:db8:7:1::/64".parse().expect("a prefix"));
+        let script = script(&plan, true);
+        let accepted = script.find("ip6 daddr 2001:db8:7:1::/64 accept").expect("packets come in");
+        assert!(accepted < script.find("oifname \"webtun0\" drop").expect("others do not"), "{script}");
+        assert!(script.contains("ip6 saddr != 2001:db8:7:1::/64 drop") && !script.contains("dnat ip6"), "{script}");
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(super) fn wanted(plan: &Plan) -> Vec<Wanted> {
     if plan.ipv4.is_some() {
         list.push(Wanted::new("net/ipv4/ip_forward", "1", true));
     }
-    if plan.ipv6.is_some() {
+    if plan.has_ipv6() {
         list.extend(router_advertisements(&plan.tun));
         list.push(Wanted::new("net/ipv6/conf/all/forwarding", "1", true));
     }
