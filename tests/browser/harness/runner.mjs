@@ -107,14 +107,14 @@ export class Runner {
 
   async #strictUrl() {
     if (this.#strict === undefined) {
-      const strict = new StrictGateway();
+      this.#strict = new StrictGateway();
       try {
-        await strict.start();
+        await this.#strict.start();
       } catch (error) {
-        strict.stopNow();
+        this.#strict.stopNow();
+        this.#strict = undefined;
         throw error;
       }
-      this.#strict = strict;
     }
     return this.#strict.url;
   }
