@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::BufferSizes;
+
 /// Ports from one to another, both inclusive.
 pub(crate) type PortRange = std::ops::RangeInclusive<u16>;
 
@@ -10,8 +12,8 @@ pub struct HostConfig {
     pub seed: [u8; 32],
     /// The largest packet, header included, in octets: 65,535. There is no fragmentation.
     pub mtu: usize,
-    /// Buffers of a TCP connection whose options name none. `None` chooses by the number of open connections: up to
-    /// 256: 1 MiB to receive and 256 KiB to send, up to 2,000: 256 and 64 KiB, beyond: 64 and 16 KiB.
+    /// Buffers of a TCP connection whose options name none. `None` chooses by what the host has reserved already: below
+    /// 32 MiB: 1 MiB to receive and 256 KiB to send, below 128 MiB: 256 and 64 KiB, beyond: 64 and 16 KiB.
     pub buffers: Option<BufferSizes>,
     /// Bound on sockets of all kinds: 16,384.
     pub max_sockets: usize,
@@ -83,31 +85,5 @@ impl std::fmt::Debug for StackConfig {
             .field("buffers", &self.buffers)
             .field("batch_len", &self.batch_len)
             .finish_non_exhaustive()
-    }
-}
-
-/// Buffers of one TCP connection, in octets. What can be in flight, and so the throughput, is bounded by them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BufferSizes {
-    /// The largest receive window.
-    pub receive: usize,
-    /// How much `tcp_send` takes before the peer has acknowledged any.
-    pub send: usize,
-}
-
-impl BufferSizes {
-    /// What a connection gets that is opened beside `open` others.
-    pub(crate) const fn for_open_sockets(open: usize) -> Self {
-        match open {
-            0..256 => Self { receive: 1024 * 1024, send: 256 * 1024 },
-            256..2000 => Self { receive: 256 * 1024, send: 64 * 1024 },
-            _ => Self { receive: 64 * 1024, send: 16 * 1024 },
-        }
-    }
-
-    /// Within what the window scale option can express (RFC 7323 section 2.3), and not empty.
-    pub(crate) fn clamped(self) -> Self {
-        let range = |octets: usize| octets.clamp(256, 1 << 30);
-        Self { receive: range(self.receive), send: range(self.send) }
     }
 }

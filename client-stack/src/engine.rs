@@ -10,6 +10,7 @@ use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 use webtun_wire::Instant;
 
+use crate::buffers::Reservation;
 use crate::device::{Link, TxQueue};
 use crate::path_mtu::PathMtu;
 use crate::send_next::SendNext;
@@ -34,13 +35,15 @@ pub(crate) struct Core {
     handle: SocketHandle,
     next: SendNext,
     path_mtu: PathMtu,
+    /// Lives as long as the socket's buffers.
+    _buffers: Reservation,
 }
 
 impl Core {
-    pub fn new(socket: tcp::Socket<'static>) -> Self {
+    pub fn new(socket: tcp::Socket<'static>, buffers: Reservation) -> Self {
         let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = set.add(socket);
-        Self { set, handle, next: SendNext::default(), path_mtu: PathMtu::new() }
+        Self { set, handle, next: SendNext::default(), path_mtu: PathMtu::new(), _buffers: buffers }
     }
 
     /// The peer has advertised this window.

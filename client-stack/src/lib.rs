@@ -3,6 +3,7 @@
 
 #[cfg(feature = "aio")]
 pub mod aio;
+mod buffers;
 mod config;
 mod demux;
 mod device;
@@ -23,6 +24,7 @@ mod state;
 mod timers;
 mod tunnel;
 
+pub use buffers::BufferSizes;
 pub use config::*;
 pub use error::*;
 pub use event::*;

@@ -112,11 +112,12 @@ impl Host {
             return;
         }
         let options = TcpOptions { local: None, ..listener.options.tcp.clone() };
-        let mut socket = new_socket(self.buffers(&options), &options);
+        let buffers = self.reserve_buffers(&options);
+        let mut socket = new_socket(buffers.sizes, &options);
         if !listen(&mut socket, &flow) {
             return;
         }
-        let mut core = Core::new(socket);
+        let mut core = Core::new(socket, buffers);
         self.engine.ingress(packet, Some(&mut core), &mut self.queue, now);
         if core.socket().is_listening() {
             // smoltcp did not take the SYN: its checksum is wrong.

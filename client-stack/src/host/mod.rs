@@ -20,6 +20,7 @@ use rand::rngs::ChaCha12Rng;
 use rand::{Rng, SeedableRng};
 use webtun_wire::Instant;
 
+use crate::buffers::Budget;
 use crate::demux::{Bindings, Flow, SeededMap};
 use crate::device::TxQueue;
 use crate::engine::{Engine, MAX_ADDRESSES};
@@ -49,6 +50,7 @@ pub struct Host {
     engine: Engine,
     queue: TxQueue,
     addresses: Vec<(IpAddr, u8)>,
+    budget: Budget,
     tcp: SeededMap<SocketId, TcpSocket>,
     flows: SeededMap<Flow, SocketId>,
     orphans: BTreeSet<SocketId>,
@@ -82,6 +84,7 @@ impl Host {
             engine,
             queue,
             addresses: Vec::new(),
+            budget: Budget::default(),
             tcp: SeededMap::with_hasher(FixedState::with_seed(rng.next_u64())),
             flows: SeededMap::with_hasher(FixedState::with_seed(rng.next_u64())),
             orphans: BTreeSet::new(),

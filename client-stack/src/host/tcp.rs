@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use webtun_wire::Instant;
 
 use super::{Host, MAX_ORPHANS, TimerKey};
+use crate::buffers::Reservation;
 use crate::demux::{Binding, Flow};
 use crate::engine::Core;
 use crate::socket::listener::Listener;
 use crate::socket::tcp::{Change, Owner, TcpSocket, new_socket};
-use crate::{
-    BindError, BufferSizes, CloseReason, ConnectError, ListenOptions, SocketEvent, SocketId, TcpOptions, packet,
-};
+use crate::{BindError, CloseReason, ConnectError, ListenOptions, SocketEvent, SocketId, TcpOptions, packet};
 
 impl Host {
     /// Begins to connect. `TcpConnected` or `TcpConnectFailed` follows.
@@ -32,12 +31,13 @@ impl Host {
             return Err(ConnectError::TooManySockets);
         }
         let flow = Flow { local: self.choose_local(remote, options.local.map(canonical))?, remote };
-        let mut socket = new_socket(self.buffers(&options), &options);
+        let buffers = self.reserve_buffers(&options);
+        let mut socket = new_socket(buffers.sizes, &options);
         if !self.engine.connect(&mut socket, flow.local, flow.remote) {
             return Err(ConnectError::Unaddressable);
         }
         let id = self.new_id();
-        self.insert_tcp(id, Core::new(socket), flow, Owner::Program, &options, now);
+        self.insert_tcp(id, Core::new(socket, buffers), flow, Owner::Program, &options, now);
         self.mark_dirty(id);
         Ok(id)
     }
@@ -129,9 +129,8 @@ impl Host {
         Some(id)
     }
 
-    pub(super) fn buffers(&self, options: &TcpOptions) -> BufferSizes {
-        let by_count = || BufferSizes::for_open_sockets(self.tcp.len() - self.orphans.len());
-        options.buffers.or(self.config.buffers).unwrap_or_else(by_count)
+    pub(super) fn reserve_buffers(&self, options: &TcpOptions) -> Reservation {
+        self.budget.reserve(options.buffers.or(self.config.buffers))
     }
 
     pub(super) fn insert_tcp(

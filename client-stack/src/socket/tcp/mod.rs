@@ -71,7 +71,6 @@ pub(crate) struct TcpSocket {
 
 /// A socket of smoltcp's, ready for connect or listen.
 pub(crate) fn new_socket(buffers: BufferSizes, options: &TcpOptions) -> Socket<'static> {
-    let buffers = buffers.clamped();
     let (receive, send) = (vec![0; buffers.receive], vec![0; buffers.send]);
     let mut socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(send));
     // Behind the gateway is the real internet; without congestion control a window's worth would go out at once.
