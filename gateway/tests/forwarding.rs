@@ -105,7 +105,7 @@ fn a_denied_flow_is_told_once_by_capsule_and_each_time_by_icmp() {
 #[test]
 fn sessions_do_not_reach_each_other_even_by_rule() {
     let mut config = config();
-    config.rules.push(Rule { action: Action::Allow, destination: None, protocol: None, ports: None });
+    config.rules.push(Rule::new(Action::Allow));
     let mut world = World::new(config);
     let client = world.connect();
     let other = world.connect();

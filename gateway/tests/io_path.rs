@@ -16,7 +16,8 @@ const OPEN: [&str; 4] = [
     "--listen",
     "127.0.0.1:0",
     "--set",
-    "policy.rule=[{action=\"allow\",prefix=\"192.0.2.0/24\"},{action=\"allow\",prefix=\"2001:db8::/32\"}]",
+    "policy.rule=[{action=\"allow\",prefix=\"192.0.2.7/32\"},{action=\"allow\",prefix=\"2001:db8::7/128\"},\
+     {action=\"allow\",prefix=\"192.0.2.0/24\"},{action=\"allow\",prefix=\"2001:db8::/32\"}]",
 ];
 
 const PATIENCE: Duration = Duration::from_secs(30);

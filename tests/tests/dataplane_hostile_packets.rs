@@ -5,7 +5,7 @@
 use bytes::BytesMut;
 use std::net::SocketAddr;
 use std::time::Duration;
-use webtun_gateway::dataplane::{DropReason, ExternalAddress, GatewayConfig, Peer};
+use webtun_gateway::dataplane::{DropReason, ExternalAddress, GatewayConfig, OwnAddresses, Peer};
 use webtun_tests::direct::Direct;
 use webtun_tests::packet::{IcmpError, Segment, fragment, icmp_error, tcp, udp, with_source};
 use webtun_tests::rng::SimRng;
@@ -97,11 +97,31 @@ fn outsiders_cannot_claim_inner_addresses() {
     let mut direct = direct();
     let packet = good(&direct, false);
     assert_eq!(verdict(&mut direct, packet), None);
-    for source in ["100.64.0.2:53", "100.127.255.1:53", "127.0.0.1:53", "224.0.0.1:53"] {
-        let packet = udp(source.parse().unwrap(), "100.127.255.1:20000".parse().unwrap(), b"!");
-        let before = direct.gateway.stats().drops(DropReason::SpoofedSource);
+    direct.gateway.set_own_addresses(OwnAddresses {
+        broadcasts: ["192.0.2.255".parse().unwrap()].into(),
+        ..OwnAddresses::default()
+    });
+    for (source, reason) in [
+        ("100.64.0.2:53", DropReason::SpoofedSource),
+        ("100.127.255.1:53", DropReason::Land),
+        ("127.0.0.1:53", DropReason::Martian),
+        ("224.0.0.1:53", DropReason::Martian),
+        ("0.0.0.0:53", DropReason::Martian),
+        ("255.255.255.255:53", DropReason::Martian),
+        ("192.0.2.255:53", DropReason::Martian),
+        ("[fd77:6562:7475::2]:53", DropReason::SpoofedSource),
+        ("[::1]:53", DropReason::Martian),
+        ("[fe80::1]:53", DropReason::Martian),
+        ("[ff02::1]:53", DropReason::Martian),
+        ("[::ffff:8.8.8.8]:53", DropReason::Martian),
+        ("[2002:7f00:1::]:53", DropReason::Martian),
+    ] {
+        let source: SocketAddr = source.parse().unwrap();
+        let to = if source.is_ipv6() { "[fd77:6562:7475:ffff::1]:20000" } else { "100.127.255.1:20000" };
+        let packet = udp(source, to.parse().unwrap(), b"!");
+        let before = direct.gateway.stats().drops(reason);
         direct.receive(packet);
-        assert_eq!(direct.gateway.stats().drops(DropReason::SpoofedSource), before + 1, "{source}");
+        assert_eq!(direct.gateway.stats().drops(reason), before + 1, "{source}");
     }
     let elsewhere = udp(remote(false), "100.64.0.2:4000".parse().unwrap(), b"!");
     direct.receive(elsewhere);

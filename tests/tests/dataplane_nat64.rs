@@ -111,13 +111,9 @@ fn fragments_are_put_together_and_cut_again() {
 #[test]
 fn the_embedded_address_is_what_the_policy_judges() {
     let mut config = config();
-    config.rules.push(Rule {
-        action: Action::Deny,
-        destination: Some("45.33.7.0/24".parse().unwrap()),
-        protocol: None,
-        ports: None,
-    });
-    let all = Rule { action: Action::Allow, destination: None, protocol: None, ports: None };
+    let destination = Some("45.33.7.0/24".parse().unwrap());
+    config.rules.push(Rule { destination, ..Rule::new(Action::Deny) });
+    let all = Rule::new(Action::Allow);
     for (target, rules, reason) in [
         ("64:ff9b::a00:1", vec![], DropReason::DestinationClass),
         ("64:ff9b::a00:1", vec![all.clone()], DropReason::DestinationClass),
@@ -146,13 +142,13 @@ fn a_prefix_of_ones_own_reaches_what_a_rule_allows_and_never_the_inner_side() {
     let own = Pref64::new("fd00:64::/48".parse().unwrap()).unwrap();
     let mut config = config();
     config.nat64 = Some(own);
-    config.rules.push(Rule { action: Action::Allow, destination: None, protocol: None, ports: None });
+    config.rules.push(Rule::new(Action::Allow));
     let mut direct = start(config);
     let (internal, _) = ends(&direct, 4000);
     let to = |v4: [u8; 4]| SocketAddr::new(own.embed(v4.into()).into(), 80);
     let left = sent(&mut direct, udp(internal, to([10, 0, 0, 1]), b""));
     assert_eq!(View::parse(&left).unwrap().destination, IpAddr::from([10, 0, 0, 1]));
-    for inner in [[100, 64, 0, 1], [100, 64, 0, 2], [127, 0, 0, 1], [240, 0, 0, 2]] {
+    for inner in [[100, 64, 0, 1], [100, 64, 0, 2], [127, 0, 0, 1], [240, 0, 0, 3]] {
         direct.send_packets(0, &[udp(internal, to(inner), b"")]).unwrap();
     }
     let garbled = SocketAddr::new(Ipv6Addr::new(0xfd00, 0x64, 0, 0x2d21, 0, 0x100, 0, 1).into(), 80);

@@ -112,7 +112,7 @@ impl World {
         let external = "198.18.0.1".parse().expect("an address");
         let mut config = GatewayConfig::new(vec![ExternalAddress { address: external, announced: external }]);
         let allowed = "198.18.0.0/15".parse().ok();
-        config.rules = vec![Rule { action: Action::Allow, destination: allowed, protocol: None, ports: None }];
+        config.rules = vec![Rule { destination: allowed, ..Rule::new(Action::Allow) }];
         let echo: SocketAddr = REMOTE.parse().expect("an address");
         let mut remote = Host::new(HostConfig::new([2; 32]), now);
         remote.set_addresses(&[(echo.ip(), 24)], now);

@@ -4,6 +4,7 @@ use super::{Config, Filtering, PolicyAction, PolicyProtocol, PolicyRule};
 use crate::dataplane::{self, Action, GatewayConfig, NatConfig, NatTimeouts, Pref64, Rule};
 use crate::io::egress::Surroundings;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 const TCP: u8 = 6;
@@ -22,11 +23,7 @@ impl Config {
         let mut rules: Vec<Rule> = self.policy.rule.iter().map(rule_of).collect();
         for &address in &surroundings.host_side {
             let destination = Some(address.into());
-            rules.push(Rule { action: Action::Allow, destination, protocol: None, ports: None });
-        }
-        for &address in &surroundings.own_addresses {
-            let announced = surroundings.external.iter().any(|it| it.announced == address);
-            rules.extend(self.protect(address, announced));
+            rules.push(Rule { destination, ..Rule::new(Action::Allow) });
         }
         GatewayConfig {
             inner_v4: self.inner.ipv4,
@@ -38,6 +35,8 @@ impl Config {
             nat: self.nat(),
             nat64: self.pref64(),
             rules,
+            own: surroundings.own.clone(),
+            foreign_nat64: self.policy.nat64_prefixes.iter().filter_map(|prefix| Pref64::new(*prefix)).collect(),
             ..GatewayConfig::new(surroundings.external.clone())
         }
     }
@@ -62,19 +61,6 @@ impl Config {
             ..NatConfig::default()
         }
     }
-
-    /// Denies what a client could reach at an address of this machine. At an announced address the clients' ports stay
-    /// open: they lead to clients, by hairpinning.
-    fn protect(&self, address: IpAddr, announced: bool) -> Vec<Rule> {
-        let deny = |ports| Rule { action: Action::Deny, destination: Some(address.into()), protocol: None, ports };
-        if !announced {
-            return vec![deny(None)];
-        }
-        let range = self.external.port_range;
-        let below = range.first.checked_sub(1).map(|last| deny(Some(0..=last)));
-        let above = range.last.checked_add(1).map(|first| deny(Some(first..=u16::MAX)));
-        below.into_iter().chain(above).collect()
-    }
 }
 
 impl From<Filtering> for dataplane::Filtering {
@@ -88,17 +74,17 @@ impl From<Filtering> for dataplane::Filtering {
 }
 
 fn rule_of(rule: &PolicyRule) -> Rule {
-    let protocol = match (rule.protocol, rule.prefix.addr()) {
+    let protocol = match (rule.protocol, rule.prefix.map(|prefix| prefix.addr())) {
         (PolicyProtocol::Any, _) => None,
         (PolicyProtocol::Tcp, _) => Some(TCP),
         (PolicyProtocol::Udp, _) => Some(UDP),
-        (PolicyProtocol::Icmp, IpAddr::V4(_)) => Some(ICMP),
-        (PolicyProtocol::Icmp, IpAddr::V6(_)) => Some(ICMPV6),
+        (PolicyProtocol::Icmp, Some(IpAddr::V4(_))) => Some(ICMP),
+        (PolicyProtocol::Icmp, _) => Some(ICMPV6),
     };
     let action = match rule.action {
         PolicyAction::Allow => Action::Allow,
         PolicyAction::Deny => Action::Deny,
     };
     let ports = rule.ports.map(|ports| ports.first..=ports.last);
-    Rule { action, destination: Some(rule.prefix), protocol, ports }
+    Rule { action, group: rule.group.as_deref().map(Arc::from), destination: rule.prefix, protocol, ports }
 }

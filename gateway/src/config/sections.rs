@@ -184,8 +184,13 @@ pub enum PolicyProtocol {
 pub struct PolicyRule {
     /// What to do with flows that match.
     pub action: PolicyAction,
-    /// Destination addresses.
-    pub prefix: IpNet,
+    /// Destination addresses; all where absent. Only a prefix of one address opens this machine's own and those of clouds'
+    /// metadata services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<IpNet>,
+    /// The group of the client's peer; all clients where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// IP protocol; any where absent.
     #[serde(default)]
     pub protocol: PolicyProtocol,
@@ -198,6 +203,8 @@ pub struct PolicyRule {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
+    /// NAT64 prefixes of other translators in the network. What lies below them is judged as IPv4, too.
+    pub nat64_prefixes: Vec<Ipv6Net>,
     /// In order.
     pub rule: Vec<PolicyRule>,
 }

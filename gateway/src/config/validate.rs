@@ -1,4 +1,5 @@
 use super::{Config, Switch, is_token};
+use crate::dataplane::Pref64;
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -69,6 +70,11 @@ impl Config {
             let problem = "a prefix of 32, 40, 48, 56, 64 or 96 bits with zeros in bits 64 to 71, as RFC 6052 has it";
             return fail("nat64.prefix", problem.to_owned());
         }
+        if let Some(prefix) = self.policy.nat64_prefixes.iter().find(|prefix| Pref64::new(**prefix).is_none()) {
+            let problem =
+                format!("{prefix} is none of RFC 6052: 32, 40, 48, 56, 64 or 96 bits, zeros in bits 64 to 71");
+            return fail("policy.nat64_prefixes", problem);
+        }
         match self.dns.zones.iter().find(|(_, servers)| servers.is_empty()) {
             Some((zone, _)) => fail("dns.zones", format!("`{zone}` has no resolver")),
             None => Ok(()),
@@ -101,6 +107,12 @@ impl Config {
 
     fn validate_groups(&self) -> Result<(), Invalid> {
         let fail = |problem: String| Err(Invalid { key: "group", problem });
+        let is_known = |name: &String| self.group.iter().any(|group| group.name == *name);
+        if let Some(name) = self.policy.rule.iter().filter_map(|rule| rule.group.as_ref()).find(|name| !is_known(name))
+        {
+            let problem = format!("there is no group `{name}`");
+            return Err(Invalid { key: "policy.rule", problem });
+        }
         for (index, group) in self.group.iter().enumerate() {
             if group.name.is_empty() || group.network.as_ref().is_some_and(String::is_empty) {
                 return fail("a name must not be empty".to_owned());

@@ -7,7 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::IPV6_MIN_MTU;
 use super::nat::{NatTimeouts, Pref64};
-use super::policy::Rule;
+use super::policy::{OwnAddresses, Rule};
 
 /// What holds one packet of the largest size, with what it is wrapped in.
 pub(super) const SMALLEST_WINDOW: usize = 70_000;
@@ -48,6 +48,11 @@ pub struct GatewayConfig {
     pub nat64: Option<Pref64>,
     /// Rules that override the default of "global unicast only, and no port 25". The first that matches decides.
     pub rules: Vec<Rule>,
+    /// The machine's addresses, which are denied except by rules that name them. [`super::Gateway::set_own_addresses`]
+    /// changes them.
+    pub own: OwnAddresses,
+    /// NAT64 prefixes of other translators in the network: what lies below them is judged as IPv4, too.
+    pub foreign_nat64: Vec<Pref64>,
 }
 
 /// An address that sessions appear from.
@@ -107,6 +112,8 @@ impl GatewayConfig {
             nat: NatConfig::default(),
             nat64: Some(Pref64::WELL_KNOWN),
             rules: Vec::new(),
+            own: OwnAddresses::default(),
+            foreign_nat64: Vec::new(),
         }
     }
 

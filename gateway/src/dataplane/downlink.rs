@@ -56,8 +56,11 @@ impl Gateway {
         if !self.nat.is_external(packet.headers.destination) {
             return Err(DropReason::NotExternal);
         }
-        let is_ours = self.nat.is_external(source) || self.policy.is_inner(source);
-        if is_ours || special::is_never_forwarded(source) { Err(DropReason::SpoofedSource) } else { Ok(()) }
+        if self.nat.is_external(source) || self.policy.is_inner(source) {
+            return Err(DropReason::SpoofedSource);
+        }
+        let is_martian = special::is_martian(source) || self.policy.own.is_broadcast(source);
+        if is_martian { Err(DropReason::Martian) } else { Ok(()) }
     }
 
     /// Stage 3. `None`: a fragment that waits for others.

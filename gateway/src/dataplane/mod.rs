@@ -82,7 +82,7 @@ pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
 pub use self::nat::{MapRequest, MapResponse, NatTimeouts, Pref64};
 pub use self::peer::{Allowance, Peer, PeerLimits};
-pub use self::policy::{Action, Rule};
+pub use self::policy::{Action, OwnAddresses, Rule};
 pub use self::ratelimit::Rate;
 pub use self::session::{SessionId, SessionInfo};
 pub use self::stats::{Stats, Traffic};
@@ -187,6 +187,11 @@ impl Gateway {
     /// When [`Gateway::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.timers.next(), self.nat.next_timeout(), self.reassembler.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// The machine has other addresses now.
+    pub fn set_own_addresses(&mut self, own: OwnAddresses) {
+        self.policy.own = own;
     }
 
     /// What the gateway has done so far.

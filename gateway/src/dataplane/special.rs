@@ -1,17 +1,20 @@
 //! Which addresses are global unicast, by the IANA special-purpose registries.
 //!
 //! IPv4 lists what is not; IPv6 has one global prefix, 2000::/3, and lists the exceptions within it. IPv6 addresses that
-//! carry an IPv4 destination (mapped, compatible, 6to4, Teredo, NAT64) are not global unicast here, and [`embedded_v4`]
-//! finds what they carry, so that an allow rule for the outer address cannot reach an inner one that is denied.
+//! carry an IPv4 destination (mapped, compatible, 6to4, Teredo, NAT64, ISATAP) have it found by [`embedded_v4`], so that
+//! an allow rule for the outer address cannot reach an inner one that is denied.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use ipnet::Ipv6Net;
+
+use super::Pref64;
 
 const fn v4(a: u8, b: u8, c: u8, d: u8, length: u32) -> (u32, u32) {
     (u32::from_be_bytes([a, b, c, d]), length)
 }
 
-/// IANA IPv4 Special-Purpose Address Registry (RFC 6890), where "globally reachable" is not "true"; multicast; and the
-/// Azure host address, which is global by its number only.
+/// IANA IPv4 Special-Purpose Address Registry (RFC 6890), multicast, and the Azure host address, which is global by its
+/// number only. AS112 and AMT are globally reachable, but the nearest instance is a service of the network itself.
 const NOT_GLOBAL_V4: [(u32, u32); 18] = [
     v4(0, 0, 0, 0, 8),        // this network, RFC 791
     v4(10, 0, 0, 0, 8),       // private, RFC 1918
@@ -48,6 +51,23 @@ const NOT_GLOBAL_V6: [(u128, u32); 5] = [
 
 const GLOBAL_V6: (u128, u32) = v6(0x2000, 0, 0, 3);
 
+/// Where clouds hand out credentials to whoever asks from within. Prefixes that contain them are opened by rules for
+/// other reasons, so these take a rule of their own.
+const METADATA: [IpAddr; 7] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), // nearly all of them
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // Amazon's containers
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),     // Oracle
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),   // Azure
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), // Amazon
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), // Google
+];
+
+/// Whether `address` is a cloud's metadata service.
+pub(super) fn is_metadata(address: IpAddr) -> bool {
+    METADATA.contains(&address)
+}
+
 /// Whether packets to `address` may leave by default.
 pub(super) fn is_global_unicast(address: IpAddr) -> bool {
     match address {
@@ -67,21 +87,46 @@ pub(super) fn is_never_forwarded(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 destination that an IPv6 destination stands for: mapped and compatible (RFC 4291), translated (RFC 2765),
-/// 6to4 (RFC 3056), Teredo's client (RFC 4380) and NAT64 (RFC 6052, RFC 8215).
-pub(super) fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(v6) = address else { return None };
-    let s = v6.segments();
-    let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    match s {
-        [0, 0, 0, 0, 0, 0, _, _] | [0, 0, 0, 0, 0, 0xffff, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => {
-            Some(join(s[6], s[7]))
-        }
-        [0x64, 0xff9b, ..] => Some(join(s[6], s[7])),
+/// Whether no packet on a wire has `address` as its source: what is never forwarded, and IPv6 that stands for such an IPv4
+/// address or exists within hosts alone (mapped and compatible, RFC 4291; 6to4 by RFC 3964 section 5.3).
+pub(super) fn is_martian(address: IpAddr) -> bool {
+    let is_internal = matches!(address, IpAddr::V6(v6) if matches!(v6.segments(), [0, 0, 0, 0, 0, 0 | 0xffff, ..]));
+    is_internal || is_never_forwarded(address) || embedded_v4(address).any(|v4| is_never_forwarded(v4.into()))
+}
+
+/// The IPv4 destinations that an IPv6 destination may stand for: mapped and compatible (RFC 4291), translated (RFC 2765),
+/// 6to4 (RFC 3056), Teredo's client (RFC 4380), NAT64 (RFC 6052, RFC 8215) and ISATAP (RFC 5214).
+pub(super) fn embedded_v4(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
+    let v6 = match address {
+        IpAddr::V6(v6) => Some(v6),
+        IpAddr::V4(_) => None,
+    };
+    let direct = v6.and_then(|v6| carried_v4(v6.segments()));
+    let isatap = v6.and_then(|v6| match v6.segments() {
+        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => Some(join(high, low)),
+        _ => None,
+    });
+    // Networks choose the length of what they use within 64:ff9b:1::/48, so each that fits is taken seriously.
+    let local_use = v6.filter(|v6| v6.segments()[..3] == [0x64, 0xff9b, 1]);
+    let nat64 = local_use.into_iter().flat_map(|v6| {
+        let prefix = move |length| Ipv6Net::new(v6, length).ok().and_then(Pref64::new);
+        [48, 56, 64].into_iter().filter_map(move |length| prefix(length)?.extract(v6))
+    });
+    direct.into_iter().chain(isatap).chain(nat64)
+}
+
+fn carried_v4(segments: [u16; 8]) -> Option<Ipv4Addr> {
+    match segments {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => Some(join(high, low)),
+        [0x64, 0xff9b, _, _, _, _, high, low] => Some(join(high, low)),
         [0x2002, high, low, ..] => Some(join(high, low)),
-        [0x2001, 0, ..] => Some(join(!s[6], !s[7])),
+        [0x2001, 0, _, _, _, _, high, low] => Some(join(!high, !low)),
         _ => None,
     }
+}
+
+fn join(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
 }
 
 fn matches_v4(address: Ipv4Addr, prefix: u32, length: u32) -> bool {
@@ -176,12 +221,28 @@ mod tests {
             "::ffff:0:10.1.2.3",
             "64:ff9b::10.1.2.3",
             "64:ff9b:1::10.1.2.3",
+            "64:ff9b:1:a01:2:300::",
+            "64:ff9b:1:770a:1:203::",
+            "64:ff9b:1:7788:a:102:300::",
             "2002:a01:203::1",
             "2001:0:1:2:3:4:f5fe:fdfc",
+            "2606:4700::5efe:10.1.2.3",
+            "2606:4700::200:5efe:10.1.2.3",
         ] {
-            assert_eq!(embedded_v4(address(text)), Some(Ipv4Addr::new(10, 1, 2, 3)), "{text}");
+            let found: Vec<_> = embedded_v4(address(text)).collect();
+            assert!(found.contains(&Ipv4Addr::new(10, 1, 2, 3)), "{text}: {found:?}");
         }
-        assert_eq!(embedded_v4(address("2a00::10.1.2.3")), None);
-        assert_eq!(embedded_v4(address("10.1.2.3")), None);
+        for text in ["10.1.2.3", "2606:4700::a01:203", "fd00::a01:203"] {
+            assert_eq!(embedded_v4(address(text)).next(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_packet_comes_from() {
+        for text in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::1", "ff02::1", "::ffff:8.8.8.8"] {
+            assert!(is_martian(address(text)), "{text}");
+        }
+        assert!(is_martian(address("2002:7f00:1::1")) && !is_martian(address("2002:808:808::1")));
+        assert!(!is_martian(address("10.0.0.1")) && !is_martian(address("fd00::1")));
     }
 }

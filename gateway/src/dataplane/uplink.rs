@@ -20,6 +20,7 @@ use webtun_wire::{DenyReason, FlowDenied, Instant};
 use super::icmp_error::{self, Problem};
 use super::nat::{GROWTH, Nat64};
 use super::packet::{Packet, Side, Transport, protocol};
+use super::policy::Subject;
 use super::tunnel::Control;
 use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fragment, mss};
 
@@ -77,10 +78,13 @@ impl Gateway {
         let hairpin = self.nat.by_announced(destination);
         let (_, port) = packet.ports();
         let port = if matches!(packet.headers.transport, Transport::Echo { .. }) { 0 } else { port };
+        let session = self.sessions.get(&id).ok_or(DropReason::NoSession)?;
+        let group = session.peer.group.as_deref();
+        let subject = Subject { destination, protocol: packet.headers.protocol, port, group };
         match hairpin {
-            Some(_) => self.policy.check_hairpin(destination, packet.headers.protocol, port)?,
+            Some(_) => self.policy.check_hairpin(subject)?,
             None if self.nat.is_external(destination) => return Err(DropReason::Unroutable),
-            None => self.policy.check(destination, packet.headers.protocol, port)?,
+            None => self.policy.check(subject)?,
         }
         if packet.headers.hop_limit <= 1 {
             return Err(DropReason::HopLimit);
@@ -180,9 +184,10 @@ impl Gateway {
         let mtu = self.config.path_mtu.saturating_add(if as_sent.is_some() { GROWTH } else { 0 });
         let packet = as_sent.as_ref().unwrap_or(packet);
         let (problem, denial) = match reason {
-            DropReason::DestinationClass | DropReason::DeniedByRule | DropReason::Unroutable => {
-                (Problem::Prohibited, Some(DenyReason::Policy))
-            }
+            DropReason::DestinationClass
+            | DropReason::DeniedByRule
+            | DropReason::OwnAddress
+            | DropReason::Unroutable => (Problem::Prohibited, Some(DenyReason::Policy)),
             DropReason::NoPorts => (Problem::Prohibited, Some(DenyReason::Exhausted)),
             DropReason::MappingLimit | DropReason::FlowLimit => (Problem::Prohibited, Some(DenyReason::Limit)),
             DropReason::NoExternalAddress => (Problem::NoRoute, None),

@@ -36,18 +36,32 @@ drop_reasons! {
     Checksum = "checksum",
     /// An IPv4 source route option or an IPv6 type 0 routing header (RFC 5095).
     SourceRoute = "source_route",
+    /// An option of IPv4, or one behind IPv6's header, is malformed, or one that only misleads (a home address, a jumbo
+    /// payload).
+    Options = "options",
+    /// A bit is set that is to be zero (RFC 791).
+    ReservedBit = "reserved_bit",
+    /// The packet's source is its destination ("land").
+    Land = "land",
+    /// No TCP sends this combination of control bits (RFC 9293 section 3.10).
+    TcpFlags = "tcp_flags",
     /// A TCP or UDP port is zero.
     PortZero = "port_zero",
     /// A transport protocol that the NAT does not translate.
     Protocol = "protocol",
     /// An ICMP message that is neither an echo nor an error about a translated flow.
     IcmpType = "icmp_type",
-    /// The source is not an address of the session (BCP 38).
+    /// The source is not an address of the session; or, from outside, it is one of ours (BCP 38).
     SpoofedSource = "spoofed_source",
+    /// From outside: no packet has such a source: loopback, link-local, multicast, broadcast, unspecified, or IPv6 that
+    /// stands for these.
+    Martian = "martian",
     /// The destination is never forwarded: multicast, loopback, link-local, unspecified, or another inner address.
     Unroutable = "unroutable",
     /// The destination is not global unicast, and no rule allows it.
     DestinationClass = "destination_class",
+    /// The destination is an address of the gateway's machine, and no rule for this very address allows it.
+    OwnAddress = "own_address",
     /// A rule denies the destination.
     DeniedByRule = "denied_by_rule",
     /// The hop limit ran out here.

@@ -3,6 +3,7 @@
 //! [`Packet::parse`] is the only door: every offset in [`Headers`] lies within the packet, so that later stages rewrite
 //! without looking again. IPv6 extension headers are skipped.
 
+mod options;
 mod parse;
 mod rewrite;
 
@@ -30,6 +31,7 @@ pub(in crate::dataplane) mod tcp_flag {
     pub const FIN: u8 = 0x01;
     pub const SYN: u8 = 0x02;
     pub const RST: u8 = 0x04;
+    pub const ACK: u8 = 0x10;
 }
 
 /// A packet with validated headers.

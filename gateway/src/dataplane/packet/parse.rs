@@ -4,7 +4,7 @@ use etherparse::{
     Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, TcpHeaderSlice, UdpHeaderSlice,
 };
 
-use super::{Fragment, Headers, Transport, protocol, word};
+use super::{Fragment, Headers, Transport, options, protocol, tcp_flag, word};
 use crate::dataplane::{DropReason, checksum};
 
 impl Headers {
@@ -13,6 +13,9 @@ impl Headers {
         let (mut headers, total_len) = Self::parse_ip(octets)?;
         if total_len != octets.len() {
             return Err(DropReason::Truncated);
+        }
+        if headers.source == headers.destination {
+            return Err(DropReason::Land);
         }
         if headers.source.is_ipv4() && checksum::checksum(&octets[..headers.ipv4_header_len(octets)]) != 0 {
             return Err(DropReason::Checksum);
@@ -45,9 +48,10 @@ impl Headers {
 
     fn parse_ipv4(octets: &[u8]) -> Result<(Self, usize), DropReason> {
         let header = Ipv4HeaderSlice::from_slice(octets).map_err(|_| DropReason::Truncated)?;
-        if has_source_route(header.options()) {
-            return Err(DropReason::SourceRoute);
+        if header.slice()[6] & 0x80 != 0 {
+            return Err(DropReason::ReservedBit);
         }
+        options::check_ipv4(header.options())?;
         let header_len = header.slice().len();
         let total_len = usize::from(header.total_len());
         if total_len < header_len {
@@ -92,22 +96,6 @@ impl Headers {
     }
 }
 
-/// Loose and strict source route (RFC 791), in any position among the options.
-fn has_source_route(mut options: &[u8]) -> bool {
-    while let Some((&kind, rest)) = options.split_first() {
-        match kind {
-            0 => return false,
-            1 => options = rest,
-            131 | 137 => return true,
-            _ => match rest.first() {
-                Some(&len) if len >= 2 => options = options.get(usize::from(len)..).unwrap_or_default(),
-                _ => return false,
-            },
-        }
-    }
-    false
-}
-
 /// What a chain of IPv6 extension headers leads to.
 struct Chain {
     protocol: u8,
@@ -132,6 +120,9 @@ impl Chain {
                     let header = Ipv6RawExtHeaderSlice::from_slice(rest).map_err(|_| DropReason::Truncated)?;
                     if chain.protocol == protocol::ROUTING && header.slice().get(2) == Some(&0) {
                         return Err(DropReason::SourceRoute);
+                    }
+                    if chain.protocol != protocol::ROUTING {
+                        options::check_ipv6(&header.slice()[2..])?;
                     }
                     chain.protocol = header.next_header().0;
                     header.slice().len()
@@ -165,6 +156,7 @@ fn parse_transport(number: u8, segment: &[u8]) -> Result<Transport, DropReason> 
             let header = TcpHeaderSlice::from_slice(segment).map_err(|_| DropReason::Truncated)?;
             let (source, destination) = (header.source_port(), header.destination_port());
             nonzero_ports(source, destination)?;
+            check_flags(segment[13])?;
             Ok(Transport::Tcp { source, destination, flags: segment[13] })
         }
         protocol::UDP => {
@@ -179,6 +171,16 @@ fn parse_transport(number: u8, segment: &[u8]) -> Result<Transport, DropReason> 
         protocol::ICMP | protocol::ICMPV6 if segment.len() < 8 => Err(DropReason::Truncated),
         protocol::ICMP | protocol::ICMPV6 => Ok(icmp(number, segment)),
         _ => Ok(Transport::Other),
+    }
+}
+
+/// A connection begins with SYN alone, and everything after it but a RST acknowledges (RFC 9293 section 3.10.7): what is
+/// otherwise comes from scanners that want to tell systems apart.
+fn check_flags(flags: u8) -> Result<(), DropReason> {
+    use tcp_flag::{ACK, FIN, RST, SYN};
+    match (flags & SYN != 0, flags & RST != 0, flags & FIN != 0, flags & ACK != 0) {
+        (true, false, false, _) | (false, true, false, _) | (false, false, _, true) => Ok(()),
+        _ => Err(DropReason::TcpFlags),
     }
 }
 
@@ -233,7 +235,8 @@ mod tests {
         }
         payload.extend(udp);
         let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, numbers[0], 64];
-        packet.extend([0x20; 32]);
+        packet.extend([0x20; 16]);
+        packet.extend([0x21; 16]);
         packet.extend(payload);
         packet
     }
@@ -262,6 +265,7 @@ mod tests {
             (vec![(60, OPTIONS), (0, OPTIONS)], DropReason::Protocol),
             (vec![(60, OPTIONS); 9], DropReason::Protocol),
             (vec![(60, &[200, 1, 4, 0, 0, 0, 0][..])], DropReason::Truncated),
+            (vec![(60, &[0, 1, 5, 0, 0, 0, 0][..])], DropReason::Options),
         ] {
             assert_eq!(parse(&chain(&extensions)), Err(reason));
         }
@@ -293,6 +297,7 @@ mod tests {
         assert_eq!(parse(&ipv4(&[7, 3, 4, 0])).map(|headers| headers.payload), Ok(24));
         assert_eq!(parse(&ipv4(&[1, 131, 3, 4])), Err(DropReason::SourceRoute));
         assert_eq!(parse(&ipv4(&[7, 3, 4, 137])).map(|headers| headers.payload), Err(DropReason::SourceRoute));
+        assert_eq!(parse(&ipv4(&[7, 1, 4, 0])), Err(DropReason::Options));
         let change = |at: usize, value: u8| {
             let mut packet = ipv4(&[]);
             packet[at] = value;
@@ -301,6 +306,8 @@ mod tests {
         assert_eq!(change(0, 0x55), Err(DropReason::Version));
         assert_eq!(change(3, 29), Err(DropReason::Truncated));
         assert_eq!(change(8, 63), Err(DropReason::Checksum));
+        assert_eq!(change(6, 0x80), Err(DropReason::ReservedBit));
+        assert_eq!(change(19, 1), Err(DropReason::Land));
         assert_eq!(
             change(21, 0).map(|headers| headers.transport),
             Ok(Transport::Udp { source: 3840, destination: 5000 })
@@ -308,6 +315,17 @@ mod tests {
         assert_eq!(change(25, 7), Err(DropReason::Truncated));
         assert_eq!(change(25, 9), Err(DropReason::Truncated));
         assert_eq!(parse(&[]), Err(DropReason::Truncated));
+    }
+
+    #[test]
+    fn control_bits_make_sense_or_the_segment_is_refused() {
+        // In the order FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128.
+        for good in [0x02, 0xC2, 0x12, 0x10, 0x18, 0x11, 0x19, 0x30, 0x04, 0x14] {
+            assert_eq!(check_flags(good), Ok(()), "{good:#x}");
+        }
+        for bad in [0x00, 0x01, 0x03, 0x13, 0x06, 0x16, 0x05, 0x15, 0x08, 0x20, 0x29, 0xFF] {
+            assert_eq!(check_flags(bad), Err(DropReason::TcpFlags), "{bad:#x}");
+        }
     }
 
     #[test]

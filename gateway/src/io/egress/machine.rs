@@ -2,6 +2,7 @@
 
 use super::SetupError;
 use super::command::run;
+use crate::dataplane::OwnAddresses;
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -20,6 +21,7 @@ struct Link {
 #[derive(Debug, Deserialize)]
 struct Address {
     local: Option<IpAddr>,
+    broadcast: Option<Ipv4Addr>,
     scope: Option<String>,
 }
 
@@ -34,10 +36,12 @@ struct Route {
     dev: Option<String>,
 }
 
-/// The machine's links but the TUN device and loopback.
+/// The machine's network.
 #[derive(Debug)]
 pub(super) struct Machine {
+    /// But the TUN device and loopback.
     links: Vec<Link>,
+    own: OwnAddresses,
     default_links: Vec<String>,
 }
 
@@ -48,6 +52,11 @@ impl Machine {
         let ask = |arguments: &[&str]| run("ip", arguments, "");
         let text = ask(&["-json", "address", "show"])?;
         let mut links: Vec<Link> = serde_json::from_str(&text).map_err(unreadable)?;
+        let addresses = || links.iter().flat_map(|link| &link.addr_info);
+        let own = OwnAddresses {
+            hosts: addresses().filter_map(|address| address.local).collect(),
+            broadcasts: addresses().filter_map(|address| address.broadcast).collect(),
+        };
         links.retain(|link| link.ifname != tun && link.ifname != "lo");
         let mut default_links = Vec::new();
         for family in ["-4", "-6"] {
@@ -56,11 +65,16 @@ impl Machine {
                 if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text).map_err(unreadable)? };
             default_links.extend(routes.into_iter().filter_map(|route| route.dev));
         }
-        Ok(Self { links, default_links })
+        Ok(Self { links, own, default_links })
+    }
+
+    /// Every address, also those of loopback and the TUN device.
+    pub(super) fn own(&self) -> OwnAddresses {
+        self.own.clone()
     }
 
     /// Every global address.
-    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+    fn addresses(&self) -> Vec<IpAddr> {
         self.links.iter().flat_map(Link::global_addresses).collect()
     }
 

@@ -8,7 +8,7 @@ mod sysctl;
 pub mod tun;
 
 use crate::config::{Config, ExternalMode, PortRange};
-use crate::dataplane::ExternalAddress;
+use crate::dataplane::{ExternalAddress, OwnAddresses};
 pub use host::HostChanges;
 use ipnet::Ipv6Net;
 use machine::Machine;
@@ -142,8 +142,8 @@ pub struct Surroundings {
     pub prefix: Option<Ipv6Net>,
     /// The source addresses that clients see where the machine itself connects to them.
     pub host_side: Vec<IpAddr>,
-    /// The machine's own global addresses.
-    pub own_addresses: Vec<IpAddr>,
+    /// The machine's own addresses.
+    pub own: OwnAddresses,
     /// The largest packet on the way to the outside, in octets.
     pub path_mtu: u16,
 }
@@ -180,6 +180,14 @@ pub fn primary_address(ipv6: bool, tun: &str) -> Option<IpAddr> {
     Machine::look(tun).ok()?.primary(ipv6)
 }
 
+/// The addresses of this machine as they are at the moment.
+///
+/// # Errors
+/// Where `ip` cannot be run.
+pub fn own_addresses() -> Result<OwnAddresses, SetupError> {
+    Machine::look("").map(|machine| machine.own())
+}
+
 fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
     let machine = Machine::look(&plan.tun)?;
     let found = |ipv6: bool| (plan.mode == ExternalMode::Masquerade).then(|| machine.primary(ipv6)).flatten();
@@ -193,13 +201,7 @@ fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
         external.push(ExternalAddress { address, announced });
     }
     let host_side = plan.host_side();
-    Ok(Surroundings {
-        external,
-        prefix: plan.ipv6_prefix,
-        host_side,
-        own_addresses: machine.addresses(),
-        path_mtu: machine.path_mtu(),
-    })
+    Ok(Surroundings { external, prefix: plan.ipv6_prefix, host_side, own: machine.own(), path_mtu: machine.path_mtu() })
 }
 
 fn ipv6_works() -> bool {
