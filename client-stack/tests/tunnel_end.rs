@@ -92,9 +92,10 @@ fn a_long_sleep_is_no_silence() {
 #[test]
 fn close_says_so_and_ends_everything() {
     let mut world = TunnelWorld::established();
-    let (client, _) = world.tcp();
+    let (client, server) = world.tcp();
     world.stack.close_tunnel(world.now);
     world.run(SECOND * 10);
+    assert_eq!(world.gateway.host.tcp_state(server), Some(TcpState::Closed(CloseReason::Reset)));
     assert!(world.gateway.seen.last().unwrap().contains("Normal"), "{:?}", world.gateway.seen);
     assert_eq!(world.stack.tcp_state(client), Some(TcpState::Closed(CloseReason::TunnelClosed)));
     assert_eq!(last(&world), Status::Closed { code: CloseCode::Normal, reason: String::new() });

@@ -116,7 +116,7 @@ impl Host {
         self.install_addresses();
         let lost: Vec<SocketId> =
             self.tcp.iter().filter(|(_, socket)| !self.is_own(socket.flow.local.ip())).map(|(id, _)| *id).collect();
-        self.end_connections(lost, CloseReason::AddressLost, now);
+        self.end_connections(lost, CloseReason::AddressLost, false, now);
         let gone = |address: IpAddr| !address.is_unspecified() && !self.is_own(address);
         let listeners: Vec<SocketId> =
             self.listeners.iter().filter(|(_, it)| gone(it.binding.address)).map(|(id, _)| *id).collect();
@@ -138,17 +138,23 @@ impl Host {
         self.queue.clear();
         let remote = |flow: &Flow| !self.is_own(flow.remote.ip());
         let all = self.tcp.iter().filter(|(_, socket)| remote(&socket.flow)).map(|(id, _)| *id).collect();
-        self.end_connections(all, reason, now);
+        self.end_connections(all, reason, false, now);
         let closed = reason == CloseReason::TunnelClosed;
         self.fail_pings(if closed { PingError::TunnelClosed } else { PingError::AddressLost });
         let bound = self.udp.keys().copied().collect();
         self.fail_udp(bound, if closed { UdpError::TunnelClosed } else { UdpError::AddressLost });
     }
 
-    fn end_connections(&mut self, mut ids: Vec<SocketId>, reason: CloseReason, now: Instant) {
+    /// Ends the connections that leave this host, as the tunnel is about to close, and tells their peers by a RST.
+    pub(crate) fn reset_flows(&mut self, now: Instant) {
+        let all = self.tcp.iter().filter(|(_, it)| !self.is_own(it.flow.remote.ip())).map(|(id, _)| *id).collect();
+        self.end_connections(all, CloseReason::TunnelClosed, true, now);
+    }
+
+    fn end_connections(&mut self, mut ids: Vec<SocketId>, reason: CloseReason, tell: bool, now: Instant) {
         ids.sort_unstable();
         for id in ids {
-            self.end_tcp(id, reason, false, now);
+            self.end_tcp(id, reason, tell, now);
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Stack {
     events: VecDeque<Event>,
     /// Events of the resolver's own sockets.
     internal: VecDeque<(SocketId, SocketEvent)>,
+    /// What goes out before CLOSE.
+    farewell: VecDeque<Bytes>,
     oversized: u64,
 }
 
@@ -52,6 +54,7 @@ impl Stack {
             maps: PortMaps::default(),
             events: VecDeque::new(),
             internal: VecDeque::new(),
+            farewell: VecDeque::new(),
             oversized: 0,
         };
         stack.settle(now);
@@ -121,7 +124,11 @@ impl Stack {
     /// The next binary message. To be called only while the transport can take one: what is not taken stays in the
     /// sockets, which is the back-pressure.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Bytes> {
-        let message = self.tunnel.poll_control(now).or_else(|| self.poll_batch(now)).or_else(|| self.tunnel.poll_ack());
+        let message = self.farewell.pop_front();
+        let message = message
+            .or_else(|| self.tunnel.poll_control(now))
+            .or_else(|| self.poll_batch(now))
+            .or_else(|| self.tunnel.poll_ack());
         self.settle(now);
         message
     }
@@ -153,8 +160,13 @@ impl Stack {
         self.events.pop_front()
     }
 
-    /// Ends the session for good. CLOSE goes out by `poll_transmit`, then `CloseTransport` follows.
+    /// Ends the session for good. Resets of the open connections and CLOSE go out by `poll_transmit`, then
+    /// `CloseTransport` follows.
     pub fn close_tunnel(&mut self, now: Instant) {
+        self.host.reset_flows(now);
+        while let Some(message) = self.poll_batch(now) {
+            self.farewell.push_back(message);
+        }
         self.tunnel.close(now);
         self.settle(now);
     }
