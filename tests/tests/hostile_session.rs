@@ -35,8 +35,10 @@ fn lab() -> Option<Lab> {
         return None;
     }
     let lab = Lab::start(PREFIX, &["--token", ATTACKER]);
-    // Two processes more, and nothing that has to be waited for when it is measured.
-    (bins::example("attacker"), bins::example("bystander"));
+    // Nothing has to be built while it is measured.
+    for name in ["attacker", "bystander"] {
+        bins::example(name);
+    }
     Some(lab)
 }
 

@@ -41,8 +41,8 @@ fn request(index: u64, count: u64) -> Capsule<'static> {
         0 => Capsule::Ping { opaque: count },
         1 => Capsule::PortMapRequest(PortMapRequest {
             request_id: count,
-            protocol: if count % 2 == 0 { 6 } else { 17 },
-            ipv6: count % 3 == 0,
+            protocol: [6, 17][(count % 2) as usize],
+            ipv6: count.is_multiple_of(3),
             internal_port: port,
             external_port: port,
             lifetime: u32::MAX,

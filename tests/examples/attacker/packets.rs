@@ -63,7 +63,7 @@ fn spoofed(index: u64, source: IpAddr, remote: IpAddr) -> BytesMut {
         _ => remote,
     };
     let port = 1 + (index % 60_000) as u16;
-    let destination = SocketAddr::new(remote, if index % 3 == 0 { port } else { 9 });
+    let destination = SocketAddr::new(remote, if index.is_multiple_of(3) { port } else { 9 });
     with_source(udp(SocketAddr::new(source, port), destination, b"spoofed"), claimed)
 }
 
@@ -105,7 +105,7 @@ fn beyond_the_end(piece: &mut BytesMut) {
 fn malformed(index: u64, source: IpAddr, remote: IpAddr) -> BytesMut {
     let mut rng = SimRng::new(index, "malformed");
     let random = rng.vec(64 + (index % 200) as usize);
-    if index / 2 % 2 == 0 {
+    if (index / 2).is_multiple_of(2) {
         return raw(source, remote, random[0], &random);
     }
     let mut packet = udp(SocketAddr::new(source, 8000), SocketAddr::new(remote, 9), &random);
