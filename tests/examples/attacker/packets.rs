@@ -86,7 +86,7 @@ fn fragments(index: u64, source: IpAddr, remote: IpAddr) -> Vec<BytesMut> {
         // As small as they get: each costs more to keep than it holds.
         5 => pieces = fragment(whole, if source.is_ipv4() { 28 } else { 56 }, id),
         // Beyond the largest packet there is.
-        _ => pieces.iter_mut().for_each(|piece| beyond_the_end(piece)),
+        _ => pieces.iter_mut().for_each(beyond_the_end),
     }
     pieces
 }

@@ -2,7 +2,7 @@ use crate::dataplane::{Peer, SessionId};
 use crate::io::session::Farewell;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use webtun_wire::CloseCode;
 
 /// One connection of a session. A session has one at a time; the number tells apart those that follow each other.
@@ -29,6 +29,8 @@ pub enum Command {
         link: LinkId,
         /// As received.
         message: BytesMut,
+        /// The link's leave to have this message under way; given back when it has been dealt with.
+        turn: OwnedSemaphorePermit,
     },
     /// The gateway is about to go: clients are asked to connect elsewhere, or again, after this time.
     Drain(Duration),

@@ -4,6 +4,9 @@
 //! while it is full and take turns at it. Messages go by one short channel per connection, and the next is only made when
 //! there is room, so that what a slow client has not taken yet stays in the dataplane's bounded queues. Each turn of the
 //! loop first flushes what the last one has caused and then takes a bounded amount of new work.
+//!
+//! The device's queue in the kernel is everybody's. It is looked at after each turn that clients have had, because a client
+//! whose packets are answered at once would otherwise fill it while the rest of its messages is dealt with.
 
 mod handle;
 mod links;
@@ -22,8 +25,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use webtun_wire::{CloseCode, Instant};
 
-/// Commands taken per turn: up to 16 MiB of messages, some milliseconds of work.
+/// Commands taken per turn.
 const COMMANDS_PER_TURN: usize = 16;
+/// Octets of messages after which a turn is over: some hundred microseconds of work where the packets are large.
+const OCTETS_PER_TURN: usize = 64 * 1024;
 /// Packets read per turn: enough to fill a message of 256 KiB from packets of 1,500 octets, and small enough that clients
 /// get their turn within a millisecond.
 const PACKETS_PER_TURN: usize = 192;
@@ -92,7 +97,11 @@ impl Driver {
                     self.close_all();
                     return Ok(());
                 }
-                Some(command) = self.commands.recv() => self.take_commands(command),
+                Some(command) = self.commands.recv() => {
+                    self.take_commands(command);
+                    self.flush();
+                    self.read_packets()?;
+                }
                 ready = self.tun.readable() => {
                     ready?;
                     self.read_packets()?;
@@ -152,10 +161,16 @@ impl Driver {
     }
 
     fn take_commands(&mut self, first: Command) {
-        let mut next = Some(first);
-        for _ in 0..COMMANDS_PER_TURN {
+        let (mut next, mut octets) = (Some(first), 0);
+        for _ in 1..COMMANDS_PER_TURN {
             let Some(command) = next else { return };
+            if let Command::Message { message, .. } = &command {
+                octets += message.len();
+            }
             self.execute(command);
+            if octets >= OCTETS_PER_TURN {
+                return;
+            }
             next = self.commands.try_recv().ok();
         }
         if let Some(command) = next {
@@ -167,7 +182,7 @@ impl Driver {
         let now = self.clock.now();
         match command {
             Command::Open { message, peer, reply } => self.open(&message, &peer, reply, now),
-            Command::Message { link, message } if self.links.is_current(link) => {
+            Command::Message { link, message, turn: _turn } if self.links.is_current(link) => {
                 if let Err(error) = self.gateway.process_uplink(link.session, message, now) {
                     tracing::debug!(session = %link.session, %error, "a client breaks the protocol");
                     self.links.detach(link.session, Farewell::from_gateway(error.code(), error.message()));

@@ -133,18 +133,24 @@ async fn run(socket: Socket, opened: Opened, doorway: &Doorway, remote: SocketAd
     socket.finish(ending, remote).await;
 }
 
+/// Messages of one connection that wait for the driver: one is being dealt with, one is ready to be. All connections share
+/// the way there, and one that has more to say than the others must not make them wait for all of it.
+const UNDER_WAY: usize = 2;
+
 /// Hands messages to the driver. While the driver is behind, the WebSocket is not read, and TCP holds the client back.
 async fn read(
     stream: &mut (impl futures_util::Stream<Item = socket::Item> + Unpin),
     driver: &DriverHandle,
     link: super::driver::LinkId,
 ) -> Ending {
+    let turns = Arc::new(Semaphore::new(UNDER_WAY));
     loop {
+        let turn = Arc::clone(&turns).acquire_owned().await.expect("nobody closes it");
         match socket::classify(stream.next().await) {
             Incoming::Message(message) => {
                 // The codec hands out a view of its own buffer; the copy happens only where that buffer is still shared.
                 let message = message.try_into_mut().unwrap_or_else(|shared| shared.as_ref().into());
-                driver.send(Command::Message { link, message }).await;
+                driver.send(Command::Message { link, message, turn }).await;
             }
             Incoming::Nothing => {}
             Incoming::End(ending) => return ending,
