@@ -10,8 +10,11 @@ pub(crate) type PortRange = std::ops::RangeInclusive<u16>;
 pub struct HostConfig {
     /// Secret randomness for ports, sequence numbers and hash tables. Must differ from run to run.
     pub seed: [u8; 32],
-    /// The largest packet, header included, in octets: 65,535. There is no fragmentation.
+    /// The largest packet, header included, in octets: 65,535.
     pub mtu: usize,
+    /// Whether IPv6 packets beyond 1280 octets, TCP apart, leave in fragments, for a router behind the link to put
+    /// together and to cut as its path demands: false. IPv4 packets always allow to be cut.
+    pub fragments: bool,
     /// Buffers of a TCP connection whose options name none. `None` chooses by what the host has reserved already: below
     /// 32 MiB: 1 MiB to receive and 256 KiB to send, below 128 MiB: 256 and 64 KiB, beyond: 64 and 16 KiB.
     pub buffers: Option<BufferSizes>,
@@ -29,6 +32,7 @@ impl HostConfig {
         Self {
             seed,
             mtu: webtun_wire::MAX_PACKET_LEN,
+            fragments: false,
             buffers: None,
             max_sockets: 16_384,
             queue_octets: 256 * 1024,

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 
+use crate::fragment::Fragmenter;
 use crate::packet;
 use crate::path_mtu::PathMtu;
 use crate::send_next::SendNext;
@@ -21,13 +22,14 @@ pub(crate) struct TxQueue {
     limit: usize,
     link_up: bool,
     own: Vec<IpAddr>,
+    fragmenter: Option<Fragmenter>,
     dropped: u64,
 }
 
 impl TxQueue {
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, fragmenter: Option<Fragmenter>) -> Self {
         let (packets, loopback) = (VecDeque::new(), VecDeque::new());
-        Self { packets, loopback, octets: 0, limit, link_up: true, own: Vec::new(), dropped: 0 }
+        Self { packets, loopback, octets: 0, limit, link_up: true, own: Vec::new(), fragmenter, dropped: 0 }
     }
 
     /// While the link is down nothing is given out, and whoever sends to others than ourselves waits.
@@ -57,10 +59,16 @@ impl TxQueue {
     /// Takes what a socket sends. The caller has asked [`has_room`](Self::has_room) and
     /// [`is_open_to`](Self::is_open_to).
     pub fn push(&mut self, packet: BytesMut) {
-        self.octets += packet.len();
         let own = packet::destination(&packet).is_some_and(|address| self.own.contains(&address));
-        let queue = if own { &mut self.loopback } else { &mut self.packets };
-        queue.push_back(packet);
+        let (queue, octets) = (if own { &mut self.loopback } else { &mut self.packets }, &mut self.octets);
+        let mut put = |packet: BytesMut| {
+            *octets += packet.len();
+            queue.push_back(packet);
+        };
+        match &mut self.fragmenter {
+            Some(fragmenter) if !own => fragmenter.cut(packet, put),
+            _ => put(packet),
+        }
     }
 
     /// Takes an answer to a packet that has arrived (an ACK, a RST, an ICMP message). Answers may use twice the bound,

@@ -10,6 +10,7 @@ mod device;
 mod engine;
 mod error;
 mod event;
+mod fragment;
 mod host;
 mod options;
 mod packet;

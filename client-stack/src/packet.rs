@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::BytesMut;
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpSlice, PacketBuilder, UdpHeader, UdpSlice};
+use etherparse::{
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpHeaders, IpSlice, Ipv4Extensions, Ipv4Header, PacketBuilder,
+    UdpHeader, UdpSlice,
+};
 
 /// IP protocol numbers that occur here.
 pub(crate) const TCP: u8 = 6;
@@ -136,7 +139,15 @@ fn ip_builder(
 ) -> Option<etherparse::PacketBuilderStep<etherparse::IpHeaders>> {
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            Some(PacketBuilder::ipv4(source.octets(), destination.octets(), hop_limit))
+            let header = Ipv4Header {
+                time_to_live: hop_limit,
+                source: source.octets(),
+                destination: destination.octets(),
+                // Whoever finds the packet too long for the path may cut it.
+                dont_fragment: false,
+                ..Ipv4Header::default()
+            };
+            Some(PacketBuilder::ip(IpHeaders::Ipv4(header, Ipv4Extensions::default())))
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             Some(PacketBuilder::ipv6(source.octets(), destination.octets(), hop_limit))

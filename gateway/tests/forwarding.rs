@@ -160,7 +160,7 @@ fn the_largest_datagrams_are_cut_on_the_way_out_and_whole_on_the_way_in() {
     for (remote, len) in remotes().into_iter().zip([65_507usize, 65_487]) {
         let payload: Vec<u8> = (0..len).map(|i| (i * 31) as u8).collect();
         let from = (client.address(remote), 4000);
-        world.send(&client, &[udp(from, (remote, 7), &payload)]);
+        world.send(&client, &packets::cuttable(udp(from, (remote, 7), &payload)));
         let pieces = world.take_outside();
         assert_eq!(pieces.len(), len.div_ceil(if remote.is_ipv4() { 1480 } else { 1448 }));
         assert!(pieces.iter().all(|piece| piece.len() <= 1500 && is_fragment(piece)));
@@ -188,6 +188,24 @@ fn turn_round(packet: &[u8]) -> Vec<u8> {
     let (first, second) = packet[at..at + 2 * len].split_at_mut(len);
     first.swap_with_slice(second);
     packet
+}
+
+#[test]
+fn what_must_not_be_cut_and_is_too_big_is_told() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    for remote in remotes() {
+        let packet = udp((client.address(remote), 4000), (remote, 7), &[7; 2000]);
+        world.send(&client, std::slice::from_ref(&packet));
+        assert!(world.take_outside().is_empty());
+        let error = world.packets(&client).pop().expect("an error");
+        let (_, at) = packets::transport(&error);
+        assert_eq!((error[at], error[at + 1]), if remote.is_ipv4() { (3, 4) } else { (2, 0) });
+        assert_eq!(error[at + 6..at + 8], 1500u16.to_be_bytes());
+        let quoted = error.len() - at - 8;
+        assert_eq!(error[at + 8..], packet[..quoted]);
+    }
+    assert_eq!(world.gateway.stats().drops(DropReason::TooBig), 2);
 }
 
 #[test]

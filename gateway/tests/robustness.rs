@@ -19,7 +19,7 @@ fn populated() -> (World, Client, Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let remote = remote.parse().expect("an address");
         let from = (client.address(remote), 4000);
         uplink.push(udp(from, (remote, 9), b"some data"));
-        uplink.push(udp(from, (remote, 9), &[9; 4000]));
+        uplink.extend(packets::cuttable(udp(from, (remote, 9), &[9; 4000])));
         uplink.push(tcp_options(from, (remote, 80), SYN, &[1, 2, 4, 0xFF, 0xD7, 1, 1, 1], b""));
         uplink.push(tcp(from, (remote, 80), ACK, b"more data"));
         uplink.push(echo(client.address(remote), remote, 4000, true));

@@ -194,7 +194,7 @@ fn errors_about_our_packets_come_back_in_ipv6() {
 fn an_error_that_quotes_a_fragment_comes_back_too() {
     let mut direct = start(config());
     let (internal, remote) = ends(&direct, 4000);
-    direct.send_packets(0, &[udp(internal, remote, &[7; 4000])]).unwrap();
+    direct.send_packets(0, &fragment(udp(internal, remote, &[7; 4000]), 2500, 5)).unwrap();
     let first = direct.egress.pop_front().unwrap();
     direct.receive(icmp_error(IpAddr::from([45, 33, 9, 9]), IcmpError::HostUnreachable, &first));
     let back = came(&mut direct);
@@ -237,6 +237,9 @@ fn what_is_too_big_is_told_in_octets_of_ipv6_and_the_mss_fits() {
     let fits = tcp(internal, remote, Segment::flags(Segment::ACK), &[0; 1460]);
     assert_eq!((fits.len(), sent(&mut direct, fits).len()), (1520, 1500));
     direct.send_packets(0, &[tcp(internal, remote, Segment::flags(Segment::ACK), &[0; 1461])]).unwrap();
+    let error = came(&mut direct);
+    let Transport::Icmp { kind: 2, mtu: 1520, .. } = View::parse(&error).unwrap().transport else { panic!("too big") };
+    direct.send_packets(0, &[udp(internal, remote, &[0; 1473])]).unwrap();
     let error = came(&mut direct);
     let Transport::Icmp { kind: 2, mtu: 1520, .. } = View::parse(&error).unwrap().transport else { panic!("too big") };
 }

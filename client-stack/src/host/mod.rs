@@ -24,6 +24,7 @@ use crate::buffers::Budget;
 use crate::demux::{Bindings, Flow, SeededMap};
 use crate::device::TxQueue;
 use crate::engine::{Engine, MAX_ADDRESSES};
+use crate::fragment::Fragmenter;
 use crate::ports::EphemeralPorts;
 use crate::socket::listener::Listener;
 use crate::socket::tcp::TcpSocket;
@@ -77,7 +78,8 @@ impl Host {
         let mut rng = ChaCha12Rng::from_seed(config.seed);
         let mut secret = [0; 32];
         rng.fill_bytes(&mut secret);
-        let mut queue = TxQueue::new(config.queue_octets);
+        let fragmenter = config.fragments.then(|| Fragmenter::new(rng.next_u64() as u32));
+        let mut queue = TxQueue::new(config.queue_octets, fragmenter);
         let mtu = clamp_mtu(config.mtu);
         let engine = Engine::new(mtu, rng.next_u64(), &mut queue, now);
         let mut host = Self {

@@ -43,6 +43,7 @@ impl Stack {
             buffers: config.buffers,
             max_sockets: config.max_sockets,
             queue_octets: config.batch_len.max(MAX_PACKET_LEN),
+            fragments: true,
             ..HostConfig::new(config.seed)
         };
         let mut host = Host::new(host_config, now);

@@ -66,7 +66,7 @@ impl Gateway {
     /// Stage 3. `None`: a fragment that waits for others.
     fn reassemble(&mut self, packet: Packet, now: Instant) -> Result<Option<Packet>, DropReason> {
         let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
-        let whole = self.reassembler.push(&packet, fragment, now);
+        let whole = self.reassembler.push(&packet, fragment, usize::MAX, now);
         let lost = self.reassembler.take_lost();
         self.stats.count_drops(DropReason::FragmentTimeout, lost);
         whole

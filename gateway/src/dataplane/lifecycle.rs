@@ -83,7 +83,9 @@ impl Gateway {
 
     fn tick(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let before = session.reassembler.octets();
         session.reassembler.expire(now);
+        self.fragment_octets = self.fragment_octets - before + session.reassembler.octets();
         let lost = session.reassembler.take_lost();
         match session.tunnel.tick(now) {
             Tick::Nothing => {}
@@ -109,6 +111,7 @@ impl Gateway {
     pub(super) fn end(&mut self, id: SessionId, code: CloseCode) {
         let Some(mut session) = self.sessions.remove(&id) else { return };
         self.timers.forget(&mut session.wake);
+        self.fragment_octets -= session.reassembler.octets();
         self.nat.close(id);
         self.identities.remove(&session.tunnel.identity);
         self.by_inner.remove(&IpAddr::V4(session.lease.v4));

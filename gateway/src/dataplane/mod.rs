@@ -28,7 +28,7 @@
 //! | downlink queue | `queue_octets` of the peer's [`Allowance`] | the newest packet is dropped |
 //! | unacknowledged messages | `unacknowledged` octets and one message | packets wait in the queue |
 //! | control capsules | 256 | notices are dropped; a request too many closes the session |
-//! | uplink fragments | 32 datagrams, 512 KiB | the oldest datagram is given up |
+//! | uplink fragments | 32 datagrams, 512 KiB, and what is left of 64 MiB for all | the session's oldest datagram is given up |
 //! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |
 //! | NAT | [`Allowance`] | the packet is dropped, the client is told |
 //! | ICMP errors and FLOW_DENIED | 100 per second, 50 at once; as many to the outside, for all | silence |
@@ -120,6 +120,8 @@ pub struct Gateway {
     peers: BTreeMap<Arc<str>, usize>,
     timers: TimerQueue<SessionId>,
     reassembler: Reassembler,
+    /// In the uplinks of all sessions.
+    fragment_octets: usize,
     /// ICMP errors to the outside.
     outside_budget: Budget,
     transmits: VecDeque<Transmit>,
@@ -161,6 +163,7 @@ impl Gateway {
             peers: BTreeMap::new(),
             timers: TimerQueue::new(),
             reassembler: Reassembler::new(DOWNLINK_REASSEMBLY),
+            fragment_octets: 0,
             outside_budget: Budget::new(now),
             transmits: VecDeque::new(),
             events: VecDeque::new(),

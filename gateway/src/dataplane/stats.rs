@@ -51,18 +51,29 @@ pub struct Stats {
     pub mapped_ports: u64,
     /// ICMP errors that this gateway made.
     pub icmp_errors: u64,
-    drops: [u64; DropReason::COUNT],
+    drops: Drops,
+}
+
+/// By reason, in declaration order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Drops([u64; DropReason::COUNT]);
+
+impl Default for Drops {
+    // Arrays have it up to 32 elements only.
+    fn default() -> Self {
+        Self([0; DropReason::COUNT])
+    }
 }
 
 impl Stats {
     /// Packets dropped for `reason`.
     pub fn drops(&self, reason: DropReason) -> u64 {
-        self.drops[reason as usize]
+        self.drops.0[reason as usize]
     }
 
     /// Packets dropped for any reason.
     pub fn total_drops(&self) -> u64 {
-        self.drops.iter().sum()
+        self.drops.0.iter().sum()
     }
 
     pub(super) fn count_drop(&mut self, reason: DropReason) {
@@ -70,6 +81,6 @@ impl Stats {
     }
 
     pub(super) fn count_drops(&mut self, reason: DropReason, packets: u64) {
-        self.drops[reason as usize] += packets;
+        self.drops.0[reason as usize] += packets;
     }
 }

@@ -19,10 +19,14 @@ use webtun_wire::{DenyReason, FlowDenied, Instant};
 
 use super::icmp_error::{self, Problem};
 use super::nat::{GROWTH, Nat64};
-use super::packet::{Packet, Side, Transport, protocol};
+use super::packet::{Packet, Side, Transport};
 use super::policy::Subject;
 use super::tunnel::Control;
 use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fragment, mss};
+
+/// Octets of fragments that wait in the uplinks of all sessions. Each session may have as many as are left of it (and no
+/// more than its own limit), so that many greedy ones leave room for a modest one.
+const UPLINK_FRAGMENTS: usize = 64 << 20;
 
 /// Where a packet turned out to go.
 enum Route {
@@ -49,7 +53,10 @@ impl Gateway {
         let session = self.sessions.get_mut(&id).ok_or(DropReason::NoSession)?;
         antispoof::check(&packet.headers, &session.lease)?;
         let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
-        let whole = session.reassembler.push(&packet, fragment, now);
+        let before = session.reassembler.octets();
+        let room = UPLINK_FRAGMENTS.saturating_sub(self.fragment_octets);
+        let whole = session.reassembler.push(&packet, fragment, room, now);
+        self.fragment_octets = self.fragment_octets - before + session.reassembler.octets();
         let lost = session.reassembler.take_lost();
         self.stats.count_drops(DropReason::FragmentTimeout, lost);
         whole
@@ -130,19 +137,17 @@ impl Gateway {
         self.translator(id).filter(|translator| inner == translator.alias)
     }
 
-    /// UDP and ICMP are cut to fit, whatever their "don't fragment" says: the client's own MTU is 65,535, and its stack
-    /// never hears of a smaller one. TCP is told by its MSS, and a segment beyond it by ICMP (RFC 4787 REQ-13).
+    /// What is too big for the path is cut only where its source allows it (RFC 4787 REQ-13, RFC 8200 section 5).
     fn check_size(&self, packet: &Packet) -> Result<(), DropReason> {
         let fits = packet.octets.len() <= usize::from(self.config.path_mtu);
-        let is_tcp = packet.headers.protocol == protocol::TCP;
-        if fits || !is_tcp || packet.may_fragment() { Ok(()) } else { Err(DropReason::TooBig) }
+        if fits || packet.may_fragment { Ok(()) } else { Err(DropReason::TooBig) }
     }
 
     /// Stage 10, to the outside.
     fn egress(&mut self, mut packet: Packet) {
         let id = self.next_datagram_id();
         if packet.octets.len() <= usize::from(self.config.path_mtu) {
-            if packet.may_fragment() {
+            if packet.may_fragment && packet.headers.source.is_ipv4() {
                 // Many sessions share an address, and so one space of identifications (RFC 6864 section 5.3.1).
                 packet.set_ipv4_id(id as u16);
             }

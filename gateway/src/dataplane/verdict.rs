@@ -68,6 +68,8 @@ drop_reasons! {
     HopLimit = "hop_limit",
     /// A fragment overlaps another one of its datagram (RFC 5722), or exceeds the largest datagram.
     FragmentOverlap = "fragment_overlap",
+    /// A first fragment without the whole transport header, or a later one that reaches into it (RFC 1858, RFC 7112).
+    FragmentTiny = "fragment_tiny",
     /// No room to keep another fragment.
     FragmentOverflow = "fragment_overflow",
     /// The missing fragments of a datagram did not come in time.

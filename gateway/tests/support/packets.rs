@@ -129,6 +129,30 @@ fn port(packet: &[u8], is_source: bool) -> u16 {
     packet.get(at..at + 2).map_or(0, |field| u16::from_be_bytes([field[0], field[1]]))
 }
 
+/// A long packet as its source sends it that lets it be cut: IPv4 by its flag, IPv6 in pieces.
+pub fn cuttable(mut packet: Vec<u8>) -> Vec<Vec<u8>> {
+    if is_v4(&packet) {
+        packet[6] &= !0x40;
+        packet[10..12].fill(0);
+        let header = !fold(sum(&packet[..20]));
+        packet[10..12].copy_from_slice(&header.to_be_bytes());
+        return vec![packet];
+    }
+    let (header, data) = packet.split_at(40);
+    let room = data.len().div_ceil(2).next_multiple_of(8);
+    let pieces = data.chunks(room).enumerate().map(|(index, piece)| {
+        let mut octets = header.to_vec();
+        octets[4..6].copy_from_slice(&((8 + piece.len()) as u16).to_be_bytes());
+        octets[6] = 44;
+        octets.extend([header[6], 0]);
+        octets.extend(((index * room) as u16 | u16::from(index == 0)).to_be_bytes());
+        octets.extend([0, 0, 0, 5]);
+        octets.extend(piece);
+        octets
+    });
+    pieces.collect()
+}
+
 pub fn is_fragment(packet: &[u8]) -> bool {
     if is_v4(packet) { u16::from_be_bytes([packet[6], packet[7]]) & 0x3FFF != 0 } else { packet[6] == 44 }
 }

@@ -2,7 +2,8 @@
 //!
 //! Bounds: datagrams, octets, pieces per datagram, and time. At the bound of datagrams or octets the oldest unfinished
 //! datagram is given up. A fragment that overlaps another one refuses its whole datagram for the rest of its time
-//! (RFC 5722, for IPv4 too); an exact repetition is ignored.
+//! (RFC 5722, for IPv4 too), and so does one that tears the transport header apart (RFC 1858, RFC 3128, RFC 7112); an
+//! exact repetition is ignored.
 
 use bytes::{BufMut, BytesMut};
 use core::net::IpAddr;
@@ -10,7 +11,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use webtun_wire::{Instant, MAX_PACKET_LEN};
 
-use crate::dataplane::packet::{Fragment, Packet};
+use crate::dataplane::packet::{Fragment, Headers, Packet, protocol};
 use crate::dataplane::{DropReason, checksum};
 
 /// The bounds of a reassembler.
@@ -67,11 +68,13 @@ impl Reassembler {
         Self { limits, datagrams: BTreeMap::new(), order: VecDeque::new(), octets: 0, lost: 0 }
     }
 
-    /// Takes a fragment; returns the datagram where this was the last one missing.
+    /// Takes a fragment; returns the datagram where this was the last one missing. `room` is how many octets the caller
+    /// has for all that waits here, where that is less than the limit.
     pub(in crate::dataplane) fn push(
         &mut self,
         packet: &Packet,
         fragment: Fragment,
+        room: usize,
         now: Instant,
     ) -> Result<Option<Packet>, DropReason> {
         self.expire(now);
@@ -92,7 +95,7 @@ impl Reassembler {
             self.octets -= datagram.cost();
             return datagram.assemble().map(Some);
         }
-        self.make_room(key);
+        self.make_room(key, room.min(self.limits.octets));
         Ok(None)
     }
 
@@ -110,6 +113,11 @@ impl Reassembler {
     /// When [`Reassembler::expire`] has work to do.
     pub(in crate::dataplane) fn next_timeout(&self) -> Option<Instant> {
         self.order.front().map(|(since, _)| *since + self.limits.timeout)
+    }
+
+    /// Octets that wait, as the limit counts them.
+    pub(in crate::dataplane) fn octets(&self) -> usize {
+        self.octets
     }
 
     /// How many datagrams have been given up since the last call.
@@ -135,8 +143,8 @@ impl Reassembler {
         self.order.push_back((now, key));
     }
 
-    fn make_room(&mut self, newest: Key) {
-        while self.octets > self.limits.octets {
+    fn make_room(&mut self, newest: Key, room: usize) {
+        while self.octets > room {
             let is_alone = self.datagrams.len() <= 1;
             if !self.give_up_oldest() || is_alone {
                 return;
@@ -168,7 +176,8 @@ impl Reassembler {
 
 impl Datagram {
     fn cost(&self) -> usize {
-        self.received + (self.pieces.len() + 1) * PIECE_OVERHEAD
+        let header = self.header.as_ref().map_or(0, |(octets, ..)| octets.len());
+        header + self.received + (self.pieces.len() + 1) * PIECE_OVERHEAD
     }
 
     fn add(&mut self, packet: &Packet, fragment: Fragment) -> Result<(), DropReason> {
@@ -182,6 +191,10 @@ impl Datagram {
             && (fragment.more || self.len == Some(fragment.offset + piece.len()))
         {
             return Ok(());
+        }
+        if tears_header(headers, piece, fragment.offset) {
+            self.refuse();
+            return Err(DropReason::FragmentTiny);
         }
         if !self.fits(piece, fragment) {
             self.refuse();
@@ -252,7 +265,26 @@ impl Datagram {
             octets[4..6].copy_from_slice(&((total - 40) as u16).to_be_bytes());
             octets[next_header] = protocol;
         }
-        Packet::parse(octets)
+        Ok(Packet { may_fragment: true, ..Packet::parse(octets)? })
+    }
+}
+
+/// Whether the transport header, or the chain of IPv6 headers before it, is not in one piece with the beginning. It is put
+/// together here before anything looks at it; but only who wants to pass filters sends that.
+fn tears_header(headers: &Headers, piece: &[u8], offset: usize) -> bool {
+    let least = |protocol| match protocol {
+        protocol::TCP => 20,
+        protocol::UDP | protocol::ICMP | protocol::ICMPV6 => 8,
+        _ => 0,
+    };
+    if offset > 0 {
+        // What a first fragment says of later headers may lie elsewhere; this one has no business there.
+        return headers.protocol == protocol::TCP && offset < 20;
+    }
+    match headers.source {
+        IpAddr::V4(_) => piece.len() < least(headers.protocol),
+        IpAddr::V6(_) => Headers::end_of_chain(headers.protocol, piece)
+            .is_none_or(|(protocol, at)| piece.len() < at + least(protocol)),
     }
 }
 
@@ -275,7 +307,7 @@ mod tests {
     fn push(reassembler: &mut Reassembler, piece: &BytesMut, at: u64) -> Result<Option<Packet>, DropReason> {
         let packet = Packet::parse(piece.clone()).expect("a fragment");
         let fragment = packet.headers.fragment.expect("a fragment");
-        reassembler.push(&packet, fragment, Instant::from_millis(at))
+        reassembler.push(&packet, fragment, usize::MAX, Instant::from_millis(at))
     }
 
     #[test]
@@ -309,6 +341,40 @@ mod tests {
         reassembler.expire(Instant::from_millis(60_000));
         assert!(reassembler.datagrams.is_empty());
         assert_eq!((reassembler.octets, reassembler.take_lost(), reassembler.next_timeout()), (0, 4, None));
+    }
+
+    #[test]
+    fn a_torn_transport_header_refuses_the_datagram() {
+        for v6 in [false, true] {
+            let mut packet = Packet::parse(if v6 { udp_v6(100) } else { udp_v4(100) }).expect("a packet");
+            // As if it were TCP, whose header is longer than the pieces.
+            packet.headers.protocol = protocol::TCP;
+            if !v6 {
+                packet.octets[9] = protocol::TCP;
+            }
+            let mtu = packet.headers.payload + if v6 { 8 } else { 0 } + 16;
+            let pieces = split(&packet, mtu, 7).expect("pieces");
+            let mut reassembler = Reassembler::new(LIMITS);
+            assert_eq!(push(&mut reassembler, &pieces[0], 0).expect_err("too small"), DropReason::FragmentTiny);
+            assert_eq!(push(&mut reassembler, &pieces[1], 0).expect_err("refused"), DropReason::FragmentOverlap);
+            let mut reassembler = Reassembler::new(LIMITS);
+            assert_eq!(push(&mut reassembler, &pieces[1], 0).expect_err("inside"), DropReason::FragmentTiny);
+        }
+    }
+
+    #[test]
+    fn a_caller_with_less_room_gives_up_more() {
+        let mut reassembler = Reassembler::new(LIMITS);
+        let (packet, _) = fragments(false, 4000);
+        let first = |id| Packet::parse(split(&packet, 1500, id).expect("pieces").swap_remove(0)).expect("a fragment");
+        for (id, room, kept) in [(1, usize::MAX, 1), (2, usize::MAX, 2), (3, 4000, 2), (4, 2000, 1), (5, 0, 0)] {
+            let packet = first(id);
+            let fragment = packet.headers.fragment.expect("a fragment");
+            let whole = reassembler.push(&packet, fragment, room, Instant::ZERO).expect("kept or given up");
+            assert!(whole.is_none());
+            assert_eq!(reassembler.datagrams.len(), kept, "room for {room}");
+            assert!(reassembler.octets() <= room);
+        }
     }
 
     proptest! {

@@ -27,6 +27,11 @@ impl NatTable {
         let (session, internal) = (mapping.session, mapping.internal);
         let at = packet.headers.payload + ERROR_HEADER;
         quoted.rewrite(&mut packet.octets[at..], Side::Source, internal.0, internal.1);
+        // From another session (hairpinning): the packet was sent to the address that the outside knows.
+        if let Some(announced) = self.announced_of(quoted.destination) {
+            let (_, port) = quoted.ports();
+            quoted.rewrite(&mut packet.octets[at..], Side::Destination, announced, port);
+        }
         close(packet, Side::Destination, internal.0);
         Ok(session)
     }
@@ -40,16 +45,22 @@ impl NatTable {
     ) -> Result<(), DropReason> {
         let mut quoted = open(packet)?;
         // A session is a host: it complains to the sender, about what was sent to itself.
-        if quoted.destination != packet.headers.source || quoted.source != packet.headers.destination {
+        // The destination is an address of the egress by now, what is quoted as it came: where the other one is a session
+        // too (hairpinning), it came from the address that the outside knows.
+        let sender = self.by_announced(quoted.source).unwrap_or(quoted.source);
+        if quoted.destination != packet.headers.source || sender != packet.headers.destination {
             return Err(DropReason::NoMapping);
         }
         let (remote_port, port) = quoted.ports();
         let protocol = protocol_of(&quoted, false)?;
         let index = *self.by_internal.get(&(protocol, quoted.destination, port)).ok_or(DropReason::NoMapping)?;
-        self.check_contact(index, (quoted.source, remote_port), now)?;
+        self.check_contact(index, (sender, remote_port), now)?;
         let mapping = self.mapping(index).filter(|m| m.session == session).ok_or(DropReason::NoMapping)?;
         let external = (external_address(&self.pools, self.prefix, mapping).address, mapping.port);
         let at = packet.headers.payload + ERROR_HEADER;
+        if sender != quoted.source {
+            quoted.rewrite(&mut packet.octets[at..], Side::Source, sender, remote_port);
+        }
         quoted.rewrite(&mut packet.octets[at..], Side::Destination, external.0, external.1);
         close(packet, Side::Source, external.0);
         Ok(())

@@ -44,6 +44,8 @@ pub(super) struct NewHeader<A> {
     /// Octets behind the header (and behind the fragment header).
     pub len: usize,
     pub fragment: Option<Fragment>,
+    /// Meaningful for IPv4 alone.
+    pub may_fragment: bool,
 }
 
 impl Nat64 {
@@ -70,9 +72,11 @@ impl Nat64 {
             (header.source.into(), header.destination.into()),
             header.len,
         );
+        header.may_fragment = packet.may_fragment;
         packet.octets.advance(headers.payload - IPV4_HEADER);
         packet.octets[..IPV4_HEADER].copy_from_slice(&header.octets());
         packet.headers = Headers::parse(&packet.octets)?;
+        packet.may_fragment = packet.octets[6] & 0x40 == 0;
         Ok(())
     }
 
@@ -115,6 +119,7 @@ impl Nat64 {
             protocol: if headers.protocol == protocol::ICMPV6 { protocol::ICMP } else { headers.protocol },
             len: 0,
             fragment: headers.fragment,
+            may_fragment: false,
         })
     }
 
@@ -132,6 +137,7 @@ impl Nat64 {
             protocol: if headers.protocol == protocol::ICMP { protocol::ICMPV6 } else { headers.protocol },
             len,
             fragment: headers.fragment,
+            may_fragment: false,
         })
     }
 
@@ -161,7 +167,7 @@ impl NewHeader<Ipv4Addr> {
         let total = IPV4_HEADER + self.len;
         let (id, flags) = match self.fragment {
             Some(it) => (it.id as u16, (it.offset / 8) as u16 | if it.more { MORE_FRAGMENTS } else { 0 }),
-            None if total > usize::from(IPV6_MIN_MTU) - IPV4_HEADER => (0, DONT_FRAGMENT),
+            None if !self.may_fragment && total > usize::from(IPV6_MIN_MTU) - IPV4_HEADER => (0, DONT_FRAGMENT),
             None => (0, 0),
         };
         let mut octets = [0; IPV4_HEADER];

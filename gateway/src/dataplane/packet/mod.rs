@@ -39,6 +39,8 @@ pub(in crate::dataplane) mod tcp_flag {
 pub(in crate::dataplane) struct Packet {
     pub octets: BytesMut,
     pub headers: Headers,
+    /// Its source lets routers cut it: IPv4 by its flag; IPv6 never, but what was put together from fragments.
+    pub may_fragment: bool,
 }
 
 /// What a packet's headers say.
@@ -106,7 +108,8 @@ impl Packet {
     /// Takes a packet apart. It has to be exactly as long as its header says.
     pub(in crate::dataplane) fn parse(octets: BytesMut) -> Result<Self, DropReason> {
         let headers = Headers::parse(&octets)?;
-        Ok(Self { octets, headers })
+        let may_fragment = headers.source.is_ipv4() && octets[6] & 0x40 == 0;
+        Ok(Self { octets, headers, may_fragment })
     }
 
     /// Rewrites one endpoint, with the checksums that cover it.
@@ -127,11 +130,6 @@ impl Packet {
         } else {
             self.octets[7] = limit;
         }
-    }
-
-    /// Whether this is IPv4 without "don't fragment".
-    pub(in crate::dataplane) fn may_fragment(&self) -> bool {
-        self.headers.source.is_ipv4() && self.octets[6] & 0x40 == 0
     }
 
     /// Writes another identification into an IPv4 header.

@@ -37,6 +37,19 @@ impl Headers {
         Ok(headers)
     }
 
+    /// Where the IPv6 header chain ends that begins with a header of this type at the start of `octets`: what follows it, and
+    /// at which offset. `None` where it is cut.
+    pub(in crate::dataplane) fn end_of_chain(first: u8, octets: &[u8]) -> Option<(u8, usize)> {
+        let (mut number, mut at) = (first, 0);
+        while matches!(number, protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS) {
+            let rest = octets.get(at..)?;
+            let header = Ipv6RawExtHeaderSlice::from_slice(rest).ok()?;
+            number = header.next_header().0;
+            at += header.slice().len();
+        }
+        Some((number, at))
+    }
+
     fn parse_ip(octets: &[u8]) -> Result<(Self, usize), DropReason> {
         match octets.first().map(|o| o >> 4) {
             Some(4) => Self::parse_ipv4(octets),
