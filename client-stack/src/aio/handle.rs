@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::machine::Machine;
+use super::ping::{PingFailure, Pong};
 use super::shared::Owner;
 use super::stack_machine::StackMachine;
 use super::{TcpListener, TcpStream, UdpSocket};
@@ -13,29 +14,6 @@ use crate::{
     BindError, HostStats, Instant, Lease, ListenOptions, PingError, PingOptions, SocketId, Status, TcpOptions,
     TunnelStats, UdpOptions,
 };
-
-/// An echo reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pong {
-    /// Who answered.
-    pub from: IpAddr,
-    /// From request to reply.
-    pub rtt: Duration,
-    /// Octets of payload.
-    pub len: usize,
-    /// TTL or hop limit of the reply on arrival.
-    pub hop_limit: u8,
-}
-
-/// No echo reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{error}")]
-pub struct PingFailure {
-    /// Who reported it, where somebody did.
-    pub from: Option<IpAddr>,
-    /// Why.
-    pub error: PingError,
-}
 
 /// The stack of one tunnel. A clone is the same tunnel.
 #[derive(Clone, Debug)]

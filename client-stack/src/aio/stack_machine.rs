@@ -5,8 +5,8 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
-use super::handle::{PingFailure, Pong};
 use super::machine::{Machine, Orders, publish};
+use super::ping::{PingFailure, Pong};
 use crate::{
     Event, Instant, MapId, PingId, PortMapError, PortMapping, QueryId, ResolveError, SocketEvent, SocketId, Stack,
     Status, UdpError,
