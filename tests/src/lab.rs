@@ -17,6 +17,8 @@ use crate::process::Daemon;
 
 /// The remote's addresses.
 pub const REMOTE: [&str; 2] = ["198.18.0.2", "2001:2::2"];
+/// Below `playground.test`, a name of the remote that has an IPv4 address alone.
+pub const IPV4_NAME: &str = "ipv4";
 /// The gateway's address towards the remote; mapped ports appear there.
 pub const OUTSIDE: &str = "198.18.0.1";
 /// The token that the gateway wants.
@@ -127,6 +129,7 @@ fn start_playground(netns: &Netns, folder: &Folder) -> Daemon {
     for address in REMOTE {
         command.args(["--address", address]);
     }
+    command.args(["--name", &format!("{IPV4_NAME}={}", REMOTE[0])]);
     command.arg("--ca-file").arg(folder.0.join("ca.pem"));
     let mut playground = Daemon::start(&mut command);
     playground.wait_for_line("ready");
