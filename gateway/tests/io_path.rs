@@ -266,6 +266,30 @@ while True:
         gateway.stop();
     }
 
+    fn an_address_that_this_machine_gets_later_is_closed_too() {
+        let scratch = Scratch::new("later");
+        let rule = "policy.rule=[{action=\"allow\",prefix=\"198.18.0.0/15\"}]";
+        let gateway = Gateway::start(&scratch.0, &["--listen", "127.0.0.1:0", "--set", rule]);
+        shell("ip addr add 198.18.7.7/24 dev eth0");
+        std::thread::sleep(Duration::from_secs(1));
+        let server = UdpSocket::bind("198.18.7.7:9000").expect("a socket");
+        server.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+        block_on(async {
+            let mut tunnel = Tunnel::open(gateway.address).await;
+            let any: SocketAddr = "0.0.0.0:0".parse().expect("an endpoint");
+            let now = tunnel.now();
+            let id = tunnel.stack.udp_bind(any, UdpOptions::default(), now).expect("a socket");
+            for remote in ["198.18.7.7:9000", "198.18.7.255:9000"] {
+                let remote: SocketAddr = remote.parse().expect("an endpoint");
+                assert_eq!(tunnel.stack.udp_send(id, b"hello", Some(remote), now), Ok(true));
+                let denied = |_: &mut _, event| matches!(event, Event::Socket(SocketEvent::UdpError(..))).then_some(());
+                tunnel.until(denied).await;
+            }
+        });
+        assert!(server.recv(&mut [0; 16]).is_err(), "the packet came through");
+        gateway.stop();
+    }
+
     fn clients_cannot_begin_a_flow_at_the_machines_end_of_the_device() {
         let scratch = Scratch::new("host-side");
         let gateway = Gateway::start(&scratch.0, &["--listen", "127.0.0.1:0"]);

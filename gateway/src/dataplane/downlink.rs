@@ -14,6 +14,7 @@ use webtun_wire::Instant;
 
 use super::icmp_error::{self, Problem};
 use super::packet::Packet;
+use super::queue::PACKET_OVERHEAD;
 use super::{DropReason, Gateway, SessionId, mss, special};
 
 impl Gateway {
@@ -96,9 +97,17 @@ impl Gateway {
         self.enqueue(to, packet.octets, now)
     }
 
-    fn enqueue(&mut self, to: SessionId, packet: BytesMut, now: Instant) -> Result<(), DropReason> {
+    /// Stage 8. A peer's sessions together hold no more than its total, and each no more than its own.
+    pub(super) fn enqueue(&mut self, to: SessionId, packet: BytesMut, now: Instant) -> Result<(), DropReason> {
         let session = self.sessions.get_mut(&to).ok_or(DropReason::NoSession)?;
-        session.queue.push(packet)?;
+        let peer = self.peers.get_mut(session.peer_index).ok_or(DropReason::NoSession)?;
+        if peer.queued + packet.len() + PACKET_OVERHEAD > peer.total.queue_octets {
+            return Err(DropReason::QueueFull);
+        }
+        let before = session.queue.octets();
+        let pushed = session.queue.push(packet);
+        peer.queued = peer.queued + session.queue.octets() - before;
+        self.stats.count_drops(DropReason::QueueFull, pushed?);
         if !session.is_announced && session.tunnel.has_message(&session.queue, now) {
             session.is_announced = true;
             self.events.push_back(super::Event::MessagesReady(to));

@@ -123,7 +123,7 @@ impl Gateway {
         if self.sessions.len() >= self.config.max_sessions {
             return Err(exhausted("the gateway has as many sessions as it may"));
         }
-        if self.peers.get(&peer.name).copied().unwrap_or(0) >= peer.limits.sessions {
+        if self.peers.sessions(&peer.name) >= peer.limits.sessions {
             return Err(Reject::new(CloseCode::Limit, RETRY, "the peer has as many sessions as it may"));
         }
         let lease = self.leases.take().ok_or(exhausted("no inner address is free"))?;
@@ -140,8 +140,8 @@ impl Gateway {
         self.identities.insert(identity, id);
         self.by_inner.insert(lease.v4.into(), id);
         self.by_inner.insert(lease.v6.into(), id);
-        *self.peers.entry(peer.name.clone()).or_default() += 1;
-        self.sessions.insert(id, Session::new(peer.clone(), lease, tunnel, now));
+        let (index, seed) = (self.peers.enter(peer, now), self.rng.next_u64());
+        self.sessions.insert(id, Session::new(peer.clone(), index, seed, lease, tunnel, now));
         self.stats.sessions_opened += 1;
         let peer = peer.name.clone();
         self.events.push_back(Event::SessionOpened { id, peer, inner_v4: lease.v4, inner_v6: lease.v6 });

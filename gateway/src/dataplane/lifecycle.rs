@@ -52,7 +52,12 @@ impl Gateway {
     /// bounded queues.
     pub fn poll_message(&mut self, id: SessionId, now: Instant) -> Option<Bytes> {
         let Some(session) = self.sessions.get_mut(&id) else { return self.farewells.remove(&id) };
+        let peer = self.peers.get_mut(session.peer_index)?;
+        session.queue.hold(session.meter.downlink_ready_at(now).max(peer.meter.downlink_ready_at(now)));
+        let (own, total) = (session.meter.downlink_room(now), peer.meter.downlink_room(now));
+        session.queue.set_room([own[0].min(total[0]), own[1].min(total[1])]);
         let (nat, lease) = (&self.nat, session.lease);
+        let (queued, before) = (session.queue.octets(), self.stats.delivered);
         let message = session.tunnel.next_message(
             &mut session.queue,
             || nat.blocks(id).into_iter().chain(nat.prefix_block(lease.v6)).collect(),
@@ -61,6 +66,16 @@ impl Gateway {
             now,
         );
         session.is_announced = message.is_some();
+        let sent = self.stats.delivered;
+        let (packets, octets) = (sent.packets - before.packets, sent.octets - before.octets);
+        session.meter.charge_downlink(packets, octets, now);
+        peer.meter.charge_downlink(packets, octets, now);
+        peer.queued -= queued - session.queue.octets();
+        session.queue.set_room([u64::MAX; 2]);
+        if let Some(at) = session.meter.downlink_ready_at(now).max(peer.meter.downlink_ready_at(now)) {
+            session.queue.hold(Some(at));
+            self.timers.set(&mut session.wake, id, at);
+        }
         message
     }
 
@@ -117,12 +132,10 @@ impl Gateway {
         self.by_inner.remove(&IpAddr::V4(session.lease.v4));
         self.by_inner.remove(&IpAddr::V6(session.lease.v6));
         self.leases.give_back(session.lease);
-        if let Some(count) = self.peers.get_mut(&session.peer.name) {
-            *count -= 1;
-            if *count == 0 {
-                self.peers.remove(&session.peer.name);
-            }
+        if let Some(peer) = self.peers.get_mut(session.peer_index) {
+            peer.queued -= session.queue.octets();
         }
+        self.peers.leave(session.peer_index);
         self.events.push_back(Event::SessionClosed { id, code });
     }
 
@@ -131,6 +144,7 @@ impl Gateway {
         let ports_changed = self.nat.take_blocks_changed(id);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.tunnel.ports_changed |= ports_changed;
+            session.queue.release(now);
             let at = session.next_timeout();
             self.timers.set(&mut session.wake, id, at);
             if !session.is_announced && session.tunnel.has_message(&session.queue, now) {

@@ -98,7 +98,9 @@ impl Gateway {
     pub fn process_uplink(&mut self, id: SessionId, message: BytesMut, now: Instant) -> Result<(), SessionError> {
         let Some(session) = self.sessions.get_mut(&id) else { return Err(SessionError::new(Problem::Unknown)) };
         session.tunnel.heard(message.len(), now);
-        let result = self.read(id, message, now);
+        let (len, mut capsules) = (message.len() as u64, 0);
+        let result = self.read(id, message, &mut capsules, now);
+        self.charge_uplink(id, capsules, len, now);
         if let Err(problem) = result {
             let error = SessionError::new(problem);
             self.stats.protocol_errors += 1;
@@ -110,17 +112,23 @@ impl Gateway {
         Ok(())
     }
 
-    fn read(&mut self, id: SessionId, mut rest: BytesMut, now: Instant) -> Result<(), Problem> {
+    fn read(&mut self, id: SessionId, mut rest: BytesMut, capsules: &mut u64, now: Instant) -> Result<(), Problem> {
         if rest.len() > MAX_MESSAGE_LEN {
             return Err(DecodeError::MessageTooLong.into());
         }
         let len = rest.len();
+        let is_overdrawn = self.is_overdrawn(id, now);
         let mut is_first = true;
         while let Some(raw) = next_capsule(&rest, 0)? {
+            *capsules += 1;
             if let Some((context, payload)) = raw.datagram(&rest)? {
                 let mut packet = rest.split_to(payload.end);
                 packet.advance(payload.start);
-                self.datagram(id, context, packet, now);
+                if is_overdrawn {
+                    self.stats.count_drop(DropReason::UplinkRate);
+                } else {
+                    self.datagram(id, context, packet, now);
+                }
             } else if raw.kind == capsule_type::SEQUENCE && !is_first {
                 return Err(Problem::Misplaced(raw.kind));
             } else {

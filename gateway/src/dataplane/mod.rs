@@ -25,7 +25,7 @@
 //!
 //! | what | bound | at the bound |
 //! |---|---|---|
-//! | downlink queue | `queue_octets` of the peer's [`Allowance`] | the newest packet is dropped |
+//! | downlink queue | `queue_octets` of the peer's [`Allowance`] | the flow with the most waiting loses its newest packet |
 //! | unacknowledged messages | `unacknowledged` octets and one message | packets wait in the queue |
 //! | control capsules | 256 | notices are dropped; a request too many closes the session |
 //! | uplink fragments | 32 datagrams, 512 KiB, and what is left of 64 MiB for all | the session's oldest datagram is given up |
@@ -45,10 +45,13 @@ mod icmp_error;
 mod lease;
 mod lifecycle;
 mod message;
+mod meter;
 mod mss;
 mod nat;
+mod network;
 mod packet;
 mod peer;
+mod peers;
 mod policy;
 mod queue;
 mod ratelimit;
@@ -65,13 +68,13 @@ use core::time::Duration;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use webtun_wire::{AddressRange, Instant};
 
 use self::fragment::{Reassembler, ReassemblyLimits};
 use self::icmp_error::Budget;
 use self::lease::LeasePool;
 use self::nat::NatTable;
+use self::peers::Peers;
 use self::policy::Policy;
 use self::session::Session;
 use self::timer::TimerQueue;
@@ -117,7 +120,7 @@ pub struct Gateway {
     sessions: Map<SessionId, Session>,
     by_inner: Map<IpAddr, SessionId>,
     identities: Map<[u8; 16], SessionId>,
-    peers: BTreeMap<Arc<str>, usize>,
+    peers: Peers,
     timers: TimerQueue<SessionId>,
     reassembler: Reassembler,
     /// In the uplinks of all sessions.
@@ -160,7 +163,7 @@ impl Gateway {
             sessions: map(&mut rng),
             by_inner: map(&mut rng),
             identities: map(&mut rng),
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             timers: TimerQueue::new(),
             reassembler: Reassembler::new(DOWNLINK_REASSEMBLY),
             fragment_octets: 0,

@@ -115,6 +115,14 @@ impl Policy {
         }
     }
 
+    /// Judges a packet to another session of the same network, which the default allows.
+    pub(super) fn check_neighbour(&self, subject: Subject) -> Result<(), DropReason> {
+        match self.first_match(subject).map(|rule| rule.action) {
+            Some(Action::Deny) => Err(DropReason::DeniedByRule),
+            Some(Action::Allow) | None => Ok(()),
+        }
+    }
+
     fn check_one(&self, subject: Subject) -> Result<(), DropReason> {
         let destination = subject.destination;
         if special::is_never_forwarded(destination) || self.is_inner(destination) {

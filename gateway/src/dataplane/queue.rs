@@ -1,52 +1,181 @@
 //! Packets that wait for a session's connection.
+//!
+//! Flows take turns (deficit round robin, RFC 8290 section 3.4 without its delay control), so that a download does not
+//! make a ping wait, and at the bound it is the flow with the most waiting octets that loses.
 
 use bytes::BytesMut;
+use core::hash::{BuildHasher, Hash, Hasher};
+use foldhash::fast::FixedState;
 use std::collections::VecDeque;
+use webtun_wire::Instant;
 
 use super::DropReason;
 
 /// What a queued packet is taken to cost besides its octets, so that empty ones are bounded too.
-const PACKET_OVERHEAD: usize = 64;
+pub(super) const PACKET_OVERHEAD: usize = 64;
+/// Lanes that flows are sorted into by their hash.
+const LANES: usize = 64;
+/// What a lane may send per turn, in octets; larger packets wait for several turns.
+const QUANTUM: usize = 3000;
 
-/// A session's downlink queue, first in first out, bounded in octets.
+/// A session's downlink queue, bounded in octets.
 ///
-/// At the bound the newest packet is dropped, connected or not: the earlier ones are those that a receiver needs first,
-/// and TCP takes the loss at the end of its flight as the signal to slow down.
+/// At the bound the newest packet of the flow that has the most waiting is dropped, connected or not: the earlier ones are
+/// those that a receiver needs first, and TCP takes the loss at the end of its flight as the signal to slow down.
 #[derive(Debug)]
 pub(super) struct Queue {
-    packets: VecDeque<BytesMut>,
+    lanes: Vec<Lane>,
+    /// The lanes that have packets, in the order of their turns.
+    turns: VecDeque<usize>,
+    hasher: FixedState,
     octets: usize,
     limit: usize,
+    /// No packet leaves before.
+    hold_until: Option<Instant>,
+    /// Packets and octets that may leave; the last packet may exceed it.
+    room: [u64; 2],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lane {
+    packets: VecDeque<BytesMut>,
+    octets: usize,
+    credit: usize,
 }
 
 impl Queue {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { packets: VecDeque::new(), octets: 0, limit }
+    /// The seed keeps strangers from choosing flows that share a lane with others.
+    pub(super) fn new(limit: usize, seed: u64) -> Self {
+        Self {
+            lanes: Vec::new(),
+            turns: VecDeque::new(),
+            hasher: FixedState::with_seed(seed),
+            octets: 0,
+            limit,
+            hold_until: None,
+            room: [u64::MAX; 2],
+        }
     }
 
-    pub(super) fn push(&mut self, packet: BytesMut) -> Result<(), DropReason> {
-        let cost = packet.len() + PACKET_OVERHEAD;
-        if self.octets + cost > self.limit {
-            return Err(DropReason::QueueFull);
+    /// Takes a packet. Returns how many were dropped for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason::QueueFull`] where it is this one that is dropped.
+    pub(super) fn push(&mut self, packet: BytesMut) -> Result<u64, DropReason> {
+        let number = (self.hasher.hash_one(FlowKey(&packet)) % LANES as u64) as usize;
+        if self.lanes.is_empty() {
+            self.lanes.resize(LANES, Lane::default());
         }
+        let lane = &mut self.lanes[number];
+        if lane.packets.is_empty() {
+            lane.credit = QUANTUM;
+            self.turns.push_back(number);
+        }
+        let cost = packet.len() + PACKET_OVERHEAD;
+        lane.octets += cost;
         self.octets += cost;
-        self.packets.push_back(packet);
-        Ok(())
+        lane.packets.push_back(packet);
+        let mut dropped = 0;
+        while self.octets > self.limit {
+            let fattest = self.turns.iter().copied().max_by_key(|lane| self.lanes[*lane].octets);
+            let Some(fattest) = fattest else { break };
+            self.drop_newest(fattest);
+            if fattest == number {
+                return Err(DropReason::QueueFull);
+            }
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
+    fn drop_newest(&mut self, number: usize) {
+        let lane = &mut self.lanes[number];
+        let Some(packet) = lane.packets.pop_back() else { return };
+        lane.octets -= packet.len() + PACKET_OVERHEAD;
+        self.octets -= packet.len() + PACKET_OVERHEAD;
+        if lane.packets.is_empty() {
+            self.turns.retain(|turn| *turn != number);
+        }
     }
 
     /// The packet that leaves next.
-    pub(super) fn front(&self) -> Option<&BytesMut> {
-        self.packets.front()
+    pub(super) fn front(&mut self) -> Option<&BytesMut> {
+        loop {
+            let number = *self.turns.front()?;
+            let lane = &mut self.lanes[number];
+            let len = lane.packets.front()?.len();
+            if len <= lane.credit {
+                return self.lanes[number].packets.front();
+            }
+            lane.credit += QUANTUM;
+            self.turns.rotate_left(1);
+        }
     }
 
+    /// Takes the packet that [`Queue::front`] has shown.
     pub(super) fn pop(&mut self) -> Option<BytesMut> {
-        let packet = self.packets.pop_front()?;
-        self.octets -= packet.len() + PACKET_OVERHEAD;
-        Some(packet)
+        let len = self.front()?.len();
+        let number = *self.turns.front()?;
+        let lane = &mut self.lanes[number];
+        lane.credit -= len;
+        lane.octets -= len + PACKET_OVERHEAD;
+        self.octets -= len + PACKET_OVERHEAD;
+        self.room = [self.room[0].saturating_sub(1), self.room[1].saturating_sub(len as u64)];
+        let packet = lane.packets.pop_front();
+        if lane.packets.is_empty() {
+            self.turns.pop_front();
+        }
+        packet
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+    /// Whether a packet may leave.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.octets > 0 && !self.room.contains(&0) && self.hold_until.is_none_or(|until| until <= now)
+    }
+
+    /// Lets at least one packet leave, and so many packets and octets.
+    pub(super) fn set_room(&mut self, room: [u64; 2]) {
+        self.room = room.map(|room| room.max(1));
+    }
+
+    /// Lets no packet leave before.
+    pub(super) fn hold(&mut self, until: Option<Instant>) {
+        self.hold_until = until;
+    }
+
+    /// Ends a hold whose time has come.
+    pub(super) fn release(&mut self, now: Instant) {
+        self.hold_until.take_if(|until| *until <= now);
+    }
+
+    /// When a hold ends.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.hold_until
+    }
+
+    /// What it holds, in octets, with the overhead of each packet.
+    pub(super) fn octets(&self) -> usize {
+        self.octets
+    }
+}
+
+/// What tells flows apart: addresses, protocol and ports, where they lie in packets without extension headers. Others are
+/// told apart by less.
+struct FlowKey<'a>(&'a [u8]);
+
+impl Hash for FlowKey<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (protocol, addresses, ports) = match self.0.first().map(|octet| octet >> 4) {
+            Some(4) => (9, 12..20, usize::from(self.0[0] & 0x0F) * 4),
+            _ => (6, 8..40, 40),
+        };
+        let kind = self.0.get(protocol).copied().unwrap_or(0);
+        state.write_u8(kind);
+        state.write(self.0.get(addresses).unwrap_or_default());
+        // An echo's identifier stands behind its checksum.
+        let ports = if kind == 1 || kind == 58 { ports + 4..ports + 6 } else { ports..ports + 4 };
+        state.write(self.0.get(ports).unwrap_or_default());
     }
 }
 
@@ -54,16 +183,68 @@ impl Queue {
 mod tests {
     use super::*;
 
+    /// UDP from a port, of so many octets.
+    fn packet(port: u8, len: usize) -> BytesMut {
+        let mut octets = BytesMut::zeroed(len);
+        octets[0] = 0x45;
+        octets[9] = 17;
+        octets[21] = port;
+        octets
+    }
+
     #[test]
     fn the_newest_is_dropped_at_the_bound() {
-        let mut queue = Queue::new(300);
-        assert_eq!(queue.push(BytesMut::zeroed(100)), Ok(()));
-        assert_eq!(queue.push(BytesMut::zeroed(101)), Err(DropReason::QueueFull));
-        assert_eq!(queue.push(BytesMut::zeroed(50)), Ok(()));
+        let mut queue = Queue::new(300, 1);
+        assert_eq!(queue.push(packet(1, 100)), Ok(0));
+        assert_eq!(queue.push(packet(1, 101)), Err(DropReason::QueueFull));
+        assert_eq!(queue.push(packet(1, 50)), Ok(0));
         assert_eq!(queue.pop().map(|p| p.len()), Some(100));
         assert_eq!(queue.front().map(|p| p.len()), Some(50));
         assert_eq!(queue.pop().map(|p| p.len()), Some(50));
-        assert!(queue.is_empty());
-        assert_eq!(queue.octets, 0);
+        assert_eq!((queue.pop(), queue.octets()), (None, 0));
+    }
+
+    #[test]
+    fn flows_take_turns_and_stay_in_order() {
+        let mut queue = Queue::new(1 << 20, 1);
+        for number in 0..100 {
+            queue.push(packet(1, 1000 + number)).expect("room");
+        }
+        queue.push(packet(2, 60)).expect("room");
+        let order: Vec<usize> = core::iter::from_fn(|| queue.pop()).map(|packet| packet.len()).collect();
+        let small = order.iter().position(|len| *len == 60).expect("it left");
+        assert!(small <= 3, "the small flow waited for {small} packets of the large one");
+        let large: Vec<usize> = order.into_iter().filter(|len| *len != 60).collect();
+        assert_eq!(large, (1000..1100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_flow_with_the_most_loses() {
+        let mut queue = Queue::new(20_000, 1);
+        while queue.push(packet(1, 1000)).is_ok() {}
+        for _ in 0..5 {
+            assert_eq!(queue.push(packet(2, 1000)), Ok(1));
+        }
+        assert!(queue.octets() <= 20_000);
+        let small = core::iter::from_fn(|| queue.pop()).filter(|packet| packet[21] == 2).count();
+        assert_eq!((small, queue.octets()), (5, 0));
+    }
+
+    #[test]
+    fn packets_larger_than_a_turn_leave_too() {
+        let mut queue = Queue::new(1 << 20, 1);
+        queue.push(packet(1, 65_535)).expect("room");
+        queue.push(packet(2, 65_535)).expect("room");
+        assert_eq!(core::iter::from_fn(|| queue.pop()).count(), 2);
+    }
+
+    #[test]
+    fn nothing_leaves_while_it_is_held() {
+        let mut queue = Queue::new(1 << 20, 1);
+        queue.push(packet(1, 100)).expect("room");
+        queue.hold(Some(Instant::from_millis(5)));
+        assert!(!queue.is_ready(Instant::from_millis(4)) && queue.is_ready(Instant::from_millis(5)));
+        queue.hold(None);
+        assert!(queue.is_ready(Instant::ZERO));
     }
 }

@@ -11,6 +11,8 @@ use super::Peer;
 use super::fragment::{Reassembler, ReassemblyLimits};
 use super::icmp_error::Budget;
 use super::lease::Lease;
+use super::meter::Meter;
+use super::peers::PeerIndex;
 use super::queue::Queue;
 use super::timer::Wake;
 use super::tunnel::Tunnel;
@@ -51,6 +53,8 @@ const REASSEMBLY: ReassemblyLimits =
 #[derive(Debug)]
 pub(super) struct Session {
     pub peer: Peer,
+    pub peer_index: PeerIndex,
+    pub meter: Meter,
     pub lease: Lease,
     pub tunnel: Tunnel,
     pub queue: Queue,
@@ -64,13 +68,22 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer, lease: Lease, tunnel: Tunnel, now: Instant) -> Self {
+    pub(super) fn new(
+        peer: Peer,
+        peer_index: PeerIndex,
+        seed: u64,
+        lease: Lease,
+        tunnel: Tunnel,
+        now: Instant,
+    ) -> Self {
         let queue_octets = peer.limits.each.queue_octets.max(super::config::SMALLEST_WINDOW);
         Self {
+            meter: Meter::new(&peer.limits.each, now),
             peer,
+            peer_index,
             lease,
             tunnel,
-            queue: Queue::new(queue_octets),
+            queue: Queue::new(queue_octets, seed),
             reassembler: Reassembler::new(REASSEMBLY),
             budget: Budget::new(now),
             denials: Denials::default(),
@@ -82,7 +95,7 @@ impl Session {
     /// When the session wants to be looked at.
     pub(super) fn next_timeout(&self) -> Instant {
         let tunnel = self.tunnel.next_timeout();
-        self.reassembler.next_timeout().map_or(tunnel, |at| at.min(tunnel))
+        self.reassembler.next_timeout().into_iter().chain(self.queue.next_timeout()).fold(tunnel, Instant::min)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Stats {
     pub egress: Traffic,
     /// Packets handed to the gateway's inner host.
     pub local: Traffic,
+    /// Packets between sessions of one network.
+    pub network: Traffic,
     /// Packets put into messages to sessions.
     pub delivered: Traffic,
     /// Sessions now, detached ones included.

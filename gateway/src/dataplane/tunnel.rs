@@ -202,7 +202,7 @@ impl Tunnel {
     /// Whether [`Tunnel::next_message`] has one.
     pub(super) fn has_message(&self, queue: &Queue, now: Instant) -> bool {
         let Some(link) = &self.link else { return false };
-        let has_content = self.ports_changed || !self.control.is_empty() || !queue.is_empty();
+        let has_content = self.ports_changed || !self.control.is_empty() || queue.is_ready(now);
         link.handshake.is_some()
             || link.wants_ping
             || !link.pongs.is_empty()
@@ -233,7 +233,7 @@ impl Tunnel {
             link.sent += 1;
             return Some(message.clone());
         }
-        let message = self.sequenced(queue, blocks, lease, delivered)?;
+        let message = self.sequenced(queue, blocks, lease, delivered, now)?;
         let number = self.send.push(message.clone());
         if let Some(link) = &mut self.link {
             link.sent = number + 1;
@@ -274,8 +274,9 @@ impl Tunnel {
         blocks: impl FnOnce() -> Vec<PortBlock>,
         lease: &Lease,
         delivered: &mut Traffic,
+        now: Instant,
     ) -> Option<Bytes> {
-        let has_content = self.ports_changed || !self.control.is_empty() || !queue.is_empty();
+        let has_content = self.ports_changed || !self.control.is_empty() || queue.is_ready(now);
         if !has_content || !self.send.has_room() {
             return None;
         }
@@ -294,7 +295,8 @@ impl Tunnel {
         {
             self.control.pop_front();
         }
-        while let Some(packet) = queue.front()
+        while queue.is_ready(now)
+            && let Some(packet) = queue.front()
             && writer.push_packet(PACKET_CONTEXT, packet)
         {
             delivered.count(packet.len());

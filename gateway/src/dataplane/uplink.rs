@@ -3,7 +3,7 @@
 //! 1. parse            offsets are checked once and for all
 //! 2. antispoof        the source is the session's own
 //! 3. reassemble       from here on there are whole datagrams only, with ports
-//! 4. local            to the gateway's inner host: done
+//! 4. local            to the gateway's inner host, or to another session of the same network: done
 //! 5. NAT64            what is for an IPv4 host becomes IPv4, and is judged as such
 //! 6. policy           may it go there; an external address of our own is another session's (hairpin)
 //! 7. hop limit        one off
@@ -34,6 +34,8 @@ enum Route {
     Egress,
     /// To another session (or its own), as if from outside.
     Hairpin,
+    /// To another session of the same network, as it is.
+    Neighbour(SessionId),
 }
 
 impl Gateway {
@@ -70,6 +72,7 @@ impl Gateway {
             }
             Ok(Route::Egress) => self.egress(packet),
             Ok(Route::Hairpin) => self.hairpin(packet, now),
+            Ok(Route::Neighbour(to)) => self.deliver_to_neighbour(to, &packet, now),
             Err(reason) => self.refuse(id, &packet, reason, now),
         }
     }
@@ -80,14 +83,15 @@ impl Gateway {
         if destination == self.inner_host(destination) {
             return Ok(Route::Local);
         }
+        if let Some(to) = self.neighbour(id, destination) {
+            self.check_neighbour(id, packet)?;
+            packet.decrement_hop_limit();
+            return Ok(Route::Neighbour(to));
+        }
         self.nat64(id, packet)?;
         let destination = packet.headers.destination;
         let hairpin = self.nat.by_announced(destination);
-        let (_, port) = packet.ports();
-        let port = if matches!(packet.headers.transport, Transport::Echo { .. }) { 0 } else { port };
-        let session = self.sessions.get(&id).ok_or(DropReason::NoSession)?;
-        let group = session.peer.group.as_deref();
-        let subject = Subject { destination, protocol: packet.headers.protocol, port, group };
+        let subject = self.subject(id, packet);
         match hairpin {
             Some(_) => self.policy.check_hairpin(subject)?,
             None if self.nat.is_external(destination) => return Err(DropReason::Unroutable),
@@ -112,6 +116,16 @@ impl Gateway {
         packet.decrement_hop_limit();
         mss::clamp(packet, self.config.path_mtu);
         Ok(if hairpin.is_some() { Route::Hairpin } else { Route::Egress })
+    }
+
+    /// What the policy judges a packet by.
+    pub(super) fn subject(&self, id: SessionId, packet: &Packet) -> Subject<'_> {
+        let port = match packet.headers.transport {
+            Transport::Tcp { destination, .. } | Transport::Udp { destination, .. } => destination,
+            _ => 0,
+        };
+        let group = self.sessions.get(&id).and_then(|session| session.peer.group.as_deref());
+        Subject { destination: packet.headers.destination, protocol: packet.headers.protocol, port, group }
     }
 
     /// Stage 5.
@@ -222,7 +236,7 @@ impl Gateway {
         }
         if let Some(error) = icmp_error::build(&packet.octets, &packet.headers, from, problem) {
             self.stats.icmp_errors += 1;
-            if let Err(reason) = session.queue.push(error) {
+            if let Err(reason) = self.enqueue(id, error, now) {
                 self.stats.count_drop(reason);
             }
         }

@@ -92,6 +92,12 @@ drop_reasons! {
     Filtered = "filtered",
     /// From the inner host: not for a session's address.
     NoSession = "no_session",
+    /// The session, or its peer, begins more flows than it may.
+    NewFlowRate = "new_flow_rate",
+    /// The session, or its peer, sends more than it may to destinations that have not answered.
+    Unanswered = "unanswered",
+    /// The session, or its peer, has sent so much beyond its rate that holding it back does not help.
+    UplinkRate = "uplink_rate",
     /// The session's downlink queue is full.
     QueueFull = "queue_full",
     /// A datagram on a context that was never agreed on.

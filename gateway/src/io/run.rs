@@ -3,7 +3,7 @@
 use super::auth::{Authenticator, StaticTokens, kept_token};
 use super::dns::Forwarder;
 use super::driver::{Clock, Command, Driver, DriverHandle};
-use super::egress::{Egress, SetupError};
+use super::egress::{Egress, SetupError, watch_addresses};
 use super::http::{Phase, Site, listen};
 use super::inner::InnerHost;
 use super::session::Doorway;
@@ -86,6 +86,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let inner = inner_host(&config, &gateway, clock)?;
     let (driver, handle) = Driver::new(gateway, tun, inner, clock);
     let for_draining = handle.clone();
+    let watcher = tokio::spawn(watch_addresses(surroundings.own, handle.clone()));
     let site = site(&config, tokens, handle);
     let (phase, told_phase) = watch::channel(Phase::Serving);
     let (shutdown, told) = oneshot::channel();
@@ -103,6 +104,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         }
         ended = &mut driver => driver_outcome(ended),
     };
+    watcher.abort();
     phase.send_replace(Phase::Stopping);
     if tokio::time::timeout(GOODBYES, server).await.is_err() {
         tracing::debug!("some clients have not taken their goodbye");

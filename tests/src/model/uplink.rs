@@ -56,6 +56,9 @@ impl Model {
         if !session.addresses.contains(&flow.source.ip()) {
             reasons.insert(DropReason::SpoofedSource);
         }
+        if flow.source.ip() == flow.destination.ip() {
+            reasons.insert(DropReason::Land);
+        }
         if flow.destination.ip() == inner_host(sent.ipv6) {
             return reasons;
         }
@@ -65,6 +68,9 @@ impl Model {
         } else if flow.destination.ip() != external(sent.ipv6) {
             let protocol = flow.protocol.unwrap_or(Protocol::Icmp);
             reasons.extend(destination_drop(flow.destination.ip(), protocol, flow.destination.port()));
+        } else if has_ports && flow.destination.port() < self.direct.gateway.config().nat.first_port {
+            // No session can have such a port of the gateway's.
+            reasons.insert(DropReason::OwnAddress);
         }
         if sent.last_hop {
             reasons.insert(DropReason::HopLimit);

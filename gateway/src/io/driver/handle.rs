@@ -1,4 +1,4 @@
-use crate::dataplane::{Peer, SessionId};
+use crate::dataplane::{OwnAddresses, Peer, SessionId};
 use crate::io::session::Farewell;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
@@ -29,11 +29,14 @@ pub enum Command {
         link: LinkId,
         /// As received.
         message: BytesMut,
-        /// The link's leave to have this message under way; given back when it has been dealt with.
+        /// The link's leave to have this message under way; given back when it has been dealt with and the session is not
+        /// past its rate.
         turn: OwnedSemaphorePermit,
     },
     /// The gateway is about to go: clients are asked to connect elsewhere, or again, after this time.
     Drain(Duration),
+    /// This machine has other addresses.
+    OwnAddresses(OwnAddresses),
     /// The connection is over.
     End {
         /// Which.

@@ -21,7 +21,7 @@ use bytes::{Bytes, BytesMut};
 use links::Links;
 use std::io;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::sleep_until;
 use webtun_wire::{CloseCode, Instant};
 
@@ -182,11 +182,12 @@ impl Driver {
         let now = self.clock.now();
         match command {
             Command::Open { message, peer, reply } => self.open(&message, &peer, reply, now),
-            Command::Message { link, message, turn: _turn } if self.links.is_current(link) => {
+            Command::Message { link, message, turn } if self.links.is_current(link) => {
                 if let Err(error) = self.gateway.process_uplink(link.session, message, now) {
                     tracing::debug!(session = %link.session, %error, "a client breaks the protocol");
                     self.links.detach(link.session, Farewell::from_gateway(error.code(), error.message()));
                 }
+                self.give_back(turn, link.session, now);
             }
             Command::End { link, end } if self.links.is_current(link) => {
                 self.links.forget(link.session);
@@ -196,8 +197,21 @@ impl Driver {
                 }
             }
             Command::Drain(retry_after) => self.gateway.drain(retry_after, now),
+            Command::OwnAddresses(own) => self.gateway.set_own_addresses(own),
             // From a connection that another one has replaced.
             Command::Message { .. } | Command::End { .. } => {}
+        }
+    }
+
+    /// Lets a connection be read further, at once or when its session's rate allows it: until then the client's octets
+    /// stay in its socket.
+    fn give_back(&mut self, turn: OwnedSemaphorePermit, session: SessionId, now: Instant) {
+        if let Some(at) = self.gateway.reads_again_at(session, now) {
+            let deadline = self.clock.deadline(at);
+            tokio::spawn(async move {
+                sleep_until(deadline).await;
+                drop(turn);
+            });
         }
     }
 

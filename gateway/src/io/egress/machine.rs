@@ -3,6 +3,7 @@
 use super::SetupError;
 use super::command::run;
 use crate::dataplane::OwnAddresses;
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -22,7 +23,20 @@ struct Link {
 struct Address {
     local: Option<IpAddr>,
     broadcast: Option<Ipv4Addr>,
+    #[serde(default)]
+    prefixlen: u8,
     scope: Option<String>,
+}
+
+impl Address {
+    /// As set, and as the kernel has it whatever is set (RFC 1122 section 3.2.1.3).
+    fn broadcasts(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let implied = match self.local {
+            Some(IpAddr::V4(v4)) if self.prefixlen < 31 => Ipv4Net::new(v4, self.prefixlen).ok(),
+            _ => None,
+        };
+        self.broadcast.into_iter().chain(implied.map(|net| net.broadcast()))
+    }
 }
 
 impl Link {
@@ -55,7 +69,7 @@ impl Machine {
         let addresses = || links.iter().flat_map(|link| &link.addr_info);
         let own = OwnAddresses {
             hosts: addresses().filter_map(|address| address.local).collect(),
-            broadcasts: addresses().filter_map(|address| address.broadcast).collect(),
+            broadcasts: addresses().flat_map(Address::broadcasts).collect(),
         };
         links.retain(|link| link.ifname != tun && link.ifname != "lo");
         let mut default_links = Vec::new();

@@ -6,6 +6,7 @@ mod machine;
 mod nft;
 mod sysctl;
 pub mod tun;
+mod watch;
 
 use crate::config::{Config, ExternalMode, PortRange};
 use crate::dataplane::{ExternalAddress, OwnAddresses};
@@ -16,6 +17,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use tun::TunDevice;
+pub use watch::watch_addresses;
 
 /// Why the machine could not be set up. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +186,7 @@ pub fn primary_address(ipv6: bool, tun: &str) -> Option<IpAddr> {
 ///
 /// # Errors
 /// Where `ip` cannot be run.
-pub fn own_addresses() -> Result<OwnAddresses, SetupError> {
+fn own_addresses() -> Result<OwnAddresses, SetupError> {
     Machine::look("").map(|machine| machine.own())
 }
 

@@ -1,0 +1,146 @@
+//! What a session and a peer may use per second, and what happens beyond it: to that session alone.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::BytesMut;
+use std::net::SocketAddr;
+use std::time::Duration;
+use webtun_gateway::dataplane::{Allowance, DropReason, ExternalAddress, GatewayConfig, Peer, PeerLimits, Rate};
+use webtun_tests::direct::Direct;
+use webtun_tests::packet::{View, udp};
+
+fn direct() -> Direct {
+    let external = ["100.127.255.1", "fd77:6562:7475:ffff::1"].map(|it| it.parse().unwrap());
+    let external = external.map(|address| ExternalAddress { address, announced: address });
+    Direct::new(GatewayConfig::new(external.to_vec()), [1; 32])
+}
+
+fn peer(name: &str, each: Allowance, total: Allowance) -> Peer {
+    Peer { limits: PeerLimits { each, total, ..PeerLimits::default() }, ..Peer::new(name) }
+}
+
+fn remote() -> SocketAddr {
+    "45.33.0.1:53".parse().unwrap()
+}
+
+fn packets(direct: &Direct, session: usize, count: usize, len: usize) -> Vec<BytesMut> {
+    let from = direct.sessions[session].endpoint(false, 4000);
+    (0..count).map(|_| udp(from, remote(), &vec![7; len])).collect()
+}
+
+/// Sends so many packets in one message; returns for how long the gateway wants to read no more.
+fn send(direct: &mut Direct, session: usize, count: usize, len: usize) -> Duration {
+    let packets = packets(direct, session, count, len);
+    direct.send_packets(session, &packets).unwrap();
+    let now = direct.now;
+    direct.gateway.reads_again_at(direct.sessions[session].id, now).map_or(Duration::ZERO, |at| at - now)
+}
+
+#[test]
+fn past_its_packets_per_second_a_session_is_not_read() {
+    let rate = Rate { per_second: 100, burst: 50 };
+    let mut direct = direct();
+    direct.open(&peer("fast", Allowance { uplink_packets: rate, ..Allowance::SESSION }, Allowance::PEER)).unwrap();
+    direct.open(&Peer::new("other")).unwrap();
+    assert_eq!(send(&mut direct, 0, 20, 10), Duration::ZERO);
+    // Of each message, two more capsules are its number and an acknowledgement.
+    let pause = send(&mut direct, 0, 100, 10);
+    assert!((Duration::from_millis(700)..Duration::from_millis(800)).contains(&pause), "{pause:?}");
+    assert_eq!(direct.egress.len(), 120, "what has been read is carried");
+    assert_eq!(send(&mut direct, 1, 100, 10), Duration::ZERO, "the other session is not concerned");
+    direct.advance(pause);
+    assert_eq!(direct.gateway.reads_again_at(direct.sessions[0].id, direct.now), None);
+}
+
+#[test]
+fn past_its_octets_per_second_a_session_is_not_read() {
+    let rate = Rate { per_second: 100_000, burst: 25_000 };
+    let mut direct = direct();
+    direct.open(&peer("fast", Allowance { uplink_octets: rate, ..Allowance::SESSION }, Allowance::PEER)).unwrap();
+    let pause = send(&mut direct, 0, 100, 1000);
+    assert!((Duration::from_millis(750)..Duration::from_millis(900)).contains(&pause), "{pause:?}");
+}
+
+#[test]
+fn who_is_read_all_the_same_loses_packets_in_the_end() {
+    let rate = Rate { per_second: 10_000, burst: 10_000 };
+    let mut direct = direct();
+    direct.open(&peer("deaf", Allowance { uplink_octets: rate, ..Allowance::SESSION }, Allowance::PEER)).unwrap();
+    for _ in 0..10 {
+        send(&mut direct, 0, 50, 1000);
+    }
+    let carried = direct.egress.len();
+    assert!((100..=200).contains(&carried), "ten seconds' worth of debt and a message: {carried}");
+    assert_eq!(direct.gateway.stats().drops(DropReason::UplinkRate), 500 - carried as u64);
+}
+
+#[test]
+fn sessions_of_a_peer_share_its_total() {
+    let total = Allowance { uplink_packets: Rate { per_second: 100, burst: 100 }, ..Allowance::PEER };
+    let both = peer("both", Allowance::SESSION, total);
+    let mut direct = direct();
+    direct.open(&both).unwrap();
+    direct.open(&both).unwrap();
+    direct.open(&Peer::new("other")).unwrap();
+    assert!(send(&mut direct, 0, 150, 10) > Duration::ZERO);
+    assert!(send(&mut direct, 1, 1, 10) > Duration::ZERO, "the total is used up for both");
+    assert_eq!(send(&mut direct, 2, 150, 10), Duration::ZERO);
+}
+
+/// Lets so many packets come from outside, and returns how many the session got.
+fn receive(direct: &mut Direct, session: usize, count: usize, len: usize) -> usize {
+    let packet = packets(direct, session, 1, 1).remove(0);
+    direct.send_packets(session, &[packet]).unwrap();
+    let sent = direct.egress.pop_back().unwrap();
+    let mapped = View::parse(&sent).unwrap().source_endpoint();
+    let before = direct.sessions[session].packets.len();
+    for _ in 0..count {
+        direct.receive(udp(remote(), mapped, &vec![7; len]));
+    }
+    direct.sessions[session].packets.len() - before
+}
+
+#[test]
+fn past_its_downlink_rate_packets_wait_and_then_come() {
+    let rate = Rate { per_second: 100_000, burst: 25_000 };
+    let mut direct = direct();
+    direct.open(&peer("slow", Allowance { downlink_octets: rate, ..Allowance::SESSION }, Allowance::PEER)).unwrap();
+    let at_once = receive(&mut direct, 0, 125, 1000);
+    assert!((24..=26).contains(&at_once), "a quarter of a second's worth: {at_once}");
+    direct.advance(Duration::from_millis(500));
+    let half = direct.sessions[0].packets.len();
+    assert!((70..=80).contains(&half), "half a second's worth more: {half}");
+    direct.advance(Duration::from_secs(1));
+    assert_eq!((direct.sessions[0].packets.len(), direct.gateway.stats().total_drops()), (125, 0));
+}
+
+#[test]
+fn queues_of_a_peer_share_its_total() {
+    let total = Allowance { queue_octets: 150_000, ..Allowance::PEER };
+    let both = peer("both", Allowance::SESSION, total);
+    let mut direct = direct();
+    direct.open(&both).unwrap();
+    direct.open(&both).unwrap();
+    for session in 0..2 {
+        // The mapping is made first: without a connection nothing comes in either.
+        receive(&mut direct, session, 0, 0);
+    }
+    let mapped: Vec<SocketAddr> = (0..2)
+        .map(|session| {
+            let packet = packets(&direct, session, 1, 1).remove(0);
+            direct.send_packets(session, &[packet]).unwrap();
+            View::parse(&direct.egress.pop_back().unwrap()).unwrap().source_endpoint()
+        })
+        .collect();
+    direct.disconnect(0);
+    direct.disconnect(1);
+    for to in mapped.iter().flat_map(|to| [*to; 100]) {
+        direct.receive(udp(remote(), to, &[7; 972]));
+    }
+    let dropped = direct.gateway.stats().drops(DropReason::QueueFull);
+    assert_eq!(dropped, 200 - 150_000 / 1064, "both together hold no more");
+    direct.resume(0).unwrap();
+    direct.resume(1).unwrap();
+    let held: usize = direct.sessions.iter().map(|session| session.packets.len()).sum();
+    assert_eq!(held as u64, 200 - dropped);
+}
