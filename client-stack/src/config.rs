@@ -46,6 +46,9 @@ impl HostConfig {
 pub struct StackConfig {
     /// Secret randomness. Must differ from run to run.
     pub seed: [u8; 32],
+    /// Whether to do without the session's IPv4 address and name servers, as a host of an IPv6-only network does: false.
+    /// IPv4 hosts are reached below [`Lease::pref64`](crate::Lease::pref64) all the same.
+    pub ipv6_only: bool,
     /// The bearer token for HELLO; empty where it goes by subprotocol or none is needed.
     pub token: Vec<u8>,
     /// As [`HostConfig::buffers`].
@@ -70,6 +73,7 @@ impl StackConfig {
     pub const fn new(seed: [u8; 32]) -> Self {
         Self {
             seed,
+            ipv6_only: false,
             token: Vec::new(),
             buffers: None,
             max_sockets: 16_384,

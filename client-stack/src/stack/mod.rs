@@ -34,6 +34,7 @@ pub struct Stack {
     /// What goes out before CLOSE.
     farewell: VecDeque<Bytes>,
     oversized: u64,
+    ipv6_only: bool,
 }
 
 impl Stack {
@@ -49,6 +50,7 @@ impl Stack {
         let mut host = Host::new(host_config, now);
         host.set_link(false, now);
         let mut stack = Self {
+            ipv6_only: config.ipv6_only,
             resolver: Resolver::new(config.seed),
             tunnel: Tunnel::new(config, now),
             host,
@@ -298,8 +300,11 @@ impl Stack {
         let (ipv4, ipv6) = (lease.port_ranges(true), lease.port_ranges(false));
         self.host.set_port_ranges(&ipv4, &ipv6);
         self.host.set_mtu(lease.mtu as usize, now);
-        self.resolver.set_servers(&lease.dns, &lease.search);
-        let addresses: Vec<(IpAddr, u8)> = lease.addresses.clone();
+        let is_used = |address: &IpAddr| address.is_ipv6() || !self.ipv6_only;
+        let servers: Vec<IpAddr> = lease.dns.iter().copied().filter(is_used).collect();
+        self.resolver.set_servers(&servers, &lease.search);
+        let addresses: Vec<(IpAddr, u8)> =
+            lease.addresses.iter().copied().filter(|(address, _)| is_used(address)).collect();
         if addresses != self.host.addresses() {
             self.host.set_addresses(&addresses, now);
         }

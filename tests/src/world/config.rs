@@ -32,6 +32,8 @@ pub struct WorldConfig {
     pub link: LinkConfig,
     /// TCP buffers of the clients; `None` leaves it to them.
     pub buffers: Option<BufferSizes>,
+    /// Whether the clients do without their IPv4 addresses.
+    pub ipv6_only: bool,
     /// What the DNS knows.
     pub zone: Zone,
 }
@@ -49,6 +51,7 @@ impl WorldConfig {
             tunnel: TunnelConfig::default(),
             link: LinkConfig::default(),
             buffers: None,
+            ipv6_only: false,
             zone: Zone::default(),
         }
     }
