@@ -204,8 +204,8 @@ impl NewHeader<Ipv6Addr> {
     }
 }
 
-/// Adapts the transport header at the start of `segment`, which may be cut (a quotation), to new addresses. `len` is the
-/// length of the whole segment.
+/// Adapts the transport header at the start of `segment`, which may be cut (a quotation), to new addresses. `len` is
+/// the length of the whole segment.
 pub(super) fn convert_transport(headers: &Headers, segment: &mut [u8], new: (IpAddr, IpAddr), len: usize) {
     let mut delta = Delta::default();
     match headers.transport {
@@ -235,7 +235,7 @@ pub(super) fn convert_transport(headers: &Headers, segment: &mut [u8], new: (IpA
     }
 }
 
-/// What RFC 6146 section 1.2.2 translates: TCP, UDP, ICMP echo and errors.
+/// What stateful NAT64 translates: TCP, UDP, ICMP echo and errors.
 fn is_translated(headers: &Headers) -> bool {
     let is_known = !matches!(headers.transport, Transport::IcmpOther | Transport::Other | Transport::Piece);
     let is_own_icmp = match headers.protocol {

@@ -1,7 +1,8 @@
-//! IPv6 without port translation: each session keeps its own address, by prefix translation (NPTv6, RFC 6296) or as it is.
+//! IPv6 without port translation: each session has an address of its own, by prefix translation (NPTv6, RFC 6296) or
+//! as it is.
 //!
-//! The address translation itself has no state and leaves every checksum as it was. Mappings exist all the same, with the
-//! same port on both sides: they are what filters look at, and what packets from outside have to have been asked for by.
+//! The address translation itself has no state and leaves every checksum as it was. Mappings exist all the same, with
+//! the same port on both sides: they are what filters look at, so that nothing comes in that was not asked for.
 
 use core::net::{IpAddr, Ipv6Addr};
 use ipnet::Ipv6Net;
@@ -137,7 +138,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    /// RFC 6296 appendix A: the adjustment is 0xD54F, and the way back is its inverse.
+    /// RFC 6296 section 3.6: the adjustment is 0xD54F, and the way back is its inverse.
     #[test]
     fn the_rfcs_example() {
         let both = translation("fd01:203:405::/48", "2001:db8:1::/48");

@@ -54,8 +54,8 @@ impl Dns64 {
         }
     }
 
-    /// The answer to a query for AAAA, where it has to stand: it has addresses, or the name does not exist. Addresses that
-    /// are IPv4 ones in truth (RFC 6147 section 5.1.4) are left out.
+    /// The answer to a query for AAAA, where it has to stand: it has addresses, or the name does not exist. Addresses
+    /// that are IPv4 ones in truth (RFC 6147 section 5.1.4) are left out.
     pub(super) fn usable(&self, answer: &[u8]) -> Option<Vec<u8>> {
         let Ok(mut message) = Message::from_vec(answer) else { return Some(answer.to_vec()) };
         if message.metadata.response_code == ResponseCode::NXDomain {
@@ -135,7 +135,8 @@ impl Dns64 {
         Query::parse(&message.to_vec().ok()?).ok()
     }
 
-    /// The answer about an IPv6 address: an alias for the IPv4 one's, and what is known of that (RFC 6147 section 5.3.1).
+    /// The answer about an IPv6 address: an alias for the IPv4 one's name, and what is known of that (RFC 6147 section
+    /// 5.3.1).
     pub(super) fn reverse(&self, query: &Query, reverse: &Query, answer: &[u8]) -> Vec<u8> {
         alias(&query.message, &reverse.message, answer).unwrap_or_else(|| query.failure())
     }
