@@ -56,7 +56,8 @@ export class Runner {
     const gateways = { main: this.#gateway, ...(scenario.strict && { strict: await this.#strictUrl() }) };
     const site = this.#site.origin;
     const tunnels = this.#tunnelCalls(id);
-    const host = { ...tunnels, ...bind(scenario.host, { gateway: this.#gateway, ...tunnels }) };
+    const reached = () => this.#strict?.reached ?? [];
+    const host = { ...tunnels, ...bind(scenario.host, { gateway: this.#gateway, reached, ...tunnels }) };
     const seconds = scenario.deadline * (full ? 4 : 1);
     const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, where };
     if (where === "chromium") await this.#openBrowser();

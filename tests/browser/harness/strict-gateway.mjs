@@ -4,6 +4,8 @@ import { execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import readline from "node:readline";
+import { OPEN } from "./everywhere.mjs";
 import { gatewayProgram } from "./options.mjs";
 
 const NAMESPACE = "webtun-strict";
@@ -12,6 +14,10 @@ const DEVICE = "wtstrict0";
 const OURS = "198.19.255.1";
 const THEIRS = "198.19.255.2";
 const PORT = 8078;
+/** The machine behind it, which answers at every address, and the two ends of the way there. */
+const BEYOND = "webtun-beyond";
+const NEAR = ["198.19.254.1/30", "2001:2:0:fe::1/64"];
+const FAR = ["198.19.254.2/30", "2001:2:0:fe::2/64"];
 
 /** The tokens that it knows. */
 export const TOKENS = ["strict-first", "strict-second"];
@@ -23,6 +29,8 @@ listen = "${THEIRS}:${PORT}"
 tokens = ${JSON.stringify(TOKENS)}
 [external]
 announced_ipv4 = "${THEIRS}"
+[dns]
+upstream = ["${OPEN[0]}"]
 [limits]
 sessions_per_peer = 1
 grace_s = ${GRACE}
@@ -33,9 +41,11 @@ function ip(words) {
 }
 
 function removeNetwork() {
-  try {
-    ip(`netns delete ${NAMESPACE}`);
-  } catch {}
+  for (const namespace of [NAMESPACE, BEYOND]) {
+    try {
+      ip(`netns delete ${namespace}`);
+    } catch {}
+  }
   try {
     ip(`link delete ${DEVICE}`);
   } catch {}
@@ -50,6 +60,23 @@ function createNetwork() {
   ip(`-n ${NAMESPACE} address add ${THEIRS}/30 dev eth0`);
   ip(`-n ${NAMESPACE} link set lo up`);
   ip(`-n ${NAMESPACE} link set eth0 up`);
+  createBeyond();
+}
+
+/** Everything that has no other way leads there, and there every destination is the machine's own. */
+function createBeyond() {
+  ip(`netns add ${BEYOND}`);
+  ip(`-n ${NAMESPACE} link add beyond0 type veth peer name eth0 netns ${BEYOND}`);
+  for (const [namespace, device, addresses] of [[NAMESPACE, "beyond0", NEAR], [BEYOND, "eth0", FAR]]) {
+    ip(`-n ${namespace} address add ${addresses[0]} dev ${device}`);
+    ip(`-n ${namespace} address add ${addresses[1]} dev ${device} nodad`);
+    ip(`-n ${namespace} link set ${device} up`);
+  }
+  ip(`-n ${BEYOND} link set lo up`);
+  ip(`-n ${NAMESPACE} route add default via ${FAR[0].split("/")[0]}`);
+  ip(`-n ${NAMESPACE} -6 route add default via ${FAR[1].split("/")[0]}`);
+  ip(`-n ${BEYOND} route add local default dev lo table main`);
+  ip(`-n ${BEYOND} -6 route add local default dev lo table main`);
 }
 
 export class StrictGateway {
@@ -57,12 +84,16 @@ export class StrictGateway {
   #child;
   #log = "";
   #gone;
+  #beyond;
   url = new URL(`ws://${THEIRS}:${PORT}/`);
+  /** The addresses at which somebody was let through to the machine behind it. */
+  reached = [];
 
   /** Resolves when it listens. */
   async start() {
     const program = gatewayProgram();
     createNetwork();
+    await this.#startBeyond();
     const file = path.join(this.#folder, "gateway.toml");
     fs.writeFileSync(file, CONFIGURATION);
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WEBTUN_")));
@@ -80,6 +111,20 @@ export class StrictGateway {
     });
   }
 
+  #startBeyond() {
+    const program = path.join(import.meta.dirname, "everywhere.mjs");
+    const args = ["netns", "exec", BEYOND, process.execPath, program];
+    this.#beyond = spawn("ip", args, { stdio: ["ignore", "pipe", "inherit"] });
+    return new Promise((resolve, reject) => {
+      this.#beyond.once("exit", () => reject(new Error("the machine behind the second gateway did not start")));
+      readline.createInterface({ input: this.#beyond.stdout }).on("line", (line) => {
+        const [word, address] = line.split(" ");
+        if (word === "serving") resolve();
+        if (word === "reached") this.reached.push(address);
+      });
+    });
+  }
+
   /** Ends it, and removes its network. */
   async stop() {
     this.#child?.kill("SIGTERM");
@@ -90,6 +135,7 @@ export class StrictGateway {
   /** The same at once; for the exit of this process. */
   stopNow() {
     this.#child?.kill("SIGKILL");
+    this.#beyond?.kill("SIGKILL");
     removeNetwork();
     fs.rmSync(this.#folder, { recursive: true, force: true });
   }

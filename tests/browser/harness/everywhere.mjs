@@ -1,0 +1,63 @@
+// The network behind the second gateway: one machine that has every address that a kernel lets it have. Whatever the
+// gateway lets through is answered, so a leak shows. It also serves DNS, with names that change their mind.
+import dgram from "node:dgram";
+import net from "node:net";
+
+/** Where every address has a server. */
+export const PORT = 80;
+/** The resolver, and what stands for the internet: addresses that nothing denies. */
+export const OPEN = ["45.33.7.53", "2600:1f00::53"];
+
+/** A query's name and type, and where its question ends. */
+function question(message) {
+  const labels = [];
+  let at = 12;
+  while (message[at] !== 0) {
+    labels.push(message.toString("latin1", at + 1, at + 1 + message[at]));
+    at += 1 + message[at];
+  }
+  return { labels, type: message.readUInt16BE(at + 1), end: at + 5 };
+}
+
+/**
+ * `<hex>.at.test` is the address that the digits spell. `<n>-<hex>.rebind.test` is an open one at the first query for its
+ * type, and the one that the digits spell from then on.
+ */
+function addressOf([first, kind], type, seen) {
+  const [hex] = first.split("-").slice(-1);
+  if (!["at", "rebind"].includes(kind) || hex.length !== (type === 1 ? 8 : 32)) return undefined;
+  const octets = Buffer.from(hex, "hex");
+  if (kind !== "rebind" || seen.has(first)) return octets;
+  seen.add(first);
+  return type === 1 ? Buffer.from([45, 33, 7, 53]) : Buffer.from("26001f00000000000000000000000053", "hex");
+}
+
+function answer(message, seen) {
+  const { labels, type, end } = question(message);
+  const address = type === 1 || type === 28 ? addressOf(labels, type, seen) : undefined;
+  const head = Buffer.from(message.subarray(0, end));
+  head.writeUInt16BE(0x8180, 2);
+  head.writeUInt16BE(address ? 1 : 0, 6);
+  head.fill(0, 8, 12);
+  if (!address) return head;
+  // A pointer to the question's name; class IN; nothing may keep it.
+  const record = Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 0, 0, address.length]);
+  return Buffer.concat([head, record, address]);
+}
+
+function serve() {
+  const seen = new Set();
+  const server = net.createServer((socket) => {
+    console.log(`reached ${socket.localAddress}`);
+    socket.on("error", () => {});
+    socket.end("reached");
+  });
+  server.listen(PORT, "::", () => {
+    const resolver = dgram.createSocket("udp4");
+    // Bound to the address, so that answers come from it.
+    resolver.on("message", (message, from) => resolver.send(answer(message, seen), from.port, from.address));
+    resolver.bind(53, OPEN[0], () => console.log("serving"));
+  });
+}
+
+if (process.argv[1] === import.meta.filename) serve();
