@@ -264,16 +264,19 @@ fn errors_from_outside_about_nothing_are_dropped() {
     let mut world = World::new(config());
     let client = world.connect();
     let remote = remotes()[0];
-    world.send(&client, &[udp((client.v4, 4000), (remote, 9), b"x")]);
+    world.send(&client, &[udp((client.v4, 4000), (remote, 9), &[5; 40])]);
     let out = world.take_outside().pop().expect("a packet");
     let mut guess = out.clone();
     guess[16..20].copy_from_slice(&[1, 2, 3, 4]);
+    world.receive(&unreachable(remote, EXTERNAL_V4, &guess, 100));
+    assert_eq!(world.gateway.stats().drops(DropReason::Checksum), 1);
+    packets::heal(&mut guess);
     world.receive(&unreachable(remote, EXTERNAL_V4, &guess, 100));
     assert_eq!(world.gateway.stats().drops(DropReason::Filtered), 1);
     let mut bad = unreachable(remote, EXTERNAL_V4, &out, 100);
     bad[25] ^= 1;
     world.receive(&bad);
-    assert_eq!(world.gateway.stats().drops(DropReason::Checksum), 1);
+    assert_eq!(world.gateway.stats().drops(DropReason::Checksum), 2);
     assert!(world.packets(&client).is_empty());
 }
 

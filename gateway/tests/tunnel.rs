@@ -163,7 +163,7 @@ fn grace_ends_the_session_and_frees_what_it_held() {
     world.pass(Duration::from_secs(2));
     assert_eq!((world.gateway.stats().sessions, world.gateway.stats().mappings), (0, 0));
     assert!(world.events.contains(&Event::SessionClosed { id: client.id, code: CloseCode::UnknownSession }));
-    assert_eq!(world.events.iter().filter(|e| matches!(e, Event::BlockReleased { .. })).count(), 2);
+    assert_eq!(world.events.iter().filter(|e| matches!(e, Event::BlockReturned { .. })).count(), 2);
     world.receive(&udp((remote(), 9), mapped, b"z"));
     assert_eq!(world.gateway.stats().drops(DropReason::NoMapping), 1);
     world.pass(Duration::from_secs(300));

@@ -14,6 +14,19 @@ pub enum Action {
         /// Which peer.
         peer: u8,
     },
+    /// A session sends a datagram from each of so many ports in a row.
+    Burst {
+        /// Which session.
+        session: u8,
+        /// Over IPv6.
+        ipv6: bool,
+        /// The first port, in tens.
+        first: u8,
+        /// How many.
+        count: u8,
+        /// Where to.
+        remote: u8,
+    },
     /// A session's connection is lost.
     Disconnect {
         /// Which session.
@@ -132,7 +145,8 @@ impl Action {
         let [kind, a, b, c, d, e, f, g] = octets;
         let ipv6 = g & 1 == 1;
         match kind % 32 {
-            0 | 1 => Self::Open { peer: a },
+            0 => Self::Open { peer: a },
+            1 => Self::Burst { session: a, ipv6, first: b, count: c % 80, remote: d },
             2 => Self::Disconnect { session: a },
             3 => Self::Resume { session: a },
             4 if b < 64 => Self::Close { session: a },

@@ -53,11 +53,16 @@ impl Config {
                 udp: seconds(self.nat.udp_timeout_s),
                 icmp: seconds(self.nat.icmp_timeout_s),
                 tcp_established: seconds(self.nat.tcp_established_timeout_s),
-                tcp_transitory: seconds(self.nat.tcp_transitory_timeout_s),
+                tcp_opening: seconds(self.nat.tcp_opening_timeout_s),
+                tcp_closing: seconds(self.nat.tcp_closing_timeout_s),
             },
             first_port: self.external.port_range.first,
             last_port: self.external.port_range.last,
             block_size: self.nat.block_size,
+            block_idle: seconds(self.nat.block_idle_s),
+            port_hold: seconds(self.nat.port_hold_s),
+            held_ports: usize::try_from(self.nat.held_ports).unwrap_or(usize::MAX),
+            answer_unsolicited: self.nat.answer_unsolicited,
             ..NatConfig::default()
         }
     }

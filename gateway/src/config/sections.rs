@@ -114,13 +114,23 @@ pub struct Nat {
     pub udp_timeout_s: u32,
     /// Idle time of an established TCP connection; RFC 5382 REQ-5 asks for 7440 at least.
     pub tcp_established_timeout_s: u32,
-    /// Idle time of a TCP connection that opens or closes; RFC 5382 REQ-5 asks for 240 at least.
-    pub tcp_transitory_timeout_s: u32,
+    /// Idle time of a TCP connection that opens; RFC 5382 REQ-5 recommends 240, RFC 7857 lets it be less; 30 at least.
+    pub tcp_opening_timeout_s: u32,
+    /// Idle time of a TCP connection that closes or was reset; RFC 5382 REQ-5 asks for 240 at least.
+    pub tcp_closing_timeout_s: u32,
     /// Idle time of an ICMP query; RFC 5508 REQ-2 asks for 60 at least.
     pub icmp_timeout_s: u32,
     /// External ports per block (RFC 7422), a multiple of 64 from 64 to 16384. A session gets one block and, as it needs
     /// them, more.
     pub block_size: u16,
+    /// How long nothing may be mapped in a block before it goes back; a session keeps one.
+    pub block_idle_s: u32,
+    /// How long a port rests between two mappings, and a block between two sessions (RFC 6888 REQ-8).
+    pub port_hold_s: u32,
+    /// Ports that rest at once; beyond it the one that has rested longest is free early.
+    pub held_ports: u32,
+    /// Whether a SYN that no client has asked for is answered, after 6 seconds, by an ICMP error (RFC 5382 REQ-4).
+    pub answer_unsolicited: bool,
 }
 
 impl Default for Nat {
@@ -129,9 +139,14 @@ impl Default for Nat {
             filtering: Filtering::AddressDependent,
             udp_timeout_s: 300,
             tcp_established_timeout_s: 7440,
-            tcp_transitory_timeout_s: 240,
+            tcp_opening_timeout_s: 240,
+            tcp_closing_timeout_s: 240,
             icmp_timeout_s: 60,
             block_size: 256,
+            block_idle_s: 120,
+            port_hold_s: 120,
+            held_ports: 32_768,
+            answer_unsolicited: true,
         }
     }
 }

@@ -87,7 +87,8 @@ impl Config {
         for (key, value, least) in [
             ("nat.udp_timeout_s", nat.udp_timeout_s, 120),
             ("nat.tcp_established_timeout_s", nat.tcp_established_timeout_s, 7440),
-            ("nat.tcp_transitory_timeout_s", nat.tcp_transitory_timeout_s, 240),
+            ("nat.tcp_opening_timeout_s", nat.tcp_opening_timeout_s, 30),
+            ("nat.tcp_closing_timeout_s", nat.tcp_closing_timeout_s, 240),
             ("nat.icmp_timeout_s", nat.icmp_timeout_s, 60),
             ("dns.timeout_s", self.dns.timeout_s, 1),
             ("limits.connections", limits.connections, 1),

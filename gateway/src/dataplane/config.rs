@@ -89,6 +89,16 @@ pub struct NatConfig {
     pub last_port: u16,
     /// Ports per block, 64 to 16384 and a multiple of 64. What the range holds beyond whole blocks is not used.
     pub block_size: u16,
+    /// For how long nothing may be mapped in a block before it goes back; a session keeps one in each family.
+    pub block_idle: Duration,
+    /// For how long a port rests between two mappings, and a block between two sessions (RFC 6888 REQ-8).
+    pub port_hold: Duration,
+    /// Ports that rest at the same time, of all addresses together; beyond it the one that has rested longest is free
+    /// early.
+    pub held_ports: usize,
+    /// Whether a SYN from outside that no session has asked for is answered, after 6 seconds, by an ICMP error (RFC 5382
+    /// REQ-4) or not at all.
+    pub answer_unsolicited: bool,
     /// Longest lifetime of an explicitly mapped port.
     pub max_map_lifetime: Duration,
 }
@@ -221,6 +231,10 @@ impl Default for NatConfig {
             first_port: 16_384,
             last_port: 65_535,
             block_size: 256,
+            block_idle: Duration::from_secs(120),
+            port_hold: Duration::from_secs(120),
+            held_ports: 32_768,
+            answer_unsolicited: true,
             max_map_lifetime: Duration::from_secs(24 * 3600),
         }
     }

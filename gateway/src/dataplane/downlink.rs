@@ -46,7 +46,13 @@ impl Gateway {
         self.check_addresses(&packet)?;
         let Some(mut packet) = self.reassemble(packet, now)? else { return Ok(()) };
         self.check_hop_limit(&packet, now)?;
-        let to = self.nat.inbound(&mut packet, now)?;
+        let to = match self.nat.inbound(&mut packet, now) {
+            Ok(to) => to,
+            Err(reason) => {
+                self.hold_unsolicited(&packet, reason, now);
+                return Err(reason);
+            }
+        };
         packet.decrement_hop_limit();
         self.deliver(to, packet, now)
     }

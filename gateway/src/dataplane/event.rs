@@ -1,7 +1,7 @@
 //! What a gateway puts out besides messages.
 
 use bytes::BytesMut;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use webtun_wire::{CloseCode, PortBlock};
 
@@ -69,13 +69,21 @@ pub enum Event {
     BlockAssigned {
         /// The session.
         id: SessionId,
+        /// Its principal.
+        peer: Arc<str>,
+        /// Its inner address of the ports' family.
+        inner: IpAddr,
         /// The ports, with the announced address.
         block: PortBlock,
     },
-    /// A session has given external ports back.
-    BlockReleased {
+    /// External ports have come back, since nothing was mapped in them or the session is over.
+    BlockReturned {
         /// The session.
         id: SessionId,
+        /// Its principal.
+        peer: Arc<str>,
+        /// Its inner address of the ports' family.
+        inner: IpAddr,
         /// The ports, with the announced address.
         block: PortBlock,
     },

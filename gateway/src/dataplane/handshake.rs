@@ -129,7 +129,7 @@ impl Gateway {
         let lease = self.leases.take().ok_or(exhausted("no inner address is free"))?;
         let id = SessionId(self.next_session);
         self.next_session += 1;
-        if self.nat.open(id, peer.limits.each).is_err() {
+        if self.nat.open(id, peer, &lease, now).is_err() {
             self.leases.give_back(lease);
             return Err(exhausted("no block of external ports is free"));
         }

@@ -15,6 +15,10 @@ pub(super) enum Problem {
     Prohibited,
     /// No route to the destination.
     NoRoute,
+    /// Host unreachable, address unreachable.
+    HostUnreachable,
+    /// Port unreachable.
+    PortUnreachable,
     /// Hop limit exceeded in transit.
     HopLimit,
     /// Fragmentation needed, packet too big; with the MTU of the next hop (RFC 1191, RFC 4443 3.2).
@@ -29,6 +33,10 @@ impl Problem {
             (Self::Prohibited, false) => (1, 1, 0),
             (Self::NoRoute, true) => (3, 0, 0),
             (Self::NoRoute, false) => (1, 0, 0),
+            (Self::HostUnreachable, true) => (3, 1, 0),
+            (Self::HostUnreachable, false) => (1, 3, 0),
+            (Self::PortUnreachable, true) => (3, 3, 0),
+            (Self::PortUnreachable, false) => (1, 4, 0),
             (Self::HopLimit, true) => (11, 0, 0),
             (Self::HopLimit, false) => (3, 0, 0),
             (Self::TooBig(mtu), true) => (3, 4, u32::from(mtu)),

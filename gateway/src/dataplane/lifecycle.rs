@@ -21,9 +21,9 @@ impl Gateway {
     }
 
     /// Ends a session at once. Where it is connected, its CLOSE is left for [`Gateway::poll_message`].
-    pub fn close_session(&mut self, id: SessionId, code: CloseCode, _now: Instant) {
+    pub fn close_session(&mut self, id: SessionId, code: CloseCode, now: Instant) {
         let was_attached = self.sessions.get(&id).is_some_and(|session| session.tunnel.is_attached());
-        self.end(id, code);
+        self.end(id, code, now);
         if was_attached {
             self.farewells.insert(id, close_message(code, Duration::ZERO, "closed by the gateway"));
             if self.farewells.len() > MAX_FAREWELLS {
@@ -82,6 +82,10 @@ impl Gateway {
     /// Does what time demands: keep-alive, acknowledgements, expiry of sessions, mappings and fragments.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.nat.expire(now);
+        for id in self.nat.return_idle_blocks(now) {
+            self.settle(id, now);
+        }
+        self.answer_unsolicited(now);
         self.reassembler.expire(now);
         let lost = self.reassembler.take_lost();
         self.stats.count_drops(DropReason::FragmentTimeout, lost);
@@ -108,7 +112,7 @@ impl Gateway {
                 self.events.push_back(Event::ConnectionLost { id });
                 self.detach(id, now);
             }
-            Tick::Expired => self.end(id, CloseCode::UnknownSession),
+            Tick::Expired => self.end(id, CloseCode::UnknownSession, now),
         }
         self.stats.count_drops(DropReason::FragmentTimeout, lost);
         self.settle(id, now);
@@ -123,11 +127,11 @@ impl Gateway {
     }
 
     /// Frees everything that a session holds.
-    pub(super) fn end(&mut self, id: SessionId, code: CloseCode) {
+    pub(super) fn end(&mut self, id: SessionId, code: CloseCode, now: Instant) {
         let Some(mut session) = self.sessions.remove(&id) else { return };
         self.timers.forget(&mut session.wake);
         self.fragment_octets -= session.reassembler.octets();
-        self.nat.close(id);
+        self.nat.close(id, now);
         self.identities.remove(&session.tunnel.identity);
         self.by_inner.remove(&IpAddr::V4(session.lease.v4));
         self.by_inner.remove(&IpAddr::V6(session.lease.v6));

@@ -104,7 +104,7 @@ impl Gateway {
         if let Err(problem) = result {
             let error = SessionError::new(problem);
             self.stats.protocol_errors += 1;
-            self.end(id, error.code());
+            self.end(id, error.code(), now);
             self.refresh_gauges();
             return Err(error);
         }
@@ -173,7 +173,7 @@ impl Gateway {
             Capsule::Ping { opaque } => tunnel.ping(opaque),
             Capsule::Pong { opaque, .. } => tunnel.pong(opaque, now),
             Capsule::Close(close) => {
-                self.end(id, close.code);
+                self.end(id, close.code, now);
                 return Ok(Flow::Done);
             }
             // No further context is agreed on yet: the offer is declined, and packets stay on context 0.

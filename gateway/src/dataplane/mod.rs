@@ -31,6 +31,8 @@
 //! | uplink fragments | 32 datagrams, 512 KiB, and what is left of 64 MiB for all | the session's oldest datagram is given up |
 //! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |
 //! | NAT | [`Allowance`] | the packet is dropped, the client is told |
+//! | external ports that rest | `NatConfig::held_ports` | the one that has rested longest is free early |
+//! | SYNs that nobody has asked for | 1024, for all | they get no answer |
 //! | ICMP errors and FLOW_DENIED | 100 per second, 50 at once; as many to the outside, for all | silence |
 //! | transmit and event queues | what one call makes of its input | the caller drains them |
 
@@ -74,6 +76,7 @@ use self::fragment::{Reassembler, ReassemblyLimits};
 use self::icmp_error::Budget;
 use self::lease::LeasePool;
 use self::nat::NatTable;
+use self::nat::unsolicited::Unsolicited;
 use self::peers::Peers;
 use self::policy::Policy;
 use self::session::Session;
@@ -117,6 +120,7 @@ pub struct Gateway {
     resolvers: Vec<IpAddr>,
     leases: LeasePool,
     nat: NatTable,
+    unsolicited: Unsolicited,
     sessions: Map<SessionId, Session>,
     by_inner: Map<IpAddr, SessionId>,
     identities: Map<[u8; 16], SessionId>,
@@ -160,6 +164,7 @@ impl Gateway {
             resolvers,
             leases: LeasePool::new(&config),
             nat: NatTable::new(&config, nat_seed),
+            unsolicited: Unsolicited::default(),
             sessions: map(&mut rng),
             by_inner: map(&mut rng),
             identities: map(&mut rng),
@@ -192,7 +197,13 @@ impl Gateway {
 
     /// When [`Gateway::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.timers.next(), self.nat.next_timeout(), self.reassembler.next_timeout()].into_iter().flatten().min()
+        let timers = [
+            self.timers.next(),
+            self.nat.next_timeout(),
+            self.unsolicited.next_timeout(),
+            self.reassembler.next_timeout(),
+        ];
+        timers.into_iter().flatten().min()
     }
 
     /// The machine has other addresses now.
@@ -220,6 +231,7 @@ impl Gateway {
             connected: session.tunnel.is_attached(),
             rtt: session.tunnel.rtt,
             mappings: self.nat.session_mappings(*id),
+            flows: self.nat.session_flows(*id),
         })
     }
 

@@ -103,6 +103,12 @@ impl Policy {
         Ok(())
     }
 
+    /// Judges an answer to what came from outside: only what no router forwards is refused.
+    pub(super) fn check_answer(&self, destination: IpAddr) -> Result<(), DropReason> {
+        let is_unroutable = special::is_never_forwarded(destination) || self.is_inner(destination);
+        if is_unroutable { Err(DropReason::Unroutable) } else { Ok(()) }
+    }
+
     /// Judges a packet to an external address of the gateway itself (hairpinning, RFC 4787 REQ-9), which the default
     /// allows for ports that sessions can have: it reaches no host but a session's, through its mapping.
     pub(super) fn check_hairpin(&self, subject: Subject) -> Result<(), DropReason> {
@@ -125,9 +131,7 @@ impl Policy {
 
     fn check_one(&self, subject: Subject) -> Result<(), DropReason> {
         let destination = subject.destination;
-        if special::is_never_forwarded(destination) || self.is_inner(destination) {
-            return Err(DropReason::Unroutable);
-        }
+        self.check_answer(destination)?;
         let is_own = self.own.contains(destination);
         let rule = self.first_match(subject);
         match rule.map(|rule| rule.action) {

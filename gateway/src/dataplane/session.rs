@@ -44,6 +44,8 @@ pub struct SessionInfo {
     pub rtt: Option<Duration>,
     /// NAT mappings.
     pub mappings: usize,
+    /// Remote endpoints that they track.
+    pub flows: usize,
 }
 
 /// Fragments that wait in one session's uplink.

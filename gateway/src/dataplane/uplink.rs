@@ -5,7 +5,7 @@
 //! 3. reassemble       from here on there are whole datagrams only, with ports
 //! 4. local            to the gateway's inner host, or to another session of the same network: done
 //! 5. NAT64            what is for an IPv4 host becomes IPv4, and is judged as such
-//! 6. policy           may it go there; an external address of our own is another session's (hairpin)
+//! 6. policy           may it go there, unless it answers the outside; an external address of our own is another session's (hairpin)
 //! 7. hop limit        one off
 //! 8. fit              MSS clamped; what is too big for the path and may not be cut is refused
 //! 9. NAT              the source becomes an external endpoint
@@ -95,6 +95,7 @@ impl Gateway {
         match hairpin {
             Some(_) => self.policy.check_hairpin(subject)?,
             None if self.nat.is_external(destination) => return Err(DropReason::Unroutable),
+            None if self.nat.answers(packet, now) => self.policy.check_answer(destination)?,
             None => self.policy.check(subject)?,
         }
         if packet.headers.hop_limit <= 1 {
@@ -207,8 +208,9 @@ impl Gateway {
             | DropReason::DeniedByRule
             | DropReason::OwnAddress
             | DropReason::Unroutable => (Problem::Prohibited, Some(DenyReason::Policy)),
-            DropReason::NoPorts => (Problem::Prohibited, Some(DenyReason::Exhausted)),
-            DropReason::MappingLimit | DropReason::FlowLimit => (Problem::Prohibited, Some(DenyReason::Limit)),
+            // RFC 6888 REQ-11 B: what may go over does not abort a connection that is being tried.
+            DropReason::NoPorts => (Problem::HostUnreachable, Some(DenyReason::Exhausted)),
+            DropReason::MappingLimit | DropReason::FlowLimit => (Problem::HostUnreachable, Some(DenyReason::Limit)),
             DropReason::NoExternalAddress => (Problem::NoRoute, None),
             DropReason::HopLimit => (Problem::HopLimit, None),
             DropReason::TooBig => (Problem::TooBig(mtu), None),

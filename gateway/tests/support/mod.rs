@@ -55,6 +55,11 @@ pub fn config() -> GatewayConfig {
     GatewayConfig::new(vec![same(EXTERNAL_V4), same(EXTERNAL_V6)])
 }
 
+/// As [`config`], for tests in which clients are silent for hours.
+pub fn patient() -> GatewayConfig {
+    GatewayConfig { ping_interval: Duration::from_secs(1_000_000), ..config() }
+}
+
 impl World {
     pub fn new(config: GatewayConfig) -> Self {
         let now = Instant::from_millis(1000);

@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use webtun_gateway::dataplane::DropReason;
 
-use super::flow::{Flow, external, flags_of, inner_host, kind_protocol, nobody, number_of, remote};
+use super::flow::{Flow, externals, flags_of, inner_host, kind_protocol, neighbour, nobody, number_of, remote};
 use super::{Due, Model};
 use crate::action::{Kind, Received};
 use crate::packet::{IcmpError, Segment, Transport, View, icmp_error, udp};
 use crate::path::Path;
-use crate::reference::Protocol;
+use crate::reference::{Passing, Protocol};
 
-const REMOTE_PORTS: [u16; 5] = [80, 53, 443, 80, 53];
+const REMOTE_PORTS: [u16; 6] = [80, 53, 443, 80, 53, 25];
+const SYN: u8 = Segment::SYN;
 
 impl Model {
     pub(super) fn downlink(&mut self, received: &Received) {
@@ -22,7 +23,8 @@ impl Model {
         if flow.source.ip() == inner_host(flow.source.is_ipv6()) {
             reasons.insert(DropReason::SpoofedSource);
         }
-        let checked = self.reference.check_inbound(protocol, flow.destination, flow.source);
+        let passing = Passing { protocol, flags: flow.flags, now: self.direct.now };
+        let checked = self.reference.check_inbound(flow.destination, flow.source, passing);
         match kind {
             Kind::Other => drop(reasons.insert(DropReason::Protocol)),
             Kind::WrongEcho => drop(reasons.insert(DropReason::NoMapping)),
@@ -33,7 +35,7 @@ impl Model {
         match checked {
             Ok(mapping) if reasons.is_empty() => {
                 assert_eq!(self.direct.drops(), before, "nothing is dropped");
-                self.reference.inbound(mapping, flow.source, flow.flags, self.direct.now);
+                self.reference.inbound(mapping, flow.source, passing);
                 let mapping = &self.reference.mappings[mapping];
                 // The identifier of an echo is the port of both ends.
                 let is_echo = protocol == Protocol::Icmp;
@@ -42,7 +44,13 @@ impl Model {
                 let due = Due::Packet { from, to: mapping.internal, hop_limit: 63, number: self.number };
                 self.lives[mapping.session].due.push_back(due);
             }
-            Ok(_) | Err(_) => self.check_drop(&before, &reasons),
+            Ok(_) | Err(_) => {
+                self.check_drop(&before, &reasons);
+                let is_unsolicited = matches!(checked, Err(DropReason::NoMapping | DropReason::Filtered));
+                if matches!(kind, Kind::Tcp(SYN)) && is_unsolicited && reasons.len() == 1 {
+                    self.reference.wait(flow.destination, flow.source, self.direct.now);
+                }
+            }
         }
     }
 
@@ -53,7 +61,10 @@ impl Model {
             Some(mapping) => (self.reference.mappings[mapping].protocol, self.reference.mappings[mapping].external),
             None => {
                 let port = 20_000 + u16::from(received.target);
-                (kind_protocol(received.kind).unwrap_or(Protocol::Udp), (external(received.ipv6), port).into())
+                (
+                    kind_protocol(received.kind).unwrap_or(Protocol::Udp),
+                    (externals(received.ipv6)[usize::from(received.target) % 2], port).into(),
+                )
             }
         };
         let kind = match (protocol, received.kind) {
@@ -69,8 +80,11 @@ impl Model {
             Protocol::Tcp | Protocol::Udp => REMOTE_PORTS[usize::from(received.remote_port) % REMOTE_PORTS.len()],
         };
         let is_spoofed = received.remote >= 240;
-        let address =
-            if is_spoofed { inner_host(external.is_ipv6()) } else { remote(received.remote, external.is_ipv6()) };
+        let address = match received.remote {
+            _ if is_spoofed => inner_host(external.is_ipv6()),
+            200.. => neighbour(external.is_ipv6()),
+            number => remote(number, external.is_ipv6()),
+        };
         let flow = Flow {
             protocol: Some(protocol),
             source: (address, remote_port).into(),

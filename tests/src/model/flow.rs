@@ -9,6 +9,7 @@ use crate::packet::{Segment, Transport, echo, raw, tcp, udp};
 use crate::reference::Protocol;
 
 /// A packet about to be sent, in the model's words.
+#[derive(Clone, Copy)]
 pub(super) struct Flow {
     pub protocol: Option<Protocol>,
     pub source: SocketAddr,
@@ -71,8 +72,19 @@ pub(super) fn pair(ipv6: bool, v4: [u8; 4], v6: [u16; 8]) -> IpAddr {
     if ipv6 { Ipv6Addr::from(v6).into() } else { Ipv4Addr::from(v4).into() }
 }
 
-pub(super) fn external(ipv6: bool) -> IpAddr {
-    pair(ipv6, [100, 127, 255, 1], [0xfd77, 0x6562, 0x7475, 0xffff, 0, 0, 0, 1])
+/// The external addresses: more of IPv4 than of IPv6.
+pub(super) fn externals(ipv6: bool) -> Vec<IpAddr> {
+    let address = |n: u8| pair(ipv6, [100, 127, 255, n], [0xfd77, 0x6562, 0x7475, 0xffff, 0, 0, 0, n.into()]);
+    (1..=if ipv6 { 2 } else { 4 }).map(address).collect()
+}
+
+pub(super) fn is_external(address: IpAddr) -> bool {
+    externals(address.is_ipv6()).contains(&address)
+}
+
+/// A host that no session may begin anything with, but that may call.
+pub(super) fn neighbour(ipv6: bool) -> IpAddr {
+    pair(ipv6, [10, 0, 0, 1], [0xfd00, 0, 0, 0, 0, 0, 0, 1])
 }
 
 pub(super) fn inner_host(ipv6: bool) -> IpAddr {

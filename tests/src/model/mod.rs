@@ -10,24 +10,30 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_gateway::dataplane::{
-    Allowance, DropReason, Event, ExternalAddress, Filtering, GatewayConfig, NatConfig, Peer, PeerLimits,
+    Allowance, DropReason, Event, ExternalAddress, Filtering, GatewayConfig, NatConfig, Peer, PeerLimits, SessionId,
 };
-use webtun_wire::{CloseCode, Instant};
+use webtun_wire::{CloseCode, Instant, PortBlock};
 
 use self::downlink::check_delivery;
-use self::flow::external;
+use self::flow::externals;
 use crate::action::Action;
 use crate::direct::Direct;
-use crate::packet::IcmpError;
+use crate::packet::{IcmpError, Transport, View};
 use crate::reference::Reference;
 
 /// Small, so that the limits are met.
 const LIMITS: PeerLimits = PeerLimits {
     sessions: 2,
-    each: Allowance { mappings: 6, flows: 9, blocks: 2, mapped_ports: 2, ..Allowance::SESSION },
-    total: Allowance::PEER,
+    each: Allowance { mappings: 90, flows: 120, blocks: 2, mapped_ports: 2, ..Allowance::UNLIMITED },
+    total: Allowance::UNLIMITED,
 };
-const PEERS: [&str; 3] = ["ada", "bert", "cleo"];
+/// Who there is, and what filter each has chosen.
+const PEERS: [(&str, Option<Filtering>); 3] =
+    [("ada", None), ("bert", Some(Filtering::EndpointIndependent)), ("cleo", Some(Filtering::AddressAndPortDependent))];
+/// Blocks of the smallest size, and few of them, so that they run out.
+const BLOCK: u16 = 64;
+const BLOCKS: u16 = 4;
+const FIRST_PORT: u16 = 20_000;
 const ERRORS: [IcmpError; 4] =
     [IcmpError::HostUnreachable, IcmpError::PortUnreachable, IcmpError::TimeExceeded, IcmpError::TooBig(1400)];
 
@@ -77,7 +83,9 @@ struct Model {
     direct: Direct,
     reference: Reference,
     lives: Vec<Life>,
-    events_seen: usize,
+    closed: Vec<SessionId>,
+    /// Blocks that have gone back, with the session that had them.
+    returned: Vec<(usize, PortBlock)>,
     last_egress: Option<BytesMut>,
     number: u32,
 }
@@ -89,14 +97,23 @@ impl Model {
             1 => Filtering::EndpointIndependent,
             _ => Filtering::AddressAndPortDependent,
         };
-        let nat = NatConfig { filtering, ..NatConfig::default() };
-        let external = [external(false), external(true)].map(|a| ExternalAddress { address: a, announced: a });
-        let config = GatewayConfig { nat, ..GatewayConfig::new(external.to_vec()) };
+        let nat = NatConfig {
+            filtering,
+            first_port: FIRST_PORT,
+            last_port: FIRST_PORT + BLOCKS * BLOCK - 1,
+            block_size: BLOCK,
+            ..NatConfig::default()
+        };
+        let addresses = externals(false).into_iter().chain(externals(true));
+        let external: Vec<_> = addresses.map(|a| ExternalAddress { address: a, announced: a }).collect();
+        let reference = Reference::new(nat, LIMITS.each, &external);
+        let config = GatewayConfig { nat, ..GatewayConfig::new(external) };
         Self {
             direct: Direct::new(config, [choice; 32]),
-            reference: Reference::new(nat, LIMITS.each),
+            reference,
             lives: Vec::new(),
-            events_seen: 0,
+            closed: Vec::new(),
+            returned: Vec::new(),
             last_egress: None,
             number: 0,
         }
@@ -105,6 +122,9 @@ impl Model {
     fn apply(&mut self, action: &Action) {
         match action {
             Action::Open { peer } => self.open(usize::from(*peer) % PEERS.len()),
+            Action::Burst { session, ipv6, first, count, remote } => {
+                self.burst(*session, *ipv6, *first, *count, *remote)
+            }
             Action::Disconnect { session } => self.disconnect(*session),
             Action::Resume { session } => self.resume(*session),
             Action::Close { session } => {
@@ -112,7 +132,7 @@ impl Model {
                     let (id, now) = (self.direct.sessions[index].id, self.direct.now);
                     self.direct.gateway.close_session(id, CloseCode::Normal, now);
                     self.direct.drain();
-                    self.end(index);
+                    self.end(index, now);
                 }
             }
             Action::Uplink(sent) => self.uplink(sent),
@@ -127,13 +147,26 @@ impl Model {
 
     /// What holds after every action.
     fn check(&mut self, what: &str) {
-        for event in self.direct.events.drain(self.events_seen..) {
-            if let Event::SessionClosed { id, .. } = event {
-                let index = self.direct.sessions.iter().position(|session| session.id == id);
-                assert!(index.is_some_and(|index| !self.lives[index].alive), "{what}: a session died by itself");
+        self.take_events();
+        for id in std::mem::take(&mut self.closed) {
+            let index = self.direct.sessions.iter().position(|session| session.id == id);
+            assert!(index.is_some_and(|index| !self.lives[index].alive), "{what}: a session died by itself");
+        }
+        let sorted = |mut returned: Vec<(usize, PortBlock)>| {
+            returned.sort_by_key(|(session, block)| (*session, block.address, block.first));
+            returned
+        };
+        let (seen, expected) = (std::mem::take(&mut self.returned), std::mem::take(&mut self.reference.returned));
+        assert_eq!(sorted(seen), sorted(expected), "{what}: blocks that go back");
+        for (index, life) in self.lives.iter().enumerate().filter(|(_, life)| life.alive && life.detached.is_none()) {
+            let session = &self.direct.sessions[index];
+            for block in self.reference.blocks.iter().filter(|block| block.owner == Some(index)) {
+                assert!(
+                    session.owns_port((block.address, block.first).into()),
+                    "{what}: {life:?} does not know {block:?}"
+                );
             }
         }
-        self.events_seen = self.direct.events.len();
         for (session, life) in self.direct.sessions.iter_mut().zip(&mut self.lives) {
             while session.connected
                 && let Some(packet) = session.packets.pop_front()
@@ -141,6 +174,11 @@ impl Model {
                 check_delivery(what, &packet, &mut life.due);
             }
             assert!(!session.connected || life.due.is_empty(), "{what}: not delivered: {:?}", life.due);
+        }
+        for info in self.direct.gateway.sessions() {
+            let index =
+                self.direct.sessions.iter().position(|session| session.id == info.id).expect("a session of ours");
+            assert_eq!(info.flows, self.reference.flows(index), "{what}: flows of session {index}");
         }
         let stats = self.direct.gateway.stats();
         let alive = self.lives.iter().filter(|life| life.alive).count();
@@ -153,14 +191,18 @@ impl Model {
     }
 
     fn open(&mut self, peer: usize) {
-        let peer = Peer { limits: LIMITS, ..Peer::new(PEERS[peer]) };
+        let (name, filtering) = PEERS[peer];
+        let peer = Peer { limits: LIMITS, filtering, ..Peer::new(name) };
+        let has_room = self.reference.has_room();
         let has = self.direct.sessions.iter().zip(&self.lives).filter(|(s, l)| l.alive && s.peer == peer).count();
         match self.direct.open(&peer) {
             Ok(index) => {
                 assert!(has < LIMITS.sessions, "a session beyond the peer's limit");
+                assert!(has_room, "a session beyond the blocks that there are");
                 self.lives.push(Life { alive: true, ..Life::default() });
                 self.check_lease(index);
             }
+            Err(CloseCode::Exhausted) => assert!(!has_room, "a session without a reason refused"),
             Err(code) => assert!(has >= LIMITS.sessions && code == CloseCode::Limit, "refused with {code:?}"),
         }
     }
@@ -172,6 +214,24 @@ impl Model {
             assert!(!new.addresses.iter().any(|address| other.addresses.contains(address)), "shared address");
             let overlaps = |block: &&webtun_wire::PortBlock| other.owns_port((block.address, block.first).into());
             assert!(new.blocks.iter().find(overlaps).is_none(), "shared block");
+        }
+    }
+
+    /// Blocks that are assigned are noted at once: what comes next may be a port of theirs.
+    fn take_events(&mut self) {
+        for event in std::mem::take(&mut self.direct.events) {
+            let place =
+                |id| self.direct.sessions.iter().position(|session| session.id == id).expect("a session of ours");
+            match event {
+                Event::BlockAssigned { id, inner, block, .. } => {
+                    let session = place(id);
+                    assert!(self.direct.sessions[session].addresses.contains(&inner), "whose block it is");
+                    self.reference.assigned(session, &block, self.direct.now);
+                }
+                Event::BlockReturned { id, block, .. } => self.returned.push((place(id), block)),
+                Event::SessionClosed { id, .. } => self.closed.push(id),
+                _ => {}
+            }
         }
     }
 
@@ -199,19 +259,40 @@ impl Model {
         let Some(index) = self.pick(session, |life| life.detached.is_none()) else { return };
         let is_closed = self.direct.send_octets(index, &octets).is_err() || self.direct.closed(index).is_some();
         if is_closed {
-            self.end(index);
+            self.end(index, self.direct.now);
         }
     }
 
     fn wait(&mut self, time: Duration) {
         self.direct.advance(time);
         let (now, grace) = (self.direct.now, self.direct.gateway.config().grace);
-        for index in 0..self.lives.len() {
-            if self.lives[index].alive && self.lives[index].detached.is_some_and(|at| at + grace <= now) {
-                self.end(index);
-            }
+        let end = |life: &Life| life.detached.filter(|_| life.alive).map(|at| at + grace);
+        let mut over: Vec<_> =
+            self.lives.iter().enumerate().filter_map(|(index, life)| Some((end(life)?, index))).collect();
+        over.sort_unstable();
+        let mut answered = Vec::new();
+        for (at, index) in over.into_iter().filter(|(at, _)| *at <= now) {
+            answered.extend(self.reference.expire(at));
+            self.end(index, at);
         }
-        self.reference.expire(now);
+        answered.extend(self.reference.expire(now));
+        self.check_answered(&answered);
+    }
+
+    /// Unsolicited SYNs were answered, as far as the limit of errors per second allows.
+    fn check_answered(&mut self, expected: &[(SocketAddr, SocketAddr)]) {
+        let mut expected = expected.iter();
+        let is_exact = expected.len() <= 20;
+        for packet in std::mem::take(&mut self.direct.egress) {
+            let view = View::parse(&packet).expect("a correct packet");
+            let Transport::Icmp { quoted, .. } = view.transport else { panic!("a packet out of nothing: {view:?}") };
+            let quoted = View::parse(quoted).expect("the SYN is quoted as it was");
+            let answered = (quoted.destination_endpoint(), quoted.source_endpoint());
+            assert_eq!((view.source, view.destination), (answered.0.ip(), answered.1.ip()));
+            let next = if is_exact { expected.next() } else { expected.find(|next| **next == answered) };
+            assert_eq!(next, Some(&answered), "an answer to a SYN");
+        }
+        assert!(!is_exact || expected.next().is_none(), "a SYN without an answer");
     }
 
     /// Exactly one packet more was dropped, for one of these reasons.
@@ -225,10 +306,10 @@ impl Model {
         assert!(is_expected, "dropped for {more:?}, expected one of {reasons:?}");
     }
 
-    fn end(&mut self, index: usize) {
+    fn end(&mut self, index: usize, at: Instant) {
         self.lives[index].alive = false;
         self.lives[index].due.clear();
-        self.reference.close(index);
+        self.reference.close(index, at);
         self.direct.sessions[index].connected = false;
     }
 

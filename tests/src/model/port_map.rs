@@ -34,17 +34,18 @@ impl Model {
             external_port,
             lifetime: wanted.lifetime,
         };
+        let predicted = protocol.and_then(|protocol| self.predict(index, protocol, internal, external_port));
         let sent = self.direct.send_capsules(index, &[Capsule::PortMapRequest(request)]);
         sent.expect("a request is no protocol error");
         let response = self.direct.sessions[index].port_maps.pop().expect("an answer");
-        self.compare_port_map(index, protocol, internal, &request, &response);
+        self.compare_port_map(index, (protocol, internal), predicted, &request, &response);
     }
 
     fn compare_port_map(
         &mut self,
         index: usize,
-        protocol: Option<Protocol>,
-        internal: SocketAddr,
+        (protocol, internal): (Option<Protocol>, SocketAddr),
+        predicted: Option<SocketAddr>,
         request: &PortMapRequest,
         response: &PortMapResponse,
     ) {
@@ -62,14 +63,40 @@ impl Model {
             assert_eq!(response.result, PortMapResult::UserExceededQuota);
             return;
         }
+        let can_assign = predicted.is_some() || self.reference.can_assign(protocol, index, internal, now);
+        if !can_assign {
+            assert_eq!(response.result, PortMapResult::NoResources);
+            return;
+        }
         assert_eq!(response.result, PortMapResult::Success, "{request:?}");
         let external = SocketAddr::new(response.external_address, response.external_port);
-        let is_fitting = self.direct.sessions[index].owns_port(external) || external.port() == request.external_port;
-        let is_kept = self.reference.by_internal(protocol, internal).is_some();
-        assert!(is_fitting || is_kept, "{external} is neither the session's nor what it wanted");
+        assert!(predicted.is_none_or(|predicted| predicted == external), "{external}, expected {predicted:?}");
+        self.take_events();
+        let is_own = self.reference.blocks_of(index, internal.is_ipv6()).any(|block| block.contains(external));
+        assert!(is_own || predicted.is_some(), "{external} is neither the session's nor what it wanted");
         assert!(response.lifetime > 0 && response.lifetime <= request.lifetime);
         let until = now + Duration::from_secs(response.lifetime.into());
-        self.reference.map(index, protocol, internal, external, until);
+        let filtering = self.filtering(index);
+        let known = self.reference.by_internal(protocol, internal);
+        let mapping = known.unwrap_or_else(|| self.reference.add(index, protocol, internal, external, filtering));
+        self.reference.map(mapping, until);
+    }
+
+    /// The external endpoint, where it can be known beforehand: that of the mapping that there is, the one asked for, or the
+    /// internal port itself.
+    fn predict(&self, index: usize, protocol: Protocol, internal: SocketAddr, wanted: u16) -> Option<SocketAddr> {
+        if let Some(mapping) = self.reference.by_internal(protocol, internal) {
+            return Some(self.reference.mappings[mapping].external);
+        }
+        let now = self.direct.now;
+        let address = self.reference.blocks_of(index, internal.is_ipv6()).next()?.address;
+        let wanted = SocketAddr::new(address, wanted);
+        let is_own = self.reference.blocks_of(index, internal.is_ipv6()).any(|block| block.contains(wanted));
+        let is_granted = match is_own {
+            true => self.reference.is_available(protocol, index, internal, wanted),
+            false => self.reference.can_be_single(protocol, index, internal, wanted, now),
+        };
+        if wanted.port() != 0 && is_granted { Some(wanted) } else { self.reference.identity(protocol, index, internal) }
     }
 
     fn may_map(&self, index: usize, protocol: Protocol, internal: SocketAddr) -> bool {

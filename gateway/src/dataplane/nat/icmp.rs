@@ -4,8 +4,9 @@
 use core::net::IpAddr;
 use webtun_wire::Instant;
 
+use super::flows::Remote;
 use super::prefix::external_address;
-use super::{DropReason, MappingIndex, NatTable, Protocol, Remote, SessionId};
+use super::{DropReason, MappingIndex, NatTable, Protocol, SessionId};
 use crate::dataplane::checksum;
 use crate::dataplane::packet::{Headers, Packet, Side, Transport, protocol};
 
@@ -54,8 +55,9 @@ impl NatTable {
         let (remote_port, port) = quoted.ports();
         let protocol = protocol_of(&quoted, false)?;
         let index = *self.by_internal.get(&(protocol, quoted.destination, port)).ok_or(DropReason::NoMapping)?;
-        self.check_contact(index, (sender, remote_port), now)?;
         let mapping = self.mapping(index).filter(|m| m.session == session).ok_or(DropReason::NoMapping)?;
+        let key = mapping.key((sender, remote_port));
+        mapping.flows.get(key, now).ok_or(DropReason::NoMapping)?;
         let external = (external_address(&self.pools, self.prefix, mapping).address, mapping.port);
         let at = packet.headers.payload + ERROR_HEADER;
         if sender != quoted.source {
@@ -69,7 +71,7 @@ impl NatTable {
     /// An error is believed only about a remote endpoint that the mapping would hear: a guess from elsewhere is not.
     fn check_contact(&self, index: MappingIndex, remote: Remote, now: Instant) -> Result<(), DropReason> {
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
-        if mapping.admits(self.config.filtering, remote, now) { Ok(()) } else { Err(DropReason::Filtered) }
+        if mapping.admits(remote, now) { Ok(()) } else { Err(DropReason::Filtered) }
     }
 }
 
@@ -82,6 +84,11 @@ fn open(packet: &Packet) -> Result<Headers, DropReason> {
     let quoted = Headers::parse_quoted(&message[ERROR_HEADER..])?;
     if quoted.source.is_ipv4() != packet.headers.source.is_ipv4() {
         return Err(DropReason::IcmpType);
+    }
+    // RFC 5508 REQ-3 a). The checksum above IP is not looked at (REQ-3 c).
+    let header_len = usize::from(message[ERROR_HEADER] & 0x0F) * 4;
+    if quoted.source.is_ipv4() && checksum::checksum(&message[ERROR_HEADER..ERROR_HEADER + header_len]) != 0 {
+        return Err(DropReason::Checksum);
     }
     Ok(quoted)
 }

@@ -1,11 +1,17 @@
-//! Network address and port translation, one table for IPv4 and IPv6, TCP, UDP and ICMP echo.
+//! Network address and port translation, one table for IPv4 and IPv6, TCP, UDP and ICMP echo. `README.md` goes through
+//! the requirements of RFC 4787, 5382, 5508, 6888 and 7857 one by one.
 //!
 //! Mapping is endpoint-independent (RFC 4787 REQ-1), filtering is configured. A client that draws its ports from its own
 //! blocks keeps them, so that its mappings hold nothing that its next packet could not rebuild.
 //!
-//! Bounds: mappings, flows, blocks and mapped ports per session by [`Allowance`]; the ports of an external address by
-//! its range. At a bound the packet is dropped with the bound's reason, and what exists stays as it is.
+//! Bounds: mappings, flows, blocks and mapped ports per session by [`Allowance`](super::Allowance); the ports of an external
+//! address by its range; resting ports by [`NatConfig::held_ports`]; SYNs that wait for their answer by
+//! [`unsolicited::LIMIT`]. At a bound the packet is dropped with the bound's reason, and what exists stays as it is.
 
+mod assign;
+mod block;
+mod flows;
+mod hold;
 mod icmp;
 mod mapping;
 mod nat64;
@@ -14,23 +20,27 @@ mod nat64_prefix;
 mod portmap;
 mod ports;
 mod prefix;
+mod subscriber;
 mod table;
 mod tcp_state;
 mod timeouts;
+pub(super) mod unsolicited;
 
 use core::net::IpAddr;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use std::collections::VecDeque;
-use webtun_wire::{Instant, PortBlock};
+use webtun_wire::Instant;
 
-use self::mapping::{Explicit, Flow, Flows, Mapping, Remote};
-use self::ports::{AddressIndex, AddressPool, Block, least_used};
+use self::hold::HoldDown;
+use self::mapping::Mapping;
+use self::ports::{AddressIndex, AddressPool};
 use self::prefix::{PrefixTranslation, external_address};
-use self::tcp_state::{Origin, TcpState};
+use self::subscriber::{Subscriber, family};
+use self::tcp_state::Origin;
 use super::packet::{Packet, Side, Transport, protocol, tcp_flag};
 use super::timer::{TimerQueue, Wake};
-use super::{Allowance, DropReason, Event, GatewayConfig, Map, NatConfig, SessionId};
+use super::{DropReason, Event, GatewayConfig, Map, NatConfig, SessionId};
 
 pub(super) use self::nat64::{GROWTH, Nat64};
 pub use self::nat64_prefix::Pref64;
@@ -63,6 +73,7 @@ const EXACT_FLOWS: usize = 64;
 const PRUNE_INTERVAL: core::time::Duration = core::time::Duration::from_secs(1);
 
 type MappingIndex = u32;
+type ExternalPort = (Protocol, AddressIndex, u16);
 
 /// The translator.
 #[derive(Debug)]
@@ -74,34 +85,35 @@ pub(super) struct NatTable {
     mappings: Vec<Option<Mapping>>,
     unused: Vec<MappingIndex>,
     by_internal: Map<(Protocol, IpAddr, u16), MappingIndex>,
-    by_external: Map<(Protocol, AddressIndex, u16), MappingIndex>,
+    by_external: Map<ExternalPort, MappingIndex>,
+    by_address: Map<IpAddr, AddressIndex>,
+    by_announced: Map<IpAddr, AddressIndex>,
+    hold: HoldDown,
     timers: TimerQueue<MappingIndex>,
+    block_timers: TimerQueue<(AddressIndex, u16)>,
     events: VecDeque<Event>,
     rng: ChaCha8Rng,
     created: u64,
     mapped_ports: u64,
 }
 
-/// What the table knows of a session.
-#[derive(Debug)]
-struct Subscriber {
-    limits: Allowance,
-    /// The external address that the session is paired with, per family.
-    paired: [Option<AddressIndex>; 2],
-    blocks: [Vec<Block>; 2],
-    mappings: Vec<MappingIndex>,
-    flows: usize,
-    mapped_ports: usize,
-    blocks_changed: bool,
-}
-
 impl NatTable {
     pub(super) fn new(config: &GatewayConfig, seed: [u8; 32]) -> Self {
         let mut rng = ChaCha8Rng::from_seed(seed);
-        let pools = config.external.iter().map(|address| AddressPool::new(*address, &config.nat, &mut rng)).collect();
+        let external = &config.external;
+        let pools = external.iter().map(|address| AddressPool::new(*address, &config.nat, &mut rng)).collect();
+        let (mut by_address, mut by_announced) = (super::map(&mut rng), super::map(&mut rng));
+        for (index, external) in (0..).zip(external) {
+            by_address.insert(external.address, index);
+            by_announced.insert(external.announced, index);
+        }
         Self {
             config: config.nat,
             pools,
+            by_address,
+            by_announced,
+            hold: HoldDown::new(&config.nat, super::map(&mut rng)),
+            block_timers: TimerQueue::new(),
             prefix: PrefixTranslation::new(config),
             subscribers: super::map(&mut rng),
             mappings: Vec::new(),
@@ -114,52 +126,6 @@ impl NatTable {
             created: 0,
             mapped_ports: 0,
         }
-    }
-
-    /// Gives a new session its first block in each family that there is an address for, with the same numbers in both
-    /// where that is possible.
-    ///
-    /// # Errors
-    ///
-    /// [`DropReason::NoPorts`] where a family has addresses but no free block.
-    pub(super) fn open(&mut self, session: SessionId, limits: Allowance) -> Result<(), DropReason> {
-        let paired = [true, false].map(|ipv4| least_used(&self.pools, ipv4));
-        let subscriber = Subscriber {
-            limits,
-            paired,
-            blocks: [Vec::new(), Vec::new()],
-            mappings: Vec::new(),
-            flows: 0,
-            mapped_ports: 0,
-            blocks_changed: false,
-        };
-        self.subscribers.insert(session, subscriber);
-        for (family, address) in paired.iter().enumerate() {
-            if address.is_some() && !self.add_block(session, family) {
-                self.close(session);
-                return Err(DropReason::NoPorts);
-            }
-        }
-        self.take_blocks_changed(session);
-        Ok(())
-    }
-
-    /// Forgets a session and all its mappings.
-    pub(super) fn close(&mut self, session: SessionId) {
-        let indices = self.subscribers.get(&session).map(|s| s.mappings.clone()).unwrap_or_default();
-        for index in indices {
-            self.remove(index);
-        }
-        let Some(subscriber) = self.subscribers.remove(&session) else { return };
-        for (family, blocks) in subscriber.blocks.iter().enumerate() {
-            let Some(address) = subscriber.paired[family] else { continue };
-            for block in blocks {
-                self.pools[usize::from(address)].return_block(block);
-                let block = self.announced(address, block);
-                self.events.push_back(Event::BlockReleased { id: session, block });
-            }
-        }
-        self.sweep();
     }
 
     /// Translates a packet from a session to the outside.
@@ -180,12 +146,15 @@ impl NatTable {
             Some(index) => *index,
             // A RST cannot begin anything (RFC 7857 section 2.2).
             None if flags & tcp_flag::RST != 0 => return Err(DropReason::NoMapping),
-            None => self.create(session, protocol, internal, None)?,
+            None => {
+                let subscriber = self.subscribers.get(&session).ok_or(DropReason::NoSession)?;
+                if subscriber.flows >= subscriber.limits.flows {
+                    return Err(DropReason::FlowLimit);
+                }
+                self.create(session, protocol, internal, None, now)?
+            }
         };
-        if let Err(reason) = self.touch(index, remote, Origin::Inside, flags, now) {
-            self.remove_unused(index);
-            return Err(reason);
-        }
+        self.touch(index, remote, Origin::Inside, flags, now)?;
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
         let external = external_address(&self.pools, self.prefix, mapping);
         packet.set_endpoint(Side::Source, external.address, mapping.port);
@@ -212,12 +181,15 @@ impl NatTable {
         let remote = (packet.headers.source, source);
         let index = self.find_external(protocol, external, destination).ok_or(DropReason::NoMapping)?;
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
-        if !mapping.admits(self.config.filtering, remote, now) {
+        if !mapping.admits(remote, now) {
             return Err(DropReason::Filtered);
         }
-        // UDP and ICMP are kept alive by what goes out alone (RFC 4787 REQ-6).
-        if protocol == Protocol::Tcp {
-            self.touch(index, remote, Origin::Outside, flags, now)?;
+        match protocol {
+            Protocol::Tcp => self.touch(index, remote, Origin::Outside, flags, now)?,
+            // A datagram is delivered without a record too; only the answers to it are then judged as if the session had
+            // begun. That is for whoever lets strangers begin very many flows.
+            Protocol::Udp => drop(self.touch(index, remote, Origin::Outside, flags, now)),
+            Protocol::Icmp => {}
         }
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
         let (session, internal) = (mapping.session, mapping.internal);
@@ -235,41 +207,44 @@ impl NatTable {
         }
     }
 
-    /// When [`NatTable::expire`] has work to do.
+    /// When [`NatTable::expire`] or [`NatTable::return_idle_blocks`] has work to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.block_timers.next()).min()
+    }
+
+    /// Whether a packet of a session belongs to a flow that the outside has begun. What policy says about where sessions
+    /// may go does not concern it. A SYN without ACK always begins something: whoever forges a SYN from an address cannot
+    /// open the way to it.
+    pub(super) fn answers(&self, packet: &Packet, now: Instant) -> bool {
+        let protocol = match packet.headers.transport {
+            // The NAT lets an error out only about a flow that there is, to the other end of it.
+            Transport::IcmpError { .. } => return true,
+            Transport::Tcp { flags, .. } if flags & (tcp_flag::SYN | tcp_flag::ACK) != tcp_flag::SYN => Protocol::Tcp,
+            Transport::Udp { .. } => Protocol::Udp,
+            _ => return false,
+        };
+        let (source, destination) = packet.ports();
+        let index = self.by_internal.get(&(protocol, packet.headers.source, source)).copied();
+        let mapping = index.and_then(|index| self.mapping(index));
+        let flow = mapping.and_then(|mapping| mapping.flows.get((packet.headers.destination, destination), now));
+        flow.is_some_and(|flow| flow.origin == Origin::Outside)
     }
 
     /// Whether `address` is an external address as packets at the egress carry it.
     pub(super) fn is_external(&self, address: IpAddr) -> bool {
-        self.address_index(address).is_some() || self.internal_by_prefix(address).is_some()
+        self.by_address.contains_key(&address) || self.internal_by_prefix(address).is_some()
     }
 
     /// The external address that the outside knows as `announced`.
     pub(super) fn by_announced(&self, announced: IpAddr) -> Option<IpAddr> {
-        let address = self.pools.iter().map(|pool| pool.address).find(|a| a.announced == announced).map(|a| a.address);
+        let index = self.by_announced.get(&announced);
+        let address = index.map(|index| self.pools[usize::from(*index)].address.address);
         address.or_else(|| self.internal_by_prefix(announced).map(|_| announced))
     }
 
     /// How the outside knows an external address.
     pub(super) fn announced_of(&self, address: IpAddr) -> Option<IpAddr> {
         self.address_index(address).map(|index| self.pools[usize::from(index)].address.announced)
-    }
-
-    /// The blocks of a session, as the outside sees them.
-    pub(super) fn blocks(&self, session: SessionId) -> Vec<PortBlock> {
-        let Some(subscriber) = self.subscribers.get(&session) else { return Vec::new() };
-        let families = subscriber.paired.iter().zip(&subscriber.blocks);
-        families
-            .flat_map(|(address, blocks)| address.map(|address| blocks.iter().map(move |block| (address, block))))
-            .flatten()
-            .map(|(address, block)| self.announced(address, block))
-            .collect()
-    }
-
-    /// True once after each change of the session's blocks.
-    pub(super) fn take_blocks_changed(&mut self, session: SessionId) -> bool {
-        self.subscribers.get_mut(&session).is_some_and(|s| core::mem::take(&mut s.blocks_changed))
     }
 
     pub(super) fn poll_event(&mut self) -> Option<Event> {
@@ -288,11 +263,6 @@ impl NatTable {
         self.mapped_ports
     }
 
-    /// How many mappings a session has.
-    pub(super) fn session_mappings(&self, session: SessionId) -> usize {
-        self.subscribers.get(&session).map_or(0, |s| s.mappings.len())
-    }
-
     fn mapping(&self, index: MappingIndex) -> Option<&Mapping> {
         self.mappings.get(index as usize)?.as_ref()
     }
@@ -302,12 +272,6 @@ impl NatTable {
     }
 
     fn address_index(&self, address: IpAddr) -> Option<AddressIndex> {
-        let index = self.pools.iter().position(|pool| pool.address.address == address)?;
-        AddressIndex::try_from(index).ok()
-    }
-
-    fn announced(&self, address: AddressIndex, block: &Block) -> PortBlock {
-        let address = self.pools[usize::from(address)].address.announced;
-        PortBlock { address, first: block.first, count: block.size }
+        self.by_address.get(&address).copied()
     }
 }

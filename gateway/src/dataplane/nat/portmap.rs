@@ -4,8 +4,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 use webtun_wire::{Instant, PortMapResult};
 
+use super::mapping::Explicit;
 use super::prefix::external_address;
-use super::{Event, Explicit, MappingIndex, NatTable, Protocol, SessionId};
+use super::{Event, MappingIndex, NatTable, Protocol, SessionId};
 use crate::dataplane::packet::protocol;
 use crate::dataplane::{DropReason, Gateway};
 
@@ -68,7 +69,7 @@ impl Gateway {
         let id = *self.by_inner.get(&inner)?;
         match inner {
             IpAddr::V6(v6) if self.config.external_prefix.is_some() => self.nat.external_by_prefix(v6).map(IpAddr::V6),
-            _ => self.nat.paired_address(id, inner.is_ipv4()),
+            _ => self.nat.paired_address(id, inner),
         }
     }
 }
@@ -134,15 +135,18 @@ impl NatTable {
         request: &MapRequest,
         now: Instant,
     ) -> Result<(SocketAddr, u32), PortMapResult> {
+        if self.subscribers.get(&session).is_some_and(|s| s.mapped_ports >= s.limits.mapped_ports) {
+            return Err(PortMapResult::UserExceededQuota);
+        }
         let wanted = (request.external_port != 0).then_some(request.external_port);
         let internal = (internal, request.internal_port);
-        let index = self.create(session, protocol, internal, wanted).map_err(|reason| match reason {
+        let index = self.create(session, protocol, internal, wanted, now).map_err(|reason| match reason {
             DropReason::MappingLimit => PortMapResult::UserExceededQuota,
             DropReason::NoExternalAddress => PortMapResult::CannotProvideExternal,
             _ => PortMapResult::NoResources,
         })?;
         let extended = self.extend(index, request, now);
-        self.remove_unused(index);
+        self.remove_unused(index, now);
         extended
     }
 
@@ -211,11 +215,6 @@ impl NatTable {
                 self.prune(index, now);
             }
         }
-    }
-
-    fn paired_address(&self, session: SessionId, ipv4: bool) -> Option<IpAddr> {
-        let address = self.subscribers.get(&session)?.paired[usize::from(!ipv4)]?;
-        Some(self.pools[usize::from(address)].address.announced)
     }
 }
 

@@ -4,11 +4,11 @@
 //!
 //! | state | means | timer |
 //! |---|---|---|
-//! | `Opening(side)` | only `side` has spoken so far | transitory |
+//! | `Opening(side)` | only `side` has spoken so far | opening |
 //! | `Established` | both have | established |
 //! | `HalfClosed(side)` | `side` has sent FIN | established |
-//! | `Closed` | both have sent FIN | transitory |
-//! | `Reset` | a RST went by; any other segment brings the connection back (RFC 7857 section 2.2) | transitory |
+//! | `Closed` | both have sent FIN | closing |
+//! | `Reset` | a RST went by; any other segment brings the connection back (RFC 7857 section 2.2) | closing |
 //!
 //! A connection that is met in its middle (the gateway was restarted) begins in `Opening` too, and is established by
 //! the other side's next segment.
@@ -57,11 +57,17 @@ impl TcpState {
         }
     }
 
+    /// Whether only a SYN, or, after a RST, proof of the opposite, leads on.
+    pub(super) fn is_over(self) -> bool {
+        matches!(self, Self::Closed | Self::Reset)
+    }
+
     /// How long the state lasts without another segment.
     pub(super) fn timeout(self, timeouts: &NatTimeouts) -> Duration {
         match self {
             Self::Established | Self::HalfClosed(_) => timeouts.tcp_established,
-            Self::Opening(_) | Self::Closed | Self::Reset => timeouts.tcp_transitory,
+            Self::Opening(_) => timeouts.tcp_opening,
+            Self::Closed | Self::Reset => timeouts.tcp_closing,
         }
     }
 }

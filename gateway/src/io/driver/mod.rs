@@ -274,11 +274,11 @@ fn audit(event: &Event) {
         }
         Event::SessionResumed { id } => tracing::info!(session = %id, "session resumed"),
         Event::SessionDetached { id } => tracing::info!(session = %id, "session without connection"),
-        Event::BlockAssigned { id, block } => {
-            tracing::info!(session = %id, address = %block.address, first = block.first, count = block.count, "ports assigned");
+        Event::BlockAssigned { id, peer, inner, block } => {
+            tracing::info!(session = %id, peer = &**peer, %inner, address = %block.address, first = block.first, count = block.count, "ports assigned");
         }
-        Event::BlockReleased { id, block } => {
-            tracing::info!(session = %id, address = %block.address, first = block.first, count = block.count, "ports released");
+        Event::BlockReturned { id, peer, inner, block } => {
+            tracing::info!(session = %id, peer = &**peer, %inner, address = %block.address, first = block.first, count = block.count, "ports returned");
         }
         Event::PortMapped { id, protocol, internal_port, external } => {
             tracing::info!(session = %id, protocol, internal_port, %external, "port mapped");

@@ -1,0 +1,106 @@
+//! The remote endpoints of a mapping, and what has passed between it and them.
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+use webtun_wire::Instant;
+
+use super::tcp_state::{Origin, TcpState};
+
+/// Flows with one address that are looked at to find one that the session has begun or answered.
+const SCAN: usize = 256;
+
+/// A remote endpoint; the port is 0 for ICMP.
+pub(super) type Remote = (IpAddr, u16);
+
+/// What passes between a mapping and one remote endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    pub expires: Instant,
+    /// Meaningful for TCP alone.
+    pub state: TcpState,
+    /// Who has sent the first packet.
+    pub origin: Origin,
+    /// The session has sent something. Without that a flow neither keeps the mapping nor opens its filter.
+    pub inside_spoke: bool,
+}
+
+/// The flows of a mapping. Most have one, which needs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    first: Option<(Remote, Flow)>,
+    #[expect(
+        clippy::box_collection,
+        reason = "few mappings have more, and a pointer is 16 octets less in each of the others"
+    )]
+    more: Option<Box<BTreeMap<Remote, Flow>>>,
+}
+
+impl Flows {
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
+    }
+
+    /// The flow, unless it has expired.
+    pub(super) fn get(&self, remote: Remote, now: Instant) -> Option<&Flow> {
+        let flow = match &self.first {
+            Some((key, flow)) if *key == remote => Some(flow),
+            _ => self.more.as_ref()?.get(&remote),
+        };
+        flow.filter(|flow| flow.expires > now)
+    }
+
+    /// The flow, expired or not.
+    pub(super) fn get_mut(&mut self, remote: Remote) -> Option<&mut Flow> {
+        match &mut self.first {
+            Some((key, flow)) if *key == remote => Some(flow),
+            _ => self.more.as_mut()?.get_mut(&remote),
+        }
+    }
+
+    /// Adds a flow that is not there yet.
+    pub(super) fn insert(&mut self, remote: Remote, flow: Flow) {
+        if self.first.is_none() {
+            self.first = Some((remote, flow));
+        } else {
+            self.more.get_or_insert_default().insert(remote, flow);
+        }
+    }
+
+    /// Whether the session has sent something to the address of `remote`, by a flow that lives. Looks at this very flow
+    /// first, and then at no more than [`SCAN`]: else whoever is let in could make each of its packets a long search.
+    pub(super) fn has_sent_to(&self, remote: Remote, now: Instant) -> bool {
+        let counts = |flow: &Flow| flow.inside_spoke && flow.expires > now;
+        let address = remote.0;
+        self.get(remote, now).is_some_and(counts)
+            || self.first.as_ref().is_some_and(|(key, flow)| key.0 == address && counts(flow))
+            || self.more.as_ref().is_some_and(|more| {
+                more.range((address, 0)..=(address, u16::MAX)).take(SCAN).any(|(_, flow)| counts(flow))
+            })
+    }
+
+    /// Forgets what has expired; returns how many.
+    pub(super) fn prune(&mut self, now: Instant) -> usize {
+        let before = self.len();
+        self.first.take_if(|(_, flow)| flow.expires <= now);
+        if let Some(more) = &mut self.more {
+            more.retain(|_, flow| flow.expires > now);
+        }
+        self.more.take_if(|more| more.is_empty());
+        before - self.len()
+    }
+
+    /// Whether one of them keeps the mapping.
+    pub(super) fn keep_mapping(&self) -> bool {
+        self.iter().any(|flow| flow.inside_spoke)
+    }
+
+    /// When the next flow expires.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.iter().map(|flow| flow.expires).min()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Flow> {
+        let more = self.more.as_ref().map(|more| more.values());
+        self.first.as_ref().map(|(_, flow)| flow).into_iter().chain(more.into_iter().flatten())
+    }
+}
