@@ -78,6 +78,8 @@ pub(super) struct Policy {
     inner_v4: Ipv4Net,
     inner_v6: Ipv6Net,
     external_ports: RangeInclusive<u16>,
+    /// Sessions have IPv6 addresses of their own, with all ports.
+    has_prefix: bool,
     foreign_nat64: Vec<Pref64>,
     pub own: OwnAddresses,
 }
@@ -89,6 +91,7 @@ impl Policy {
             inner_v4: config.inner_v4,
             inner_v6: config.inner_v6,
             external_ports: config.nat.first_port..=config.nat.last_port,
+            has_prefix: config.external_prefix.is_some(),
             foreign_nat64: config.foreign_nat64.clone(),
             own: config.own.clone(),
         }
@@ -114,9 +117,7 @@ impl Policy {
     pub(super) fn check_hairpin(&self, subject: Subject) -> Result<(), DropReason> {
         match self.first_match(subject).map(|rule| rule.action) {
             Some(Action::Deny) => Err(DropReason::DeniedByRule),
-            _ if has_ports(subject.protocol) && !self.external_ports.contains(&subject.port) => {
-                Err(DropReason::OwnAddress)
-            }
+            _ if self.is_foreign_port(subject) => Err(DropReason::OwnAddress),
             Some(Action::Allow) | None => Ok(()),
         }
     }
@@ -127,6 +128,12 @@ impl Policy {
             Some(Action::Deny) => Err(DropReason::DeniedByRule),
             Some(Action::Allow) | None => Ok(()),
         }
+    }
+
+    /// Whether a port at an external address can be no session's.
+    fn is_foreign_port(&self, subject: Subject) -> bool {
+        let is_shared = subject.destination.is_ipv4() || !self.has_prefix;
+        is_shared && has_ports(subject.protocol) && !self.external_ports.contains(&subject.port)
     }
 
     fn check_one(&self, subject: Subject) -> Result<(), DropReason> {
