@@ -92,7 +92,7 @@ impl Allowance {
         mapped_ports: 64,
         queue_octets: 2 << 20,
         new_flows: Rate { per_second: 500, burst: 4096 },
-        uplink_packets: Rate { per_second: 400_000, burst: 100_000 },
+        uplink_packets: Rate { per_second: 150_000, burst: 37_500 },
         downlink_packets: Rate { per_second: 400_000, burst: 100_000 },
         unanswered_octets: Rate { per_second: 256 << 10, burst: 4 << 20 },
         ..Self::UNLIMITED
