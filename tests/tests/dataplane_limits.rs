@@ -8,6 +8,7 @@ use std::time::Duration;
 use webtun_gateway::dataplane::{Allowance, DropReason, ExternalAddress, GatewayConfig, Peer, PeerLimits, Rate};
 use webtun_tests::direct::Direct;
 use webtun_tests::packet::{View, udp};
+use webtun_wire::DenyReason;
 
 fn direct() -> Direct {
     let external = ["100.127.255.1", "fd77:6562:7475:ffff::1"].map(|it| it.parse().unwrap());
@@ -143,4 +144,54 @@ fn queues_of_a_peer_share_its_total() {
     direct.resume(1).unwrap();
     let held: usize = direct.sessions.iter().map(|session| session.packets.len()).sum();
     assert_eq!(held as u64, 200 - dropped);
+}
+
+/// Sends one datagram from each of so many ports; returns how many left.
+fn begin_flows(direct: &mut Direct, session: usize, count: u16) -> usize {
+    let packets: Vec<_> =
+        (0..count).map(|port| udp(direct.sessions[session].endpoint(false, 5000 + port), remote(), b"?")).collect();
+    direct.send_packets(session, &packets).unwrap();
+    core::mem::take(&mut direct.egress).len()
+}
+
+#[test]
+fn new_flows_are_counted_and_old_ones_go_on() {
+    let each = Allowance { new_flows: Rate { per_second: 10, burst: 20 }, ..Allowance::SESSION };
+    let mut direct = direct();
+    direct.open(&peer("scanner", each, Allowance::PEER)).unwrap();
+    direct.open(&Peer::new("other")).unwrap();
+    assert_eq!(begin_flows(&mut direct, 0, 50), 20);
+    assert_eq!(direct.gateway.stats().drops(DropReason::NewFlowRate), 30);
+    assert!(direct.sessions[0].denied.iter().any(|denied| denied.reason == DenyReason::Limit), "the client is told");
+    assert_eq!(begin_flows(&mut direct, 0, 20), 20, "what has begun goes on");
+    assert_eq!(begin_flows(&mut direct, 1, 50), 50, "the other session is not concerned");
+    direct.advance(Duration::from_secs(1));
+    assert_eq!(begin_flows(&mut direct, 0, 50), 30);
+}
+
+#[test]
+fn sessions_of_a_peer_share_its_new_flows() {
+    let total = Allowance { new_flows: Rate { per_second: 10, burst: 20 }, ..Allowance::PEER };
+    let both = peer("both", Allowance::SESSION, total);
+    let mut direct = direct();
+    direct.open(&both).unwrap();
+    direct.open(&both).unwrap();
+    assert_eq!((begin_flows(&mut direct, 0, 15), begin_flows(&mut direct, 1, 15)), (15, 5));
+}
+
+#[test]
+fn who_does_not_answer_is_not_flooded() {
+    let each = Allowance { unanswered_octets: Rate { per_second: 1000, burst: 10_280 }, ..Allowance::SESSION };
+    let mut direct = direct();
+    direct.open(&peer("flooder", each, Allowance::PEER)).unwrap();
+    send(&mut direct, 0, 50, 1000);
+    assert_eq!((direct.egress.len(), direct.gateway.stats().drops(DropReason::Unanswered)), (10, 40));
+    let mapped = View::parse(&direct.egress[0]).unwrap().source_endpoint();
+    direct.advance(Duration::from_secs(2));
+    send(&mut direct, 0, 50, 1000);
+    assert_eq!(direct.egress.len(), 11, "a second's worth is a packet");
+    // One answer, and there is no limit any more.
+    direct.receive(udp(remote(), mapped, b"!"));
+    send(&mut direct, 0, 50, 1000);
+    assert_eq!(direct.egress.len(), 61);
 }

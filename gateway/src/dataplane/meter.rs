@@ -3,19 +3,21 @@
 //! Messages from clients are charged once they are there: past a limit the shell is asked to read no more for a while
 //! ([`Gateway::reads_again_at`]), and TCP holds the client back. A shell, or a rate that is small beside a message,
 //! could leave a debt that only grows: beyond [`DEBT`] its packets are dropped. In the downlink, packets wait in the
-//! session's queue.
+//! session's queue. New flows and octets to destinations that do not answer are asked for, and refused.
 
 use core::time::Duration;
 use webtun_wire::Instant;
 
 use super::ratelimit::TokenBucket;
-use super::{Allowance, Gateway, SessionId};
+use super::{Allowance, DropReason, Gateway, SessionId};
 
 /// How far a session may be in debt before its packets are dropped, as the time that it takes to earn it.
 const DEBT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Meter {
+    new_flows: TokenBucket,
+    unanswered_octets: TokenBucket,
     uplink: Direction,
     downlink: Direction,
 }
@@ -41,6 +43,8 @@ impl Meter {
     pub(super) fn new(allowance: &Allowance, now: Instant) -> Self {
         let bucket = |rate| TokenBucket::new(rate, now);
         Self {
+            new_flows: bucket(allowance.new_flows),
+            unanswered_octets: bucket(allowance.unanswered_octets),
             uplink: Direction { packets: bucket(allowance.uplink_packets), octets: bucket(allowance.uplink_octets) },
             downlink: Direction {
                 packets: bucket(allowance.downlink_packets),
@@ -51,6 +55,8 @@ impl Meter {
 
     /// The rates from now on.
     pub(super) fn set_rates(&mut self, allowance: &Allowance, now: Instant) {
+        self.new_flows.set_rate(allowance.new_flows, now);
+        self.unanswered_octets.set_rate(allowance.unanswered_octets, now);
         self.uplink.packets.set_rate(allowance.uplink_packets, now);
         self.uplink.octets.set_rate(allowance.uplink_octets, now);
         self.downlink.packets.set_rate(allowance.downlink_packets, now);
@@ -99,4 +105,34 @@ impl Gateway {
         let at = session.meter.uplink.ready_at(now).max(peer.meter.uplink.ready_at(now));
         at.is_some_and(|at| at > now + DEBT)
     }
+}
+
+/// The meters that a packet from a client is charged to.
+#[derive(Debug)]
+pub(super) struct Meters<'a> {
+    pub session: &'a mut Meter,
+    pub peer: &'a mut Meter,
+}
+
+impl Meters<'_> {
+    /// One more flow, if both allow it.
+    pub(super) fn take_flow(&mut self, now: Instant) -> Result<(), DropReason> {
+        let both = [&mut self.session.new_flows, &mut self.peer.new_flows];
+        take(both, 1, now).ok_or(DropReason::NewFlowRate)
+    }
+
+    /// Octets to a destination that has not answered, if both allow it.
+    pub(super) fn take_unanswered(&mut self, octets: usize, now: Instant) -> Result<(), DropReason> {
+        let both = [&mut self.session.unanswered_octets, &mut self.peer.unanswered_octets];
+        take(both, octets as u64, now).ok_or(DropReason::Unanswered)
+    }
+}
+
+/// From both or from neither.
+fn take(mut buckets: [&mut TokenBucket; 2], tokens: u64, now: Instant) -> Option<()> {
+    if !buckets.iter_mut().all(|bucket| bucket.holds(tokens, now)) {
+        return None;
+    }
+    buckets.into_iter().for_each(|bucket| bucket.charge(tokens, now));
+    Some(())
 }

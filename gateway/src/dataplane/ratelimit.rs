@@ -26,7 +26,7 @@ impl Rate {
 
 /// A token bucket (RFC 2697 section 3, with one colour), exact to the microsecond.
 ///
-/// It can be asked first ([`TokenBucket::take`]), or charged for what has come already ([`TokenBucket::charge`]): then it
+/// It can be asked first ([`TokenBucket::holds`]), or charged for what has come already ([`TokenBucket::charge`]): then it
 /// may fall below zero, and whoever feeds it waits until [`TokenBucket::ready_at`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenBucket {
@@ -45,19 +45,7 @@ impl TokenBucket {
         Self { rate, level: i128::from(rate.burst), fraction: 0, since: now }
     }
 
-    #[cfg(test)]
-    /// Takes `tokens` where so many are there, or where the bucket is full and could never hold them.
-    #[must_use]
-    pub(super) fn take(&mut self, tokens: u64, now: Instant) -> bool {
-        let is_there = self.holds(tokens, now);
-        if is_there {
-            self.charge(tokens, now);
-        }
-        is_there
-    }
-
-    #[cfg(test)]
-    /// Whether [`TokenBucket::take`] would succeed.
+    /// Whether so many are there, or the bucket is full and could never hold them.
     pub(super) fn holds(&mut self, tokens: u64, now: Instant) -> bool {
         self.refill(now);
         self.rate.is_unlimited() || self.level >= i128::from(tokens.min(self.rate.burst))
@@ -133,6 +121,14 @@ mod tests {
         }
     }
 
+    fn take(bucket: &mut TokenBucket, tokens: u64, now: Instant) -> bool {
+        let is_there = bucket.holds(tokens, now);
+        if is_there {
+            bucket.charge(tokens, now);
+        }
+        is_there
+    }
+
     fn micros(count: u64) -> Instant {
         Instant::from_micros(count)
     }
@@ -155,7 +151,7 @@ mod tests {
                 let is_there = naive.level >= needed;
                 prop_assert_eq!(bucket.holds(tokens, micros(now)), is_there);
                 if ask {
-                    prop_assert_eq!(bucket.take(tokens, micros(now)), is_there);
+                    prop_assert_eq!(take(&mut bucket, tokens, micros(now)), is_there);
                 } else {
                     bucket.charge(tokens, micros(now));
                 }
@@ -182,7 +178,7 @@ mod tests {
     fn no_limit_is_no_limit() {
         let mut bucket = TokenBucket::new(Rate::UNLIMITED, Instant::ZERO);
         for _ in 0..10 {
-            assert!(bucket.take(u64::MAX, Instant::ZERO));
+            assert!(take(&mut bucket, u64::MAX, Instant::ZERO));
             bucket.charge(u64::MAX, Instant::ZERO);
         }
         assert_eq!(bucket.ready_at(Instant::ZERO), None);
@@ -191,8 +187,8 @@ mod tests {
     #[test]
     fn another_rate_gives_nothing_away() {
         let mut bucket = TokenBucket::new(Rate { per_second: 10, burst: 100 }, Instant::ZERO);
-        assert!(bucket.take(90, Instant::ZERO));
+        assert!(take(&mut bucket, 90, Instant::ZERO));
         bucket.set_rate(Rate { per_second: 10, burst: 1000 }, Instant::ZERO);
-        assert!(!bucket.take(11, Instant::ZERO) && bucket.take(10, Instant::ZERO));
+        assert!(!take(&mut bucket, 11, Instant::ZERO) && take(&mut bucket, 10, Instant::ZERO));
     }
 }

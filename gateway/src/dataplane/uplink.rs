@@ -18,7 +18,8 @@ use core::net::IpAddr;
 use webtun_wire::{DenyReason, FlowDenied, Instant};
 
 use super::icmp_error::{self, Problem};
-use super::nat::{GROWTH, Nat64};
+use super::meter::Meters;
+use super::nat::{Contact, GROWTH, Nat64};
 use super::packet::{Packet, Side, Transport};
 use super::policy::Subject;
 use super::tunnel::Control;
@@ -108,7 +109,8 @@ impl Gateway {
         if let Some(address) = hairpin {
             packet.set_endpoint(Side::Destination, address, port_or_id(packet));
         }
-        if let Err(reason) = self.nat.outbound(id, packet, now) {
+        let translated = self.check_contact(id, packet, now).and_then(|()| self.nat.outbound(id, packet, now));
+        if let Err(reason) = translated {
             if hairpin.is_some() {
                 packet.set_endpoint(Side::Destination, original, port_or_id(packet));
             }
@@ -117,6 +119,22 @@ impl Gateway {
         packet.decrement_hop_limit();
         mss::clamp(packet, self.config.path_mtu);
         Ok(if hairpin.is_some() { Route::Hairpin } else { Route::Egress })
+    }
+
+    /// Part of stage 8: flows that are begun, and octets to whoever does not answer, are limited, so that nobody is scanned
+    /// or flooded from here.
+    fn check_contact(&mut self, id: SessionId, packet: &Packet, now: Instant) -> Result<(), DropReason> {
+        let contact = self.nat.contact(packet, now);
+        if matches!(contact, Contact::None | Contact::Answered) {
+            return Ok(());
+        }
+        let session = self.sessions.get_mut(&id).ok_or(DropReason::NoSession)?;
+        let peer = self.peers.get_mut(session.peer_index).ok_or(DropReason::NoSession)?;
+        let mut meters = Meters { session: &mut session.meter, peer: &mut peer.meter };
+        if contact == Contact::New {
+            meters.take_flow(now)?;
+        }
+        meters.take_unanswered(packet.octets.len(), now)
     }
 
     /// What the policy judges a packet by.
@@ -210,7 +228,9 @@ impl Gateway {
             | DropReason::Unroutable => (Problem::Prohibited, Some(DenyReason::Policy)),
             // RFC 6888 REQ-11 B: what may go over does not abort a connection that is being tried.
             DropReason::NoPorts => (Problem::HostUnreachable, Some(DenyReason::Exhausted)),
-            DropReason::MappingLimit | DropReason::FlowLimit => (Problem::HostUnreachable, Some(DenyReason::Limit)),
+            DropReason::MappingLimit | DropReason::FlowLimit | DropReason::NewFlowRate | DropReason::Unanswered => {
+                (Problem::HostUnreachable, Some(DenyReason::Limit))
+            }
             DropReason::NoExternalAddress => (Problem::NoRoute, None),
             DropReason::HopLimit => (Problem::HopLimit, None),
             DropReason::TooBig => (Problem::TooBig(mtu), None),

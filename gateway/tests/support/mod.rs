@@ -10,7 +10,8 @@ use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use webtun_gateway::dataplane::{
-    Destination, Event, ExternalAddress, Gateway, GatewayConfig, Peer, PeerLimits, Reject, SessionError, SessionId,
+    Allowance, Destination, Event, ExternalAddress, Gateway, GatewayConfig, Peer, PeerLimits, Reject, SessionError,
+    SessionId,
 };
 use webtun_wire::{BatchWriter, Capsule, Hello, Instant, PortBlock, Resume, capsules};
 
@@ -93,7 +94,10 @@ impl World {
     }
 
     pub fn connect(&mut self) -> Client {
-        self.connect_as(&Peer { limits: PeerLimits { sessions: 1000, ..PeerLimits::default() }, ..Peer::new("peer") })
+        self.connect_as(&Peer {
+            limits: PeerLimits { sessions: 1000, total: Allowance::UNLIMITED, ..PeerLimits::default() },
+            ..Peer::new("peer")
+        })
     }
 
     pub fn connect_as(&mut self, peer: &Peer) -> Client {

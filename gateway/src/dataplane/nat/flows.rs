@@ -22,6 +22,8 @@ pub(super) struct Flow {
     pub origin: Origin,
     /// The session has sent something. Without that a flow neither keeps the mapping nor opens its filter.
     pub inside_spoke: bool,
+    /// The outside has sent something.
+    pub outside_spoke: bool,
 }
 
 /// The flows of a mapping. Most have one, which needs no allocation.

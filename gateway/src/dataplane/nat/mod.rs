@@ -75,6 +75,19 @@ const PRUNE_INTERVAL: core::time::Duration = core::time::Duration::from_secs(1);
 type MappingIndex = u32;
 type ExternalPort = (Protocol, AddressIndex, u16);
 
+/// What has passed between a session's endpoint and a remote one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// The packet begins no flow and belongs to none by itself, as errors and resets.
+    None,
+    /// Nothing yet.
+    New,
+    /// Packets from the session alone.
+    Unanswered,
+    /// Packets from the remote endpoint.
+    Answered,
+}
+
 /// The translator.
 #[derive(Debug)]
 pub(super) struct NatTable {
@@ -210,6 +223,25 @@ impl NatTable {
     /// When [`NatTable::expire`] or [`NatTable::return_idle_blocks`] has work to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.timers.next().into_iter().chain(self.block_timers.next()).min()
+    }
+
+    /// What has passed so far between the two ends of a packet from a session.
+    pub(super) fn contact(&self, packet: &Packet, now: Instant) -> Contact {
+        let protocol = match packet.headers.transport {
+            Transport::Tcp { flags, .. } if flags & tcp_flag::RST == 0 => Protocol::Tcp,
+            Transport::Udp { .. } => Protocol::Udp,
+            Transport::Echo { request: true, .. } => Protocol::Icmp,
+            _ => return Contact::None,
+        };
+        let (source, destination) = packet.ports();
+        let index = self.by_internal.get(&(protocol, packet.headers.source, source)).copied();
+        let mapping = index.and_then(|index| self.mapping(index));
+        let remote = (packet.headers.destination, destination);
+        match mapping.and_then(|mapping| mapping.flows.get(mapping.key(remote), now)) {
+            Some(flow) if flow.outside_spoke => Contact::Answered,
+            Some(_) => Contact::Unanswered,
+            None => Contact::New,
+        }
     }
 
     /// Whether a packet of a session belongs to a flow that the outside has begun. What policy says about where sessions

@@ -170,12 +170,14 @@ impl Flow {
     fn begin(protocol: Protocol, from: Origin, timeouts: &NatTimeouts, now: Instant) -> Self {
         let state = TcpState::first(from);
         let expires = now + lifetime(protocol, state, timeouts);
-        Self { expires, state, origin: from, inside_spoke: from == Origin::Inside }
+        let (inside_spoke, outside_spoke) = (from == Origin::Inside, from == Origin::Outside);
+        Self { expires, state, origin: from, inside_spoke, outside_spoke }
     }
 
     /// A packet of a flow that lives. Until the session has spoken there is no connection whose state could be followed.
     fn follow(&mut self, protocol: Protocol, from: Origin, flags: u8, timeouts: &NatTimeouts, now: Instant) {
         let is_inside = from == Origin::Inside;
+        self.outside_spoke |= !is_inside;
         if is_inside || self.inside_spoke {
             let is_tcp = protocol == Protocol::Tcp;
             let refuses = is_tcp && flags & RST != 0 && !self.inside_spoke;
