@@ -111,6 +111,26 @@ mod tests {
     }
 
     #[test]
+    fn each_state_has_its_timer() {
+        let seconds = Duration::from_secs;
+        let timeouts = NatTimeouts {
+            tcp_opening: seconds(1),
+            tcp_established: seconds(2),
+            tcp_closing: seconds(3),
+            ..NatTimeouts::default()
+        };
+        for (state, expected) in [
+            (TcpState::Opening(Inside), 1),
+            (TcpState::Established, 2),
+            (TcpState::HalfClosed(Outside), 2),
+            (TcpState::Closed, 3),
+            (TcpState::Reset, 3),
+        ] {
+            assert_eq!(state.timeout(&timeouts), seconds(expected), "{state:?}");
+        }
+    }
+
+    #[test]
     fn a_reset_is_survived_by_data() {
         let reset = [(Inside, SYN), (Outside, SYN | ACK), (Outside, RST)];
         assert_eq!(run(&reset), TcpState::Reset);
