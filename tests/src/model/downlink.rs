@@ -41,7 +41,7 @@ impl Model {
                 let is_echo = protocol == Protocol::Icmp;
                 let port = if is_echo { mapping.internal.port() } else { flow.source.port() };
                 let from = SocketAddr::new(flow.source.ip(), port);
-                let due = Due::Packet { from, to: mapping.internal, hop_limit: 63, number: self.number };
+                let due = Due::Packet { protocol, from, to: mapping.internal, hop_limit: 63, number: self.number };
                 self.lives[mapping.session].due.push_back(due);
             }
             Ok(_) | Err(_) => {
@@ -106,7 +106,13 @@ impl Model {
         self.direct.receive_local(udp(from, to, &self.number.to_be_bytes()));
         match alive {
             Some(index) => {
-                self.lives[index].due.push_back(Due::Packet { from, to, hop_limit: 64, number: self.number });
+                self.lives[index].due.push_back(Due::Packet {
+                    protocol: Protocol::Udp,
+                    from,
+                    to,
+                    hop_limit: 64,
+                    number: self.number,
+                });
             }
             None => self.check_drop(&before, &BTreeSet::from([DropReason::NoSession])),
         }
@@ -150,6 +156,11 @@ pub(super) fn check_delivery(what: &str, packet: &BytesMut, due: &mut VecDeque<D
         Transport::Icmp { .. } if view.source == inner_host(view.source.is_ipv6()) => return,
         Transport::Icmp { quoted, .. } => Due::Error { about: quoted_source(quoted) },
         other => Due::Packet {
+            protocol: match other {
+                Transport::Tcp { .. } => Protocol::Tcp,
+                Transport::Udp { .. } => Protocol::Udp,
+                Transport::Echo { .. } | Transport::Icmp { .. } | Transport::Octets(_) => Protocol::Icmp,
+            },
             from: view.source_endpoint(),
             to: view.destination_endpoint(),
             hop_limit: view.hop_limit,
@@ -163,9 +174,10 @@ pub(super) fn check_delivery(what: &str, packet: &BytesMut, due: &mut VecDeque<D
 
 fn is_same_flow(one: &Due, other: &Due) -> bool {
     match (one, other) {
-        (Due::Packet { from, to, .. }, Due::Packet { from: other_from, to: other_to, .. }) => {
-            (from, to) == (other_from, other_to)
-        }
+        (
+            Due::Packet { protocol, from, to, .. },
+            Due::Packet { protocol: other, from: source, to: destination, .. },
+        ) => (protocol, from, to) == (other, source, destination),
         (Due::Error { about }, Due::Error { about: other }) => about == other,
         _ => false,
     }

@@ -19,7 +19,7 @@ use self::flow::externals;
 use crate::action::Action;
 use crate::direct::Direct;
 use crate::packet::{IcmpError, Transport, View};
-use crate::reference::Reference;
+use crate::reference::{Protocol, Reference};
 
 /// Small, so that the limits are met.
 const LIMITS: PeerLimits = PeerLimits {
@@ -68,7 +68,7 @@ impl Drop for Trail {
 /// A packet that a session has to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Due {
-    Packet { from: SocketAddr, to: SocketAddr, hop_limit: u8, number: u32 },
+    Packet { protocol: Protocol, from: SocketAddr, to: SocketAddr, hop_limit: u8, number: u32 },
     Error { about: SocketAddr },
 }
 

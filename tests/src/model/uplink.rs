@@ -166,6 +166,7 @@ impl Model {
             Ok(mapping) => {
                 self.reference.inbound(mapping, source, passing);
                 let due = Due::Packet {
+                    protocol,
                     from: source,
                     to: self.reference.mappings[mapping].internal,
                     hop_limit: 63,
