@@ -56,6 +56,24 @@ fn a_path_narrower_than_was_thought_is_learnt_from_icmp() {
 }
 
 #[test]
+fn datagrams_are_cut_to_what_routers_have_told() {
+    let mut world = world(6);
+    world.path.mtu = 1300;
+    let any = SocketAddr::from(([0_u16; 8], 0));
+    let echo = world.remote(0, true, 7);
+    let socket = world.with_client(0, |c, now| c.node.bind(&mut c.stack, any, false, now).unwrap());
+    // The first one makes a router speak. Ten minutes later its word is no longer good.
+    for (pause, longest) in [(1, 1500), (540, 1300), (120, 1300), (1, 1500)] {
+        world.tap = Some(Vec::new());
+        world.with_client(0, |c, now| c.send_datagram(socket, &pattern::octets(1, 4000), echo, now)).unwrap();
+        world.run_for(Duration::from_secs(pause));
+        let sent = world.tap.take().unwrap();
+        let longest_sent = sent.iter().filter(|(outbound, _)| *outbound).map(|(_, packet)| packet.len()).max();
+        assert!(longest_sent.is_some_and(|len| (longest - 8..=longest).contains(&len)), "{longest_sent:?}, {longest}");
+    }
+}
+
+#[test]
 fn fragments_arrive_in_any_order() {
     for order in [FragmentOrder::Forward, FragmentOrder::Reversed, FragmentOrder::Shuffled] {
         let mut config = WorldConfig::new(3);

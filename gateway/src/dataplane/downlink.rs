@@ -53,6 +53,7 @@ impl Gateway {
                 return Err(reason);
             }
         };
+        self.path_mtus.heard(&packet, now);
         packet.decrement_hop_limit();
         self.deliver(to, packet, now)
     }

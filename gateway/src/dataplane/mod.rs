@@ -30,6 +30,7 @@
 //! | control capsules | 256 | notices are dropped; a request too many closes the session |
 //! | uplink fragments | 32 datagrams, 512 KiB, and what is left of 64 MiB for all | the session's oldest datagram is given up |
 //! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |
+//! | path MTUs that routers have told | 1024 destinations, for all | the oldest is forgotten |
 //! | NAT | [`Allowance`] | the packet is dropped, the client is told |
 //! | external ports that rest | `NatConfig::held_ports` | the one that has rested longest is free early |
 //! | SYNs that nobody has asked for | 1024, for all | they get no answer |
@@ -52,6 +53,7 @@ mod mss;
 mod nat;
 mod network;
 mod packet;
+mod path_mtu;
 mod peer;
 mod peers;
 mod policy;
@@ -77,6 +79,7 @@ use self::icmp_error::Budget;
 use self::lease::LeasePool;
 use self::nat::NatTable;
 use self::nat::unsolicited::Unsolicited;
+use self::path_mtu::PathMtus;
 use self::peers::Peers;
 use self::policy::Policy;
 use self::session::Session;
@@ -129,6 +132,7 @@ pub struct Gateway {
     reassembler: Reassembler,
     /// In the uplinks of all sessions.
     fragment_octets: usize,
+    path_mtus: PathMtus,
     /// ICMP errors to the outside.
     outside_budget: Budget,
     transmits: VecDeque<Transmit>,
@@ -172,6 +176,7 @@ impl Gateway {
             timers: TimerQueue::new(),
             reassembler: Reassembler::new(DOWNLINK_REASSEMBLY),
             fragment_octets: 0,
+            path_mtus: PathMtus::default(),
             outside_budget: Budget::new(now),
             transmits: VecDeque::new(),
             events: VecDeque::new(),

@@ -71,7 +71,7 @@ impl Gateway {
                 self.stats.local.count(packet.octets.len());
                 self.transmits.push_back(Transmit { to: Destination::Local, packet: packet.octets });
             }
-            Ok(Route::Egress) => self.egress(packet),
+            Ok(Route::Egress) => self.egress(packet, now),
             Ok(Route::Hairpin) => self.hairpin(packet, now),
             Ok(Route::Neighbour(to)) => self.deliver_to_neighbour(to, &packet, now),
             Err(reason) => self.refuse(id, &packet, reason, now),
@@ -177,9 +177,14 @@ impl Gateway {
     }
 
     /// Stage 10, to the outside.
-    fn egress(&mut self, mut packet: Packet) {
+    fn egress(&mut self, mut packet: Packet, now: Instant) {
         let id = self.next_datagram_id();
-        if packet.octets.len() <= usize::from(self.config.path_mtu) {
+        let mtu = if packet.may_fragment {
+            self.path_mtus.towards(packet.headers.destination, self.config.path_mtu, now)
+        } else {
+            self.config.path_mtu
+        };
+        if packet.octets.len() <= usize::from(mtu) {
             if packet.may_fragment && packet.headers.source.is_ipv4() {
                 // Many sessions share an address, and so one space of identifications (RFC 6864 section 5.3.1).
                 packet.set_ipv4_id(id as u16);
@@ -187,7 +192,7 @@ impl Gateway {
             self.transmit(packet.octets);
             return;
         }
-        match fragment::split(&packet, usize::from(self.config.path_mtu), id) {
+        match fragment::split(&packet, usize::from(mtu), id) {
             Ok(pieces) => pieces.into_iter().for_each(|piece| self.transmit(piece)),
             Err(reason) => self.stats.count_drop(reason),
         }
