@@ -195,3 +195,23 @@ fn who_does_not_answer_is_not_flooded() {
     send(&mut direct, 0, 50, 1000);
     assert_eq!(direct.egress.len(), 61);
 }
+
+#[test]
+fn mappings_and_flows_of_a_peer_are_counted_together() {
+    for (total, reason) in [
+        (Allowance { mappings: 20, ..Allowance::PEER }, DropReason::MappingLimit),
+        (Allowance { flows: 20, ..Allowance::PEER }, DropReason::FlowLimit),
+        (Allowance { blocks: 2, ..Allowance::PEER }, DropReason::NoPorts),
+    ] {
+        let both = peer("both", Allowance::SESSION, total);
+        let mut direct = direct();
+        direct.open(&both).unwrap();
+        direct.open(&both).unwrap();
+        direct.open(&Peer::new("other")).unwrap();
+        let count = if reason == DropReason::NoPorts { 300 } else { 15 };
+        let began = begin_flows(&mut direct, 0, count) + begin_flows(&mut direct, 1, count);
+        assert_eq!(began, if reason == DropReason::NoPorts { 512 } else { 20 }, "{reason}");
+        assert_eq!(direct.gateway.stats().drops(reason), u64::from(count) * 2 - began as u64);
+        assert_eq!(begin_flows(&mut direct, 2, count), usize::from(count), "another peer is not concerned");
+    }
+}

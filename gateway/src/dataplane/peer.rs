@@ -47,7 +47,7 @@ pub struct Allowance {
     pub mappings: usize,
     /// Remote endpoints that the mappings track together; no more than half of them may come from outside.
     pub flows: usize,
-    /// External port blocks, per family.
+    /// External port blocks, per family. A session's first one is not refused for the peer's total.
     pub blocks: usize,
     /// Explicitly mapped ports.
     pub mapped_ports: usize,

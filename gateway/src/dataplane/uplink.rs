@@ -128,6 +128,9 @@ impl Gateway {
         if matches!(contact, Contact::None | Contact::Answered) {
             return Ok(());
         }
+        if contact == Contact::New && !self.nat.has_room_for_flow(id) {
+            return Err(DropReason::FlowLimit);
+        }
         let session = self.sessions.get_mut(&id).ok_or(DropReason::NoSession)?;
         let peer = self.peers.get_mut(session.peer_index).ok_or(DropReason::NoSession)?;
         let mut meters = Meters { session: &mut session.meter, peer: &mut peer.meter };

@@ -129,9 +129,12 @@ impl NatTable {
 
     /// Gives a session another block of ports, within its limit. The first one of IPv6 follows that of IPv4.
     pub(super) fn add_block(&mut self, session: SessionId, family: usize, now: Instant) -> bool {
+        let has_total = self.has_total_room(session, |total| total.blocks, |other| other.blocks[family].len());
         let Some(subscriber) = self.subscribers.get_mut(&session) else { return false };
         let Some(address) = subscriber.paired[family] else { return false };
-        if subscriber.blocks[family].len() >= subscriber.limits.blocks {
+        let held = subscriber.blocks[family].len();
+        // The first one comes with the session, whose number is limited.
+        if held >= subscriber.limits.blocks || (held > 0 && !has_total) {
             return false;
         }
         let twin = subscriber.blocks[1 - family].get(subscriber.blocks[family].len()).copied();

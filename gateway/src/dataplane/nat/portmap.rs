@@ -135,7 +135,8 @@ impl NatTable {
         request: &MapRequest,
         now: Instant,
     ) -> Result<(SocketAddr, u32), PortMapResult> {
-        if self.subscribers.get(&session).is_some_and(|s| s.mapped_ports >= s.limits.mapped_ports) {
+        let has_total = self.has_total_room(session, |total| total.mapped_ports, |other| other.mapped_ports);
+        if !has_total || self.subscribers.get(&session).is_some_and(|s| s.mapped_ports >= s.limits.mapped_ports) {
             return Err(PortMapResult::UserExceededQuota);
         }
         let wanted = (request.external_port != 0).then_some(request.external_port);

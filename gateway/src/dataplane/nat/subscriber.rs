@@ -14,6 +14,8 @@ use crate::dataplane::{Allowance, DropReason, Filtering, Peer, SessionId};
 pub(super) struct Subscriber {
     pub peer: Arc<str>,
     pub limits: Allowance,
+    /// Of all sessions of the peer.
+    pub total: Allowance,
     pub filtering: Filtering,
     /// Inner addresses, per family.
     pub inner: [IpAddr; 2],
@@ -33,6 +35,25 @@ pub(super) fn family(address: IpAddr) -> usize {
 }
 
 impl NatTable {
+    /// Whether a session's peer may have one more of something with all its sessions. Asked for what begins, and not for
+    /// each packet: it looks at every session.
+    pub(super) fn has_total_room(
+        &self,
+        session: SessionId,
+        limit: impl Fn(&Allowance) -> usize,
+        used: impl Fn(&Subscriber) -> usize,
+    ) -> bool {
+        let Some(asking) = self.subscribers.get(&session) else { return false };
+        let limit = limit(&asking.total);
+        let of_peer = self.subscribers.values().filter(|other| other.peer == asking.peer);
+        limit == usize::MAX || of_peer.map(used).sum::<usize>() < limit
+    }
+
+    /// Whether a session's peer may have one more flow.
+    pub(in crate::dataplane) fn has_room_for_flow(&self, session: SessionId) -> bool {
+        self.has_total_room(session, |total| total.flows, |subscriber| subscriber.flows)
+    }
+
     /// Gives a new session its first block in each family that there is an address for, with the same numbers in both
     /// where that is possible.
     ///
@@ -57,6 +78,7 @@ impl NatTable {
         let subscriber = Subscriber {
             peer: peer.name.clone(),
             limits: peer.limits.each,
+            total: peer.limits.total,
             filtering: peer.filtering.unwrap_or(self.config.filtering),
             inner: [lease.v4.into(), lease.v6.into()],
             paired,

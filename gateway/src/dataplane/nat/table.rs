@@ -22,7 +22,8 @@ impl NatTable {
         now: Instant,
     ) -> Result<MappingIndex, DropReason> {
         let subscriber = self.subscribers.get(&session).ok_or(DropReason::NoSession)?;
-        if subscriber.mappings.len() >= subscriber.limits.mappings {
+        let has_total = self.has_total_room(session, |total| total.mappings, |other| other.mappings.len());
+        if !has_total || subscriber.mappings.len() >= subscriber.limits.mappings {
             return Err(DropReason::MappingLimit);
         }
         let port = self.take_port(protocol, Tenant { session, internal }, wanted, now)?;
