@@ -6,13 +6,17 @@
 
 #![forbid(unsafe_code)]
 
+mod fragments;
 mod gateway;
 mod gateway_model;
+mod icmp;
 mod nat_rewrite;
 mod packet_parse;
 mod wire_decode;
 
+pub use fragments::fragments;
 pub use gateway_model::gateway_model;
+pub use icmp::icmp;
 pub use nat_rewrite::nat_rewrite;
 pub use packet_parse::packet_parse;
 pub use wire_decode::wire_decode;
@@ -25,5 +29,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("wire_decode", wire_decode),
     ("packet_parse", packet_parse),
     ("nat_rewrite", nat_rewrite),
+    ("fragments", fragments),
+    ("icmp", icmp),
     ("gateway_model", gateway_model),
 ];

@@ -28,7 +28,9 @@ pub fn nat_rewrite(data: &[u8]) {
         (direct.sessions[0].endpoint(ipv6, ports.0), gateway::remote(ipv6 && !translated, ports.1));
     // What the session calls an address of the outside.
     let inside = |address: IpAddr| if translated { gateway::embedded(address) } else { address };
-    let flags = flags & !Segment::RST;
+    // What else there is, no honest host sends.
+    let control = [Segment::SYN, Segment::ACK, Segment::FIN | Segment::ACK, Segment::SYN | Segment::ACK];
+    let flags = flags & !0x17 | control[usize::from(flags & 3)];
 
     let sent = build(kind, choice, internal, SocketAddr::new(inside(remote.ip()), remote.port()), flags, payload);
     direct.send_packets(0, &[sent]).expect("a packet is no protocol error");

@@ -26,12 +26,44 @@ fn main() -> io::Result<()> {
             }
         }
     }
+    for direction in 0..4_u8 {
+        for (name, pieces) in PIECES {
+            save(
+                "fragments",
+                &format!("{name}-{direction}"),
+                &[&[direction, 120, 3, 255][..], pieces.as_flattened()].concat(),
+            )?;
+        }
+    }
+    for choice in (0..16_u8).chain([0x11, 0x13, 0x15, 0x19]) {
+        for (kind, code) in [(1, 4), (2, 0), (3, 1), (3, 3), (3, 4), (4, 1), (5, 0), (11, 0), (12, 0)] {
+            let head = [choice, kind, code, 0, 0, 5];
+            // Cut within the quotation; a fault in its port.
+            let (short, fault) = ([&head[..], &[40, 1]].concat(), [&head[..], &[0, 1, 20, 7]].concat());
+            let whole = [&head[..], &[0, 1]].concat();
+            for (what, octets) in [("whole", whole), ("short", short), ("fault", fault)] {
+                save("icmp", &format!("{choice}-{kind}-{code}-{what}"), &octets)?;
+            }
+        }
+    }
     for seed in 0..24 {
         let actions = SimRng::new(seed, "corpus").vec(1 + 8 * 60);
         save("gateway_model", &format!("seed-{seed}"), &actions)?;
     }
     Ok(())
 }
+
+/// For `fragments`: which datagram and how, where, how long, what is changed.
+const PIECES: [(&str, &[[u8; 4]]); 5] = [
+    ("in-order", &[[0x10, 0, 3, 0], [0x10, 4, 3, 0], [1, 0, 9, 0]]),
+    ("last-first", &[[0x10, 4, 3, 0], [0x10, 0, 3, 0]]),
+    ("repeated", &[[0x10, 0, 3, 0], [0x10, 0, 3, 0], [0x10, 4, 3, 0]]),
+    (
+        "overlapping",
+        &[[0x10, 0, 3, 0], [0x10, 3, 3, 0], [0x10, 4, 3, 0], [3, 0, 0, 0], [0x10, 0, 3, 0], [0x10, 4, 3, 0]],
+    ),
+    ("damaged", &[[0x14, 0, 3, 9], [0x18, 4, 3, 0], [2, 0, 255, 0], [3, 0, 0, 0], [0x12, 0, 15, 0]]),
+];
 
 fn packets() -> Vec<(&'static str, Vec<u8>)> {
     let (v4, r4) = ("100.64.0.2:4000".parse().expect("v4"), "45.33.0.1:53".parse().expect("v4"));

@@ -103,13 +103,18 @@ pub fn echo(source: IpAddr, destination: IpAddr, id: u16, sequence: u16, request
 /// An error about `quoted`, from `from` to its source.
 pub fn icmp_error(from: IpAddr, error: IcmpError, quoted: &[u8]) -> BytesMut {
     let (kind, code, mtu) = error.numbers(from.is_ipv4());
-    let destination = source_of(quoted);
-    let mut message = vec![kind, code, 0, 0, 0, 0];
-    message.extend_from_slice(&mtu.to_be_bytes());
-    message.extend_from_slice(&quoted[..quoted.len().min(QUOTE_LEN)]);
-    let protocol = if from.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
-    seal(&mut message, 2, from, destination, protocol);
-    ip(from, destination, protocol, &message)
+    let [high, low] = mtu.to_be_bytes();
+    icmp(from, source_of(quoted), [kind, code, 0, 0, 0, 0, high, low], &quoted[..quoted.len().min(QUOTE_LEN)])
+}
+
+/// An ICMP message of any type. The checksum in `head` (its third and fourth octet) is filled in.
+pub fn icmp(source: IpAddr, destination: IpAddr, head: [u8; 8], body: &[u8]) -> BytesMut {
+    let mut message = head.to_vec();
+    message[2..4].fill(0);
+    message.extend_from_slice(body);
+    let protocol = if source.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
+    seal(&mut message, 2, source, destination, protocol);
+    ip(source, destination, protocol, &message)
 }
 
 /// The same packet with another TTL or hop limit.

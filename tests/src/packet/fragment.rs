@@ -1,6 +1,7 @@
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use super::build::{ip, seal_ipv4};
 use super::{Transport, View, protocol};
@@ -19,6 +20,17 @@ pub fn fragment(packet: BytesMut, mtu: usize, id: u32) -> Vec<BytesMut> {
     let count = payload.len().div_ceil(room);
     let pieces = payload.chunks(room).enumerate();
     pieces.map(|(index, piece)| one(&packet[..header_len], piece, index * room, index + 1 < count, id)).collect()
+}
+
+/// One fragment, of the octets of `packet` behind its IP header that lie in `range`. It may be one that no host would send.
+///
+/// # Panics
+///
+/// Panics where the range does not lie within the packet.
+pub fn piece(packet: &[u8], range: Range<usize>, more: bool, id: u32) -> BytesMut {
+    let header_len = if packet[0] >> 4 == 4 { usize::from(packet[0] & 0x0f) * 4 } else { 40 };
+    let (header, payload) = packet.split_at(header_len);
+    one(header, &payload[range.clone()], range.start, more, id)
 }
 
 fn one(header: &[u8], piece: &[u8], offset: usize, more: bool, id: u32) -> BytesMut {

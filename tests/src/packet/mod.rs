@@ -6,10 +6,10 @@ mod fragment;
 mod view;
 
 pub use build::{
-    IcmpError, Segment, echo, icmp_error, raw, tcp, tcp_with_mss, udp, with_hop_limit, with_source,
+    IcmpError, Segment, echo, icmp, icmp_error, raw, tcp, tcp_with_mss, udp, with_hop_limit, with_source,
     without_udp_checksum,
 };
-pub use fragment::{Reassembler, fragment};
+pub use fragment::{Reassembler, fragment, piece};
 pub use view::{Piece, Transport, View};
 
 use std::net::IpAddr;

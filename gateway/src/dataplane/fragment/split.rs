@@ -86,4 +86,23 @@ pub(super) mod tests {
             }
         }
     }
+
+    /// RFC 6946: a packet may come with a fragment header although it is in one piece.
+    #[test]
+    fn a_packet_has_one_fragment_header_at_most() {
+        let plain = udp_v6(3000);
+        let mut packet = BytesMut::from(&plain[..40]);
+        packet.extend_from_slice(&[packet[6], 0, 0, 0, 0, 0, 0, 77]);
+        packet.extend_from_slice(&plain[40..]);
+        packet[4..6].copy_from_slice(&(plain.len() as u16 - 32).to_be_bytes());
+        packet[6] = protocol::FRAGMENT;
+        let packet = Packet::parse(packet).expect("an atomic fragment");
+        assert_eq!(packet.headers.fragment, None);
+        assert_eq!(packet.octets, plain);
+        assert_eq!(packet.headers, Packet::parse(plain.clone()).expect("a packet").headers);
+        for piece in split(&packet, 1500, 9).expect("pieces") {
+            let headers = Packet::parse(piece).expect("a fragment").headers;
+            assert_eq!((headers.next_header, headers.payload), (6, 48));
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod options;
 mod parse;
 mod rewrite;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use core::net::IpAddr;
 
 pub(in crate::dataplane) use self::rewrite::{update, update_udp};
@@ -56,7 +56,18 @@ pub(in crate::dataplane) struct Headers {
     /// Where that protocol's header (or a fragment's piece of it) begins.
     pub payload: usize,
     pub fragment: Option<Fragment>,
+    /// A fragment header of a datagram in one piece (RFC 6946).
+    pub atomic: Option<Atomic>,
     pub transport: Transport,
+}
+
+/// Where a fragment header without meaning lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dataplane) struct Atomic {
+    /// The field that names it.
+    pub named_at: usize,
+    /// Its first octet, which names what follows.
+    pub at: usize,
 }
 
 /// A packet's place in a fragmented datagram.
@@ -109,7 +120,24 @@ impl Packet {
     pub(in crate::dataplane) fn parse(octets: BytesMut) -> Result<Self, DropReason> {
         let headers = Headers::parse(&octets)?;
         let may_fragment = headers.source.is_ipv4() && octets[6] & 0x40 == 0;
-        Ok(Self { octets, headers, may_fragment })
+        let mut packet = Self { octets, headers, may_fragment };
+        if let Some(atomic) = packet.headers.atomic.take() {
+            packet.remove(atomic);
+        }
+        Ok(packet)
+    }
+
+    /// Takes a fragment header out: a packet that is cut again would otherwise have two.
+    fn remove(&mut self, Atomic { named_at, at }: Atomic) {
+        const LEN: usize = 8;
+        self.octets[named_at] = self.octets[at];
+        let len = u16::from_be_bytes([self.octets[4], self.octets[5]]) - LEN as u16;
+        self.octets[4..6].copy_from_slice(&len.to_be_bytes());
+        self.octets.copy_within(..at, LEN);
+        self.octets.advance(LEN);
+        let headers = &mut self.headers;
+        headers.payload -= LEN;
+        headers.next_header = if headers.next_header == at { named_at } else { headers.next_header - LEN };
     }
 
     /// Rewrites one endpoint, with the checksums that cover it.

@@ -4,7 +4,7 @@ use etherparse::{
     Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, Ipv6RawExtHeaderSlice, TcpHeaderSlice, UdpHeaderSlice,
 };
 
-use super::{Fragment, Headers, Transport, options, protocol, tcp_flag, word};
+use super::{Atomic, Fragment, Headers, Transport, options, protocol, tcp_flag, word};
 use crate::dataplane::{DropReason, checksum};
 
 impl Headers {
@@ -83,6 +83,7 @@ impl Headers {
             next_header: 9,
             payload: header_len,
             fragment,
+            atomic: None,
             transport: Transport::Other,
         };
         Ok((headers, total_len))
@@ -99,6 +100,7 @@ impl Headers {
             next_header: chain.next_header,
             payload: chain.payload,
             fragment: chain.fragment,
+            atomic: chain.atomic,
             transport: Transport::Other,
         };
         Ok((headers, 40 + usize::from(header.payload_length())))
@@ -115,6 +117,7 @@ struct Chain {
     next_header: usize,
     payload: usize,
     fragment: Option<Fragment>,
+    atomic: Option<Atomic>,
 }
 
 impl Chain {
@@ -122,9 +125,10 @@ impl Chain {
     const MAX_HEADERS: usize = 8;
 
     /// Follows the chain up to the first header that is none of hop-by-hop, routing, destination options and (atomic)
-    /// fragment. What follows a true fragment header is a piece of data, whatever it calls itself.
+    /// fragment, of which there is one at most. What follows a true fragment header is a piece of data, whatever it calls
+    /// itself.
     fn walk(octets: &[u8], first: u8) -> Result<Self, DropReason> {
-        let mut chain = Self { protocol: first, next_header: 6, payload: 40, fragment: None };
+        let mut chain = Self { protocol: first, next_header: 6, payload: 40, fragment: None, atomic: None };
         for _ in 0..Self::MAX_HEADERS {
             let rest = octets.get(chain.payload..).unwrap_or_default();
             let len = match chain.protocol {
@@ -140,6 +144,7 @@ impl Chain {
                     chain.protocol = header.next_header().0;
                     header.slice().len()
                 }
+                protocol::FRAGMENT if chain.atomic.is_some() => return Err(DropReason::Protocol),
                 protocol::FRAGMENT => {
                     let header = Ipv6FragmentHeaderSlice::from_slice(rest).map_err(|_| DropReason::Truncated)?;
                     chain.protocol = header.next_header().0;
@@ -152,6 +157,7 @@ impl Chain {
                         chain.payload += 8;
                         return Ok(chain);
                     }
+                    chain.atomic = Some(Atomic { named_at: chain.next_header, at: chain.payload });
                     8
                 }
                 _ => return Ok(chain),
@@ -262,7 +268,7 @@ mod tests {
         for (extensions, payload, next_header) in [
             (vec![], 40, 6),
             (vec![(0, OPTIONS)], 48, 40),
-            (vec![(0, OPTIONS), (60, OPTIONS), (44, ATOMIC), (60, OPTIONS)], 72, 64),
+            (vec![(0, OPTIONS), (60, OPTIONS), (44, ATOMIC), (60, OPTIONS)], 64, 56),
             (vec![(43, &[0, 4, 0, 0, 0, 0, 0][..])], 48, 40),
         ] {
             let headers = parse(&chain(&extensions)).expect("a packet");
