@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use webtun_gateway::config::cli::Cli;
-use webtun_gateway::config::{Config, load};
+use webtun_gateway::config::{Config, LogFormat, load};
 use webtun_gateway::io::run::{Ready, run};
 
 fn main() -> ExitCode {
@@ -35,7 +35,11 @@ fn start_logging(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         format!("configuration: `log.filter`: {error}; write it as info or warn,webtun_gateway=debug")
     })?;
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().with_ansi(false).init(),
+    }
     Ok(())
 }
 

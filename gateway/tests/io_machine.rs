@@ -105,9 +105,10 @@ isolated! {
     fn a_second_gateway_in_the_same_namespace_is_refused() {
         let scratch = Scratch::new("second");
         let gateway = Gateway::start(&scratch.0, &LOCAL);
-        let error = failure(command(&scratch.0, &LOCAL));
+        let second = [&LOCAL[..], &["--set", "admin=off"]].concat();
+        let error = failure(command(&scratch.0, &second));
         assert!(error.contains("in use") && error.contains("tun.name"), "{error}");
-        let error = failure(command(&scratch.0, &["--listen", "127.0.0.1:0", "--set", "tun.name=webtun1"]));
+        let error = failure(command(&scratch.0, &[&second[..], &["--set", "tun.name=webtun1"]].concat()));
         assert!(error.contains("another webtun-gateway"), "{error}");
         block_on(Client::open(gateway.address));
         gateway.stop();

@@ -14,8 +14,8 @@ mod values;
 
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use sections::{
-    Dns, External, ExternalMode, Filtering, Inner, Log, Nat, Nat64, Policy, PolicyAction, PolicyProtocol, PolicyRule,
-    Tun,
+    Audit, Dns, External, ExternalMode, Filtering, Inner, Log, LogFormat, Nat, Nat64, Policy, PolicyAction,
+    PolicyProtocol, PolicyRule, Tun,
 };
 pub use validate::Invalid;
 pub use values::{PortRange, Switch, is_token};
@@ -30,6 +30,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// The address and port of the one HTTP listener. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The address and port of the operator's listener, with metrics, or `"off"`.
+    pub admin: Switch<SocketAddr>,
     /// A folder whose files are served on all paths but `/healthz` and `/readyz`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub static_dir: Option<PathBuf>,
@@ -62,12 +64,15 @@ pub struct Config {
     pub limits: Limits,
     /// Logging.
     pub log: Log,
+    /// Who had which addresses and ports.
+    pub audit: Audit,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8077)),
+            admin: Switch::On(SocketAddr::from((Ipv4Addr::LOCALHOST, 9077))),
             static_dir: None,
             tokens: Vec::new(),
             allow_origins: Vec::new(),
@@ -83,6 +88,7 @@ impl Default for Config {
             dns: Dns::default(),
             limits: Limits::default(),
             log: Log::default(),
+            audit: Audit::default(),
         }
     }
 }

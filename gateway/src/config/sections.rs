@@ -248,10 +248,40 @@ impl Default for Dns {
 pub struct Log {
     /// What to log, in the syntax of `tracing`'s `EnvFilter`: `info`, or `warn,webtun_gateway=debug`.
     pub filter: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object per line.
+    Json,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned() }
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// A file, `"stdout"`, or `"off"`.
+    pub output: Switch<String>,
+    /// The file is turned over when it is larger.
+    pub file_octets: u32,
+    /// How many old files are kept, as `FILE.1` and so on.
+    pub files: u32,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { output: Switch::Off, file_octets: 16 << 20, files: 8 }
     }
 }

@@ -92,6 +92,8 @@ impl Config {
             ("nat.icmp_timeout_s", nat.icmp_timeout_s, 60),
             ("dns.timeout_s", self.dns.timeout_s, 1),
             ("limits.connections", limits.connections, 1),
+            ("audit.file_octets", self.audit.file_octets, 4096),
+            ("audit.files", self.audit.files, 1),
             ("limits.handshakes", limits.handshakes, 1),
             ("limits.sessions", limits.sessions, 1),
             ("limits.sessions_per_peer", limits.sessions_per_peer, 1),

@@ -112,7 +112,7 @@ impl Gateway {
             return Err(DropReason::QueueFull);
         }
         let before = session.queue.octets();
-        let pushed = session.queue.push(packet);
+        let pushed = session.queue.push(packet, now);
         peer.queued = peer.queued + session.queue.octets() - before;
         self.stats.count_drops(DropReason::QueueFull, pushed?);
         if !session.is_announced && session.tunnel.has_message(&session.queue, now) {

@@ -62,7 +62,7 @@ impl Gateway {
             &mut session.queue,
             || nat.blocks(id).into_iter().chain(nat.prefix_block(lease.v6)).collect(),
             &session.lease,
-            &mut self.stats.delivered,
+            &mut self.stats,
             now,
         );
         session.is_announced = message.is_some();

@@ -57,6 +57,7 @@ mod path_mtu;
 mod peer;
 mod peers;
 mod policy;
+mod portcontrol;
 mod queue;
 mod ratelimit;
 mod session;
@@ -92,9 +93,10 @@ pub use self::message::SessionError;
 pub use self::nat::{MapRequest, MapResponse, NatTimeouts, Pref64};
 pub use self::peer::{Allowance, Peer, PeerLimits};
 pub use self::policy::{Action, OwnAddresses, Rule};
+pub use self::portcontrol::PORT as PORT_CONTROL;
 pub use self::ratelimit::Rate;
 pub use self::session::{SessionId, SessionInfo};
-pub use self::stats::{Stats, Traffic};
+pub use self::stats::{Delays, Stats, Traffic};
 pub use self::verdict::DropReason;
 
 /// A hash map whose order depends on the gateway's seed alone; whoever does not know it finds no collisions cheaply.
@@ -219,6 +221,11 @@ impl Gateway {
     /// What the gateway has done so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Port blocks that no session has, of all external addresses.
+    pub fn free_port_blocks(&self) -> usize {
+        self.nat.free_blocks()
     }
 
     /// The configuration in force.

@@ -38,7 +38,8 @@ pub(super) struct Queue {
 
 #[derive(Clone, Debug, Default)]
 struct Lane {
-    packets: VecDeque<BytesMut>,
+    /// Each with the time of its arrival.
+    packets: VecDeque<(BytesMut, Instant)>,
     octets: usize,
     credit: usize,
 }
@@ -62,7 +63,7 @@ impl Queue {
     /// # Errors
     ///
     /// [`DropReason::QueueFull`] where it is this one that is dropped.
-    pub(super) fn push(&mut self, packet: BytesMut) -> Result<u64, DropReason> {
+    pub(super) fn push(&mut self, packet: BytesMut, now: Instant) -> Result<u64, DropReason> {
         let number = (self.hasher.hash_one(FlowKey(&packet)) % LANES as u64) as usize;
         if self.lanes.is_empty() {
             self.lanes.resize(LANES, Lane::default());
@@ -75,7 +76,7 @@ impl Queue {
         let cost = packet.len() + PACKET_OVERHEAD;
         lane.octets += cost;
         self.octets += cost;
-        lane.packets.push_back(packet);
+        lane.packets.push_back((packet, now));
         let mut dropped = 0;
         while self.octets > self.limit {
             let fattest = self.turns.iter().copied().max_by_key(|lane| self.lanes[*lane].octets);
@@ -91,7 +92,7 @@ impl Queue {
 
     fn drop_newest(&mut self, number: usize) {
         let lane = &mut self.lanes[number];
-        let Some(packet) = lane.packets.pop_back() else { return };
+        let Some((packet, _)) = lane.packets.pop_back() else { return };
         lane.octets -= packet.len() + PACKET_OVERHEAD;
         self.octets -= packet.len() + PACKET_OVERHEAD;
         if lane.packets.is_empty() {
@@ -104,17 +105,17 @@ impl Queue {
         loop {
             let number = *self.turns.front()?;
             let lane = &mut self.lanes[number];
-            let len = lane.packets.front()?.len();
+            let len = lane.packets.front()?.0.len();
             if len <= lane.credit {
-                return self.lanes[number].packets.front();
+                return self.lanes[number].packets.front().map(|(packet, _)| packet);
             }
             lane.credit += QUANTUM;
             self.turns.rotate_left(1);
         }
     }
 
-    /// Takes the packet that [`Queue::front`] has shown.
-    pub(super) fn pop(&mut self) -> Option<BytesMut> {
+    /// Takes the packet that [`Queue::front`] has shown, with the time of its arrival.
+    pub(super) fn pop(&mut self) -> Option<(BytesMut, Instant)> {
         let len = self.front()?.len();
         let number = *self.turns.front()?;
         let lane = &mut self.lanes[number];
@@ -183,6 +184,8 @@ impl Hash for FlowKey<'_> {
 mod tests {
     use super::*;
 
+    const NOW: Instant = Instant::ZERO;
+
     /// UDP from a port, of so many octets.
     fn packet(port: u8, len: usize) -> BytesMut {
         let mut octets = BytesMut::zeroed(len);
@@ -195,12 +198,12 @@ mod tests {
     #[test]
     fn the_newest_is_dropped_at_the_bound() {
         let mut queue = Queue::new(300, 1);
-        assert_eq!(queue.push(packet(1, 100)), Ok(0));
-        assert_eq!(queue.push(packet(1, 101)), Err(DropReason::QueueFull));
-        assert_eq!(queue.push(packet(1, 50)), Ok(0));
-        assert_eq!(queue.pop().map(|p| p.len()), Some(100));
+        assert_eq!(queue.push(packet(1, 100), NOW), Ok(0));
+        assert_eq!(queue.push(packet(1, 101), NOW), Err(DropReason::QueueFull));
+        assert_eq!(queue.push(packet(1, 50), NOW), Ok(0));
+        assert_eq!(queue.pop().map(|(p, _)| p.len()), Some(100));
         assert_eq!(queue.front().map(|p| p.len()), Some(50));
-        assert_eq!(queue.pop().map(|p| p.len()), Some(50));
+        assert_eq!(queue.pop().map(|(p, _)| p.len()), Some(50));
         assert_eq!((queue.pop(), queue.octets()), (None, 0));
     }
 
@@ -208,10 +211,10 @@ mod tests {
     fn flows_take_turns_and_stay_in_order() {
         let mut queue = Queue::new(1 << 20, 1);
         for number in 0..100 {
-            queue.push(packet(1, 1000 + number)).expect("room");
+            queue.push(packet(1, 1000 + number), NOW).expect("room");
         }
-        queue.push(packet(2, 60)).expect("room");
-        let order: Vec<usize> = core::iter::from_fn(|| queue.pop()).map(|packet| packet.len()).collect();
+        queue.push(packet(2, 60), NOW).expect("room");
+        let order: Vec<usize> = core::iter::from_fn(|| queue.pop()).map(|(packet, _)| packet.len()).collect();
         let small = order.iter().position(|len| *len == 60).expect("it left");
         assert!(small <= 3, "the small flow waited for {small} packets of the large one");
         let large: Vec<usize> = order.into_iter().filter(|len| *len != 60).collect();
@@ -221,27 +224,27 @@ mod tests {
     #[test]
     fn the_flow_with_the_most_loses() {
         let mut queue = Queue::new(20_000, 1);
-        while queue.push(packet(1, 1000)).is_ok() {}
+        while queue.push(packet(1, 1000), NOW).is_ok() {}
         for _ in 0..5 {
-            assert_eq!(queue.push(packet(2, 1000)), Ok(1));
+            assert_eq!(queue.push(packet(2, 1000), NOW), Ok(1));
         }
         assert!(queue.octets() <= 20_000);
-        let small = core::iter::from_fn(|| queue.pop()).filter(|packet| packet[21] == 2).count();
+        let small = core::iter::from_fn(|| queue.pop()).filter(|(packet, _)| packet[21] == 2).count();
         assert_eq!((small, queue.octets()), (5, 0));
     }
 
     #[test]
     fn packets_larger_than_a_turn_leave_too() {
         let mut queue = Queue::new(1 << 20, 1);
-        queue.push(packet(1, 65_535)).expect("room");
-        queue.push(packet(2, 65_535)).expect("room");
+        queue.push(packet(1, 65_535), NOW).expect("room");
+        queue.push(packet(2, 65_535), NOW).expect("room");
         assert_eq!(core::iter::from_fn(|| queue.pop()).count(), 2);
     }
 
     #[test]
     fn nothing_leaves_while_it_is_held() {
         let mut queue = Queue::new(1 << 20, 1);
-        queue.push(packet(1, 100)).expect("room");
+        queue.push(packet(1, 100), NOW).expect("room");
         queue.hold(Some(Instant::from_millis(5)));
         assert!(!queue.is_ready(Instant::from_millis(4)) && queue.is_ready(Instant::from_millis(5)));
         queue.hold(None);

@@ -1,5 +1,7 @@
 //! Counters. Plain integers: the state machine has one owner at a time, whoever shows them takes a copy.
 
+use core::time::Duration;
+
 use super::DropReason;
 
 /// Packets and octets of one direction.
@@ -53,7 +55,30 @@ pub struct Stats {
     pub mapped_ports: u64,
     /// ICMP errors that this gateway made.
     pub icmp_errors: u64,
+    /// How long packets have waited in sessions' queues.
+    pub queue_delay: Delays,
     drops: Drops,
+}
+
+/// A histogram of durations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    /// By [`Delays::BOUNDS`], each without those of the bounds before it; the last counts what is longer than all.
+    pub counts: [u64; Self::BOUNDS.len() + 1],
+    /// In microseconds.
+    pub sum_us: u64,
+}
+
+impl Delays {
+    /// Inclusive upper bounds in microseconds.
+    pub const BOUNDS: [u64; 9] = [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000];
+
+    pub(super) fn observe(&mut self, delay: Duration) {
+        let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        let bucket = Self::BOUNDS.partition_point(|bound| *bound < micros);
+        self.counts[bucket] += 1;
+        self.sum_us = self.sum_us.saturating_add(micros);
+    }
 }
 
 /// By reason, in declaration order.
@@ -84,5 +109,20 @@ impl Stats {
 
     pub(super) fn count_drops(&mut self, reason: DropReason, packets: u64) {
         self.drops.0[reason as usize] += packets;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_at_a_bound_is_within_it() {
+        let mut delays = Delays::default();
+        for micros in [0, 100, 101, 1_000_000, 1_000_001] {
+            delays.observe(Duration::from_micros(micros));
+        }
+        assert_eq!(delays.counts, [2, 1, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(delays.sum_us, 2_000_202);
     }
 }

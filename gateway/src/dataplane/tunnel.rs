@@ -17,7 +17,7 @@ use webtun_wire::{
 
 use super::lease::Lease;
 use super::queue::Queue;
-use super::stats::Traffic;
+use super::stats::Stats;
 use super::{GatewayConfig, PACKET_CONTEXT};
 
 /// How long an ACK may wait for a message to ride on.
@@ -218,7 +218,7 @@ impl Tunnel {
         queue: &mut Queue,
         blocks: impl FnOnce() -> Vec<PortBlock>,
         lease: &Lease,
-        delivered: &mut Traffic,
+        stats: &mut Stats,
         now: Instant,
     ) -> Option<Bytes> {
         let link = self.link.as_mut()?;
@@ -233,7 +233,7 @@ impl Tunnel {
             link.sent += 1;
             return Some(message.clone());
         }
-        let message = self.sequenced(queue, blocks, lease, delivered, now)?;
+        let message = self.sequenced(queue, blocks, lease, stats, now)?;
         let number = self.send.push(message.clone());
         if let Some(link) = &mut self.link {
             link.sent = number + 1;
@@ -273,7 +273,7 @@ impl Tunnel {
         queue: &mut Queue,
         blocks: impl FnOnce() -> Vec<PortBlock>,
         lease: &Lease,
-        delivered: &mut Traffic,
+        stats: &mut Stats,
         now: Instant,
     ) -> Option<Bytes> {
         let has_content = self.ports_changed || !self.control.is_empty() || queue.is_ready(now);
@@ -299,8 +299,10 @@ impl Tunnel {
             && let Some(packet) = queue.front()
             && writer.push_packet(PACKET_CONTEXT, packet)
         {
-            delivered.count(packet.len());
-            queue.pop();
+            stats.delivered.count(packet.len());
+            if let Some((_, since)) = queue.pop() {
+                stats.queue_delay.observe(now.saturating_duration_since(since));
+            }
         }
         Some(writer.finish().into())
     }

@@ -1,10 +1,13 @@
 //! Everything that touches the world: HTTP, WebSockets, the TUN device, the kernel's settings, DNS resolvers.
 
+pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod dns;
 pub mod driver;
 pub mod egress;
 pub mod http;
 pub mod inner;
+pub mod metrics;
 pub mod run;
 pub mod session;

@@ -1,11 +1,14 @@
 //! From a configuration to a gateway that serves, and back.
 
+use super::admin::{self, Admin};
+use super::audit::Audit;
 use super::auth::{Authenticator, StaticTokens, kept_token};
 use super::dns::Forwarder;
 use super::driver::{Clock, Command, Driver, DriverHandle};
 use super::egress::{Egress, SetupError, watch_addresses};
 use super::http::{Phase, Site, listen};
 use super::inner::InnerHost;
+use super::metrics::Handshakes;
 use super::session::Doorway;
 use crate::config::Config;
 use crate::dataplane::{ConfigError, Gateway};
@@ -33,6 +36,20 @@ pub enum RunError {
         /// The system's word.
         error: io::Error,
     },
+    /// The operator's listener.
+    #[error(
+        "cannot listen on {address}: {}; choose another address with --set admin=ADDRESS, or \"off\"",
+        describe(error)
+    )]
+    Admin {
+        /// As configured.
+        address: SocketAddr,
+        /// The system's word.
+        error: io::Error,
+    },
+    /// The audit log.
+    #[error("the audit log cannot be written: {0}; set audit.output to another file, or \"off\"")]
+    Audit(io::Error),
     /// The machine.
     #[error(transparent)]
     Setup(#[from] SetupError),
@@ -74,6 +91,11 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     // Before anything is changed on the machine: most starts that fail fail here.
     let listener =
         TcpListener::bind(config.listen).await.map_err(|error| RunError::Listen { address: config.listen, error })?;
+    let operators = match config.admin.value() {
+        Some(&address) => Some(TcpListener::bind(address).await.map_err(|error| RunError::Admin { address, error })?),
+        None => None,
+    };
+    let audit = Audit::open(&config.audit).map_err(RunError::Audit)?;
     let address = listener.local_addr().map_err(|error| RunError::Listen { address: config.listen, error })?;
     let mut stop = Signals::catch().map_err(|error| RunError::Internal(error.to_string()))?;
     let (tokens, made) = tokens(&config)?;
@@ -84,11 +106,16 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let dataplane = config.dataplane(&surroundings);
     let gateway = Gateway::new(dataplane, seed()?, clock.now())?;
     let inner = inner_host(&config, &gateway, clock)?;
-    let (driver, handle) = Driver::new(gateway, tun, inner, clock);
+    let (driver, handle) = Driver::new(gateway, tun, inner, clock, audit);
     let for_draining = handle.clone();
     let watcher = tokio::spawn(watch_addresses(surroundings.own, handle.clone()));
-    let site = site(&config, tokens, handle);
     let (phase, told_phase) = watch::channel(Phase::Serving);
+    let handshakes = Handshakes::default();
+    let operators = operators.map(|listener| {
+        let (handshakes, phase) = (handshakes.clone(), told_phase.clone());
+        tokio::spawn(admin::listen(listener, Admin { driver: handle.clone(), handshakes, phase }))
+    });
+    let site = site(&config, tokens, handle, handshakes);
     let (shutdown, told) = oneshot::channel();
     let mut driver = tokio::spawn(driver.run(told));
     let server = tokio::spawn(listen(listener, site, told_phase));
@@ -105,6 +132,9 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         ended = &mut driver => driver_outcome(ended),
     };
     watcher.abort();
+    if let Some(operators) = operators {
+        operators.abort();
+    }
     phase.send_replace(Phase::Stopping);
     if tokio::time::timeout(GOODBYES, server).await.is_err() {
         tracing::debug!("some clients have not taken their goodbye");
@@ -132,19 +162,19 @@ fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunErr
     }
 }
 
-fn site(config: &Config, tokens: Vec<String>, driver: DriverHandle) -> Site {
+fn site(config: &Config, tokens: Vec<String>, driver: DriverHandle, handshakes: Handshakes) -> Site {
     let limits = &config.limits;
     let authenticator: Arc<dyn Authenticator> = Arc::new(StaticTokens::new(tokens, config));
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
-    let handshakes = count(limits.handshakes);
+    let places = count(limits.handshakes);
     Site {
         authenticator: Arc::clone(&authenticator),
         allow_origins: config.allow_origins.clone(),
         static_dir: config.static_dir.clone(),
         header_timeout: patience,
         connections: count(limits.connections),
-        doorway: Doorway::new(driver, authenticator, handshakes, patience, write_timeout),
+        doorway: Doorway::new(driver, authenticator, places, patience, write_timeout, handshakes),
     }
 }
 

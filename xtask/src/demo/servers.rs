@@ -93,6 +93,7 @@ fn configuration(page: &Path, port: u16, resolvers: &[IpAddr]) -> String {
     format!(
         "# Written by `cargo xtask demo`.\n\
          listen = \"127.0.0.1:{port}\"\n\
+         admin = \"off\"\n\
          static_dir = {page}\n\n\
          {}\n\
          [dns.zones]\n\"playground.test\" = [{resolvers}]\n",

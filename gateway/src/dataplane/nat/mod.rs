@@ -274,6 +274,11 @@ impl NatTable {
         address.or_else(|| self.internal_by_prefix(announced).map(|_| announced))
     }
 
+    /// Blocks that nobody has, of all external addresses.
+    pub(super) fn free_blocks(&self) -> usize {
+        self.pools.iter().map(|pool| pool.spare_blocks().0).sum()
+    }
+
     /// How the outside knows an external address.
     pub(super) fn announced_of(&self, address: IpAddr) -> Option<IpAddr> {
         self.address_index(address).map(|index| self.pools[usize::from(index)].address.announced)

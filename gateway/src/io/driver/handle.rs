@@ -1,4 +1,5 @@
 use crate::dataplane::{OwnAddresses, Peer, SessionId};
+use crate::io::metrics::Snapshot;
 use crate::io::session::Farewell;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub enum Command {
         /// past its rate.
         turn: OwnedSemaphorePermit,
     },
+    /// Asks for the figures of this moment.
+    Inspect(oneshot::Sender<Box<Snapshot>>),
     /// The gateway is about to go: clients are asked to connect elsewhere, or again, after this time.
     Drain(Duration),
     /// This machine has other addresses.

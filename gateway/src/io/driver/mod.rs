@@ -13,8 +13,10 @@ mod links;
 
 pub use handle::{Command, DriverHandle, LinkEnd, LinkId, Opened};
 
+use super::audit::Audit;
 use super::egress::tun::{MTU, TunDevice};
 use super::inner::{Answer, InnerHost};
+use super::metrics::Snapshot;
 use super::session::Farewell;
 use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, close_message};
 use bytes::{Bytes, BytesMut};
@@ -66,6 +68,9 @@ pub struct Driver {
     clock: Clock,
     commands: mpsc::Receiver<Command>,
     links: Links,
+    audit: Audit,
+    /// Port blocks that sessions have.
+    blocks: u64,
     /// One packet, as read. Packets are copied out of it: a fresh buffer of the largest size for each small packet would
     /// cost more to clear than the copy does.
     buffer: Box<[u8]>,
@@ -78,10 +83,12 @@ impl Driver {
         tun: TunDevice,
         (inner, answers): (InnerHost, mpsc::Receiver<Answer>),
         clock: Clock,
+        audit: Audit,
     ) -> (Self, DriverHandle) {
         let (handle, commands) = DriverHandle::new(COMMANDS_PER_TURN);
         let buffer = vec![0; MTU].into_boxed_slice();
-        (Self { gateway, tun, inner, answers, clock, commands, links: Links::default(), buffer }, handle)
+        let links = Links::default();
+        (Self { gateway, tun, inner, answers, clock, commands, links, audit, blocks: 0, buffer }, handle)
     }
 
     /// Runs until `shutdown` says so, and then closes every session.
@@ -130,6 +137,11 @@ impl Driver {
                 match transmit.to {
                     Destination::Egress => self.send_to_tun(&transmit.packet),
                     Destination::Local => self.inner.handle_packet(&transmit.packet, now),
+                }
+            }
+            while let Some((from, request)) = self.inner.poll_port_request() {
+                if let Some(answer) = self.gateway.answer_port_control(from, &request, now) {
+                    self.inner.answer_port_request(from, &answer, now);
                 }
             }
             let Some(packet) = self.inner.poll_packet(now) else { break };
@@ -196,6 +208,10 @@ impl Driver {
                     LinkEnd::Violated(code) => self.gateway.close_session(link.session, code, now),
                 }
             }
+            Command::Inspect(reply) => {
+                // Whoever asked may have given up.
+                let _ = reply.send(Box::new(self.snapshot()));
+            }
             Command::Drain(retry_after) => self.gateway.drain(retry_after, now),
             Command::OwnAddresses(own) => self.gateway.set_own_addresses(own),
             // From a connection that another one has replaced.
@@ -234,7 +250,23 @@ impl Driver {
         }
     }
 
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stats: self.gateway.stats().clone(),
+            connected: self.links.sessions().count(),
+            blocks: self.blocks,
+            free_blocks: self.gateway.free_port_blocks(),
+            audit_lost: self.audit.lost(),
+        }
+    }
+
     fn handle_event(&mut self, event: Event, now: Instant) {
+        self.audit.record(&event);
+        match &event {
+            Event::BlockAssigned { .. } => self.blocks += 1,
+            Event::BlockReturned { .. } => self.blocks = self.blocks.saturating_sub(1),
+            _ => {}
+        }
         match event {
             Event::MessagesReady(id) => self.links.pump(id, &mut self.gateway, now),
             Event::ConnectionLost { id } => {
@@ -246,13 +278,13 @@ impl Driver {
                 tracing::info!(session = %id, ?code, "session closed");
                 self.links.detach(id, Farewell::from_gateway(code, message));
             }
-            other => audit(&other),
+            other => tell(&other),
         }
     }
 
     fn close_all(&mut self) {
         let now = self.clock.now();
-        let sessions: Vec<SessionId> = self.links.sessions().collect();
+        let sessions: Vec<SessionId> = self.gateway.sessions().map(|session| session.id).collect();
         for session in sessions {
             self.gateway.close_session(session, CloseCode::Shutdown, now);
         }
@@ -266,8 +298,8 @@ fn replaced() -> Farewell {
     Farewell::from_gateway(CloseCode::Replaced, Some(message))
 }
 
-/// Who had which addresses and ports when (RFC 6888 REQ-12: and not where they went).
-fn audit(event: &Event) {
+/// For the log of what goes on; the audit log has lines of its own.
+fn tell(event: &Event) {
     match event {
         Event::SessionOpened { id, peer, inner_v4, inner_v6 } => {
             tracing::info!(session = %id, peer = &**peer, %inner_v4, %inner_v6, "session opened");

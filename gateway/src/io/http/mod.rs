@@ -166,6 +166,7 @@ fn open_websocket(
         return text(StatusCode::NOT_FOUND, "no WebSocket is served on this path; the gateway is at /\n");
     }
     if let Err(error) = origin::check(request.headers(), &site.allow_origins, site.authenticator.is_open()) {
+        site.doorway.refuse_origin();
         tracing::info!("a WebSocket of a foreign page is refused");
         tracing::debug!(%remote, %error);
         return text(StatusCode::FORBIDDEN, &error.to_string());

@@ -1,4 +1,5 @@
-//! The host at the gateway's inner addresses: it answers pings, and serves DNS on UDP and TCP port 53.
+//! The host at the gateway's inner addresses: it answers pings, serves DNS on UDP and TCP port 53, and takes requests
+//! for ports on UDP port 5351, which the driver has the dataplane answer.
 //!
 //! Its network stack is the clients' own one. Queries are answered by tasks of the runtime, whose answers come back to
 //! the driver by a bounded channel.
@@ -6,6 +7,7 @@
 mod stream;
 
 use super::dns::{Door, Forwarder};
+use crate::dataplane::PORT_CONTROL;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -36,6 +38,7 @@ enum Asker {
 pub struct InnerHost {
     host: Host,
     udp: SocketId,
+    port_control: SocketId,
     listener: SocketId,
     streams: BTreeMap<SocketId, DnsStream>,
     forwarder: Arc<Forwarder>,
@@ -58,11 +61,12 @@ impl InnerHost {
         let prefixes: Vec<(IpAddr, u8)> =
             addresses.iter().map(|&it| (it, if it.is_ipv4() { 32 } else { 128 })).collect();
         host.set_addresses(&prefixes, now);
+        let port_control = host.udp_bind(SocketAddr::new(DNS.ip(), PORT_CONTROL), UdpOptions::default(), now)?;
         let udp = host.udp_bind(DNS, UdpOptions::default(), now)?;
         let listener = host.tcp_listen(DNS, ListenOptions::default(), now)?;
         let (answers, receiver) = mpsc::channel(capacity);
         let streams = BTreeMap::new();
-        Ok((Self { host, udp, listener, streams, forwarder: Arc::new(forwarder), answers }, receiver))
+        Ok((Self { host, udp, port_control, listener, streams, forwarder: Arc::new(forwarder), answers }, receiver))
     }
 
     /// A packet for one of the host's addresses.
@@ -109,6 +113,19 @@ impl InnerHost {
             }
         }
         self.handle_events(now);
+    }
+
+    /// The next request for a port (PCP or NAT-PMP), and who asks.
+    pub fn poll_port_request(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+        self.host.udp_recv(self.port_control).map(|datagram| (datagram.from, datagram.payload))
+    }
+
+    /// Answers such a request.
+    pub fn answer_port_request(&mut self, to: SocketAddr, answer: &[u8], now: Instant) {
+        // Lost when there is no room, as on a wire; the client asks again.
+        if let Err(error) = self.host.udp_send(self.port_control, answer, Some(to), now) {
+            tracing::debug!(%error, "an answer about a port cannot be sent");
+        }
     }
 
     fn handle_events(&mut self, now: Instant) {

@@ -5,6 +5,7 @@ mod socket;
 
 use super::auth::Authenticator;
 use super::driver::{Command, DriverHandle, LinkEnd, Opened};
+use super::metrics::{HandshakeResult, Handshakes};
 use crate::dataplane::{Gateway, Peer};
 use bytes::Bytes;
 pub use farewell::Farewell;
@@ -37,6 +38,7 @@ pub struct Doorway {
     handshakes: Arc<Semaphore>,
     handshake_timeout: Duration,
     write_timeout: Duration,
+    results: Handshakes,
 }
 
 impl Doorway {
@@ -48,14 +50,24 @@ impl Doorway {
         handshakes: usize,
         handshake_timeout: Duration,
         write_timeout: Duration,
+        results: Handshakes,
     ) -> Self {
         let handshakes = Arc::new(Semaphore::new(handshakes));
-        Self { driver, authenticator, handshakes, handshake_timeout, write_timeout }
+        Self { driver, authenticator, handshakes, handshake_timeout, write_timeout, results }
     }
 
     /// Takes one of the places for WebSockets without a session.
     pub fn begin_handshake(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.handshakes).try_acquire_owned().ok()
+        let place = Arc::clone(&self.handshakes).try_acquire_owned().ok();
+        if place.is_none() {
+            self.results.count(HandshakeResult::Busy);
+        }
+        place
+    }
+
+    /// Counts a page that is refused for its origin.
+    pub fn refuse_origin(&self) {
+        self.results.count(HandshakeResult::Origin);
     }
 }
 
@@ -71,13 +83,21 @@ pub async fn serve(
     let mut socket = Socket::new(stream, early).await;
     let opened = match timeout(doorway.handshake_timeout, open(&mut socket, admission, doorway)).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(ending)) => return socket.finish(ending, remote).await,
+        Ok(Err(ending)) => {
+            doorway.results.count(match &ending {
+                Ending::Farewell(farewell) => HandshakeResult::Refused(farewell.code),
+                Ending::Closed | Ending::Lost | Ending::Released => HandshakeResult::Gone,
+            });
+            return socket.finish(ending, remote).await;
+        }
         Err(_) => {
+            doorway.results.count(HandshakeResult::Timeout);
             let words = "no HELLO in time";
             return socket.finish(Ending::Farewell(Farewell::new(CloseCode::Protocol, words)), remote).await;
         }
     };
     drop(handshake);
+    doorway.results.count(HandshakeResult::Accepted);
     run(socket, opened, doorway, remote).await;
 }
 

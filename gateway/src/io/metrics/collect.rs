@@ -1,0 +1,115 @@
+use super::Snapshot;
+use crate::dataplane::{Delays, DropReason};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::fmt::Error;
+
+/// The figures of a snapshot.
+#[derive(Debug)]
+pub(super) struct Figures(pub Snapshot);
+
+type Rows<'a> = &'a [(&'static str, u64)];
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let out = &mut encoder;
+        self.sessions(out)?;
+        self.traffic(out)?;
+        self.nat(out)?;
+        self.delay(out)?;
+        counter(out, "webtun_audit_lines_lost", "Audit lines that the log had no room for", self.0.audit_lost)
+    }
+}
+
+impl Figures {
+    fn sessions(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats = &self.0.stats;
+        let connected = self.0.connected as u64;
+        let states = [("connected", connected), ("detached", stats.sessions.saturating_sub(connected))];
+        gauges(out, "webtun_sessions", "Sessions now", "state", &states)?;
+        counter(out, "webtun_sessions_opened", "Sessions opened", stats.sessions_opened)?;
+        counter(out, "webtun_sessions_resumed", "Connections that went on with a session", stats.sessions_resumed)?;
+        counter(out, "webtun_protocol_errors", "Sessions closed for a broken protocol", stats.protocol_errors)
+    }
+
+    fn traffic(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats = &self.0.stats;
+        let directions = [
+            ("uplink", stats.uplink),
+            ("downlink", stats.downlink),
+            ("egress", stats.egress),
+            ("local", stats.local),
+            ("network", stats.network),
+            ("delivered", stats.delivered),
+        ];
+        let packets = directions.map(|(name, traffic)| (name, traffic.packets));
+        counters(out, "webtun_packets", "IP packets by place", "direction", &packets)?;
+        let octets = directions.map(|(name, traffic)| (name, traffic.octets));
+        counters(out, "webtun_octets", "Octets of IP packets by place", "direction", &octets)?;
+        let drops = DropReason::ALL.map(|reason| (reason.label(), stats.drops(reason)));
+        counters(out, "webtun_dropped_packets", "Packets dropped by reason", "reason", &drops)?;
+        counter(out, "webtun_icmp_errors", "ICMP errors that the gateway made", stats.icmp_errors)
+    }
+
+    fn nat(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats = &self.0.stats;
+        let denied = [DropReason::DestinationClass, DropReason::OwnAddress, DropReason::DeniedByRule]
+            .map(|reason| (reason.label(), stats.drops(reason)));
+        counters(out, "webtun_denied_flows", "Packets of flows that the policy denies", "reason", &denied)?;
+        gauges(
+            out,
+            "webtun_nat_bindings",
+            "NAT bindings now",
+            "kind",
+            &[("all", stats.mappings), ("mapped_port", stats.mapped_ports)],
+        )?;
+        counter(out, "webtun_nat_bindings_created", "NAT bindings made", stats.mappings_created)?;
+        let blocks = [("assigned", self.0.blocks), ("free", self.0.free_blocks as u64)];
+        gauges(out, "webtun_port_blocks", "Blocks of external ports", "state", &blocks)?;
+        let exhausted = stats.drops(DropReason::NoPorts);
+        counter(out, "webtun_port_exhaustion", "Packets of new flows for which there was no port", exhausted)
+    }
+
+    fn delay(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Delays { counts, sum_us } = self.0.stats.queue_delay;
+        let bounds = Delays::BOUNDS.into_iter().map(seconds).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+        let help = "Time of packets in sessions' queues";
+        let mut metric = out.encode_descriptor("webtun_queue_delay_seconds", help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(seconds(sum_us), counts.iter().sum(), &buckets, None)
+    }
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), Error> {
+    let counter = ConstCounter::new(value);
+    counter.encode(out.encode_descriptor(name, help, None, MetricType::Counter)?)
+}
+
+fn counters(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    rows: Rows<'_>,
+) -> Result<(), Error> {
+    let mut metric = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+    rows.iter().try_for_each(|(key, value)| ConstCounter::new(*value).encode(metric.encode_family(&[(label, *key)])?))
+}
+
+fn gauges(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    rows: Rows<'_>,
+) -> Result<(), Error> {
+    let mut metric = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    rows.iter().try_for_each(|(key, value)| ConstGauge::new(*value).encode(metric.encode_family(&[(label, *key)])?))
+}
