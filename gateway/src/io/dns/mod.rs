@@ -1,6 +1,6 @@
 //! The DNS forwarder: queries of clients go to the operator's resolvers, over this machine's sockets.
 //!
-//! Answers are passed on as they are, whatever their type, but for what [`dns64`] makes for clients that ask over IPv6.
+//! Answers are passed on as they are, whatever their type, but for what `dns64` makes for clients that ask over IPv6.
 //! Nothing is cached: the clients' stacks do that.
 
 mod dns64;
