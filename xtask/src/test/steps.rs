@@ -73,9 +73,9 @@ fn one(command: Command) -> Result<Plan> {
     Ok(Plan::Run(vec![command]))
 }
 
-/// Ourselves, with other arguments.
-fn xtask(arguments: &str) -> Result<Command> {
-    Ok(Command::new(std::env::current_exe()?).args(arguments.split_ascii_whitespace()))
+/// Ourselves, with other arguments. By way of cargo: an earlier step may have built this program anew.
+fn xtask(arguments: &str) -> Command {
+    cargo_line(&format!("xtask {arguments}"))
 }
 
 fn cargo_line(line: &str) -> Command {
@@ -83,7 +83,7 @@ fn cargo_line(line: &str) -> Command {
 }
 
 fn setup(_: bool) -> Result<Plan> {
-    one(xtask("setup")?)
+    one(xtask("setup"))
 }
 
 fn fmt(_: bool) -> Result<Plan> {
@@ -131,7 +131,7 @@ fn deny(_: bool) -> Result<Plan> {
 
 fn npm(_: bool) -> Result<Plan> {
     // By way of npm, whose shell expands the names: Node itself does so only from version 21 on.
-    Ok(Plan::Run(vec![xtask("npm")?, Command::line("npm test --silent").in_folder(root().join("wasm/npm"))]))
+    Ok(Plan::Run(vec![xtask("npm"), Command::line("npm test --silent").in_folder(root().join("wasm/npm"))]))
 }
 
 fn netns(full: bool) -> Result<Plan> {
@@ -176,7 +176,7 @@ fn thoroughly(command: Command, full: bool) -> Command {
 
 fn packaging(_: bool) -> Result<Plan> {
     let both = "npm test --silent && npm run --silent packaging";
-    with_root(|| one(xtask("demo --run sh -c")?.args([both]).in_folder(root().join("wasm/npm"))))
+    with_root(|| one(xtask("demo --run sh -c").args([both]).in_folder(root().join("wasm/npm"))))
 }
 
 fn fuzz(_: bool) -> Result<Plan> {
@@ -187,17 +187,17 @@ fn demo(_: bool) -> Result<Plan> {
     with_root(|| {
         // After the check, which has built what the demo starts.
         let lifecycle = cargo_line("test --package xtask --test demo -- --ignored --test-threads 1");
-        Ok(Plan::Run(vec![xtask("demo --check")?, lifecycle]))
+        Ok(Plan::Run(vec![xtask("demo --check"), lifecycle]))
     })
 }
 
 fn e2e(full: bool) -> Result<Plan> {
     let sizes = if full { "--node --full" } else { "" };
-    with_root(|| one(xtask(&format!("demo --run node tests/browser/run.mjs {sizes}"))?))
+    with_root(|| one(xtask(&format!("demo --run node tests/browser/run.mjs {sizes}"))))
 }
 
 fn firefox(_: bool) -> Result<Plan> {
-    with_root(|| one(xtask("demo --check --browser firefox")?))
+    with_root(|| one(xtask("demo --check --browser firefox")))
 }
 
 fn with_root(plan: impl FnOnce() -> Result<Plan>) -> Result<Plan> {
