@@ -47,10 +47,10 @@ fn cut_websocket(lab: &Lab, log: &Log) {
     lab.gateway.exec("nft", &["delete table inet cut"]);
 }
 
-/// With one session for each token a second tool is served only if the first has ended its own.
+/// With one session for each peer a second tool is served only if the first has ended its own.
 #[test]
 fn a_tool_that_is_interrupted_closes_its_session() {
-    let Some(lab) = Lab::start_if_available(PREFIX, &["--set", "limits.sessions_per_token=1"]) else { return };
+    let Some(lab) = Lab::start_if_available(PREFIX, &["--set", "limits.sessions_per_peer=1"]) else { return };
     let endless = "http://www.playground.test/blob?size=16000000000";
     let cases: [(&'static str, &[&str], Signal); 5] = [
         ("webtun-nc", &["echo.playground.test", "7"], Signal::SIGINT),
