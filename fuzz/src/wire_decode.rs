@@ -1,4 +1,6 @@
-use webtun_wire::{Capsule, DecodeError, MAX_MESSAGE_LEN, RawCapsule, capsules, next_capsule};
+use webtun_wire::{
+    Capsule, DecodeError, MAX_MESSAGE_LEN, OFFLOAD_HEADER_LEN, OffloadHeader, RawCapsule, capsules, next_capsule,
+};
 
 /// Any octets are a message or an error; what is understood survives being said again.
 pub fn wire_decode(data: &[u8]) {
@@ -27,6 +29,9 @@ fn check<'a>(data: &'a [u8], offset: usize, raw: &RawCapsule) -> Result<Capsule<
     match (&capsule, datagram) {
         (Ok(Capsule::Datagram { context, payload }), Ok(Some((found, range)))) => {
             assert_eq!((*context, *payload), (found, &data[range]));
+            if let Ok(header) = OffloadHeader::decode(payload) {
+                assert_eq!(header.encode()[..], payload[..OFFLOAD_HEADER_LEN]);
+            }
         }
         (Ok(Capsule::Datagram { .. }), other) => panic!("a datagram is {other:?}"),
         (Err(error), Err(other)) => assert_eq!(*error, other),

@@ -1,7 +1,7 @@
 use crate::capsule::Capsule;
 use crate::field::Sink;
 use crate::varint::varint_len;
-use crate::{MAX_MESSAGE_LEN, capsule_type};
+use crate::{MAX_MESSAGE_LEN, OffloadHeader, capsule_type};
 use alloc::vec::Vec;
 
 /// Builds one message out of capsules and packets, up to a length.
@@ -39,7 +39,17 @@ impl BatchWriter {
     /// Appends a DATAGRAM; false, and nothing changed, where it does not fit.
     #[must_use]
     pub fn push_packet(&mut self, context: u64, packet: &[u8]) -> bool {
-        let value_len = varint_len(context) + packet.len();
+        self.push_datagram(context, &[], packet)
+    }
+
+    /// Appends a DATAGRAM of a context of kind OFFLOAD; false, and nothing changed, where it does not fit.
+    #[must_use]
+    pub fn push_offload(&mut self, context: u64, header: &OffloadHeader, packet: &[u8]) -> bool {
+        self.push_datagram(context, &header.encode(), packet)
+    }
+
+    fn push_datagram(&mut self, context: u64, header: &[u8], packet: &[u8]) -> bool {
+        let value_len = varint_len(context) + header.len() + packet.len();
         let header_len = varint_len(capsule_type::DATAGRAM) + varint_len(value_len as u64);
         if header_len + value_len > self.room() {
             return false;
@@ -48,6 +58,7 @@ impl BatchWriter {
         self.buffer.varint(capsule_type::DATAGRAM);
         self.buffer.count(value_len);
         self.buffer.varint(context);
+        self.buffer.octets(header);
         self.buffer.octets(packet);
         self.has_content = true;
         true

@@ -10,6 +10,7 @@ pub mod capsule_type;
 mod error;
 mod field;
 mod message;
+mod offload;
 mod replay;
 mod time;
 mod varint;
@@ -18,6 +19,9 @@ pub use batch::BatchWriter;
 pub use capsule::*;
 pub use error::{DecodeError, Problem};
 pub use message::{Capsules, RawCapsule, RawCapsules, capsules, next_capsule, split_capsules};
+pub use offload::{
+    OFFLOAD_HEADER_LEN, OffloadChecksum, OffloadError, OffloadHeader, PacketShape, Segmentation, SegmentationKind,
+};
 pub use replay::{Accept, ReceiveWindow, ReplayError, SendRing};
 pub use time::Instant;
 pub use varint::{MAX_VARINT, varint_len};
