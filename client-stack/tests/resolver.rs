@@ -299,7 +299,7 @@ fn literals_and_localhost_need_no_server() {
     assert_eq!(server.resolve("x.localhost.", Family::V4), Ok(vec!["127.0.0.1".parse().unwrap()]));
     let long_label = "a".repeat(64);
     let long_name = "a.".repeat(128);
-    for bad in ["", ".", "a..b", ".a", &long_label, &long_name] {
+    for bad in ["", ".", "a..b", ".a", "a b", "b\u{fc}cher.test", &long_label, &long_name] {
         assert_eq!(server.resolve(bad, Family::Any), Err(ResolveError::InvalidName), "{bad:?}");
     }
     assert_eq!(server.asked, []);

@@ -15,7 +15,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, sleep_until, timeout};
 use webtun_gateway::dataplane::{Action, Destination, ExternalAddress, Gateway, GatewayConfig, Peer, Rule, SessionId};
 use webtun_stack::aio::{ConnectOptions, Connector, OpenError, StackHandle, connect_with};
-use webtun_stack::{Host, HostConfig, Instant, ListenOptions, Received, SocketId, Status, TcpOptions, UdpOptions};
+use webtun_stack::{
+    Family, Host, HostConfig, Instant, ListenOptions, Received, ResolveError, SocketId, Status, TcpOptions, UdpOptions,
+};
 use webtun_tests::pattern;
 
 const REMOTE: &str = "198.18.0.2:7";
@@ -256,6 +258,14 @@ async fn a_stream_carries_both_ways_and_half_closes() {
     assert_eq!(pattern::mismatch(1, 0, &echoed), None);
     stream = reader.unsplit(writer);
     timeout(Duration::from_secs(120), stream.closed()).await.expect("both directions are over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_in_another_script_is_asked_for_in_ascii() {
+    let net = open(&World::start()).await;
+    let local = net.resolve("\u{ff4c}ocalhost", Family::V4).await;
+    assert_eq!(local, Ok(vec![[127, 0, 0, 1].into()]), "the first letter is a fullwidth one");
+    assert_eq!(net.resolve("\u{378}.example", Family::V4).await, Err(ResolveError::InvalidName), "nothing is assigned");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,13 +13,18 @@ use crate::{Family, QueryId, ResolveError, TcpOptions};
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 impl StackHandle {
-    /// Addresses of a name, through the gateway's name servers. Literal addresses and cached names need no query.
+    /// Addresses of a name, through the gateway's name servers. Literal addresses and cached names need no query. A name
+    /// in another script is asked for by its A-labels (UTS 46, nontransitional).
     ///
     /// # Errors
     /// [`ResolveError`].
     pub async fn resolve(&self, name: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
+        let name = match name.is_ascii() {
+            true => Cow::Borrowed(name),
+            false => Cow::Owned(idna::domain_to_ascii(name).map_err(|_| ResolveError::InvalidName)?),
+        };
         let (id, answer) = self.call(|machine, now| {
-            let id = machine.stack.resolve(name, family, now);
+            let id = machine.stack.resolve(&name, family, now);
             let (sender, answer) = oneshot::channel();
             machine.queries.insert(id, sender);
             (id, answer)

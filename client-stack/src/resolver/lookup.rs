@@ -1,9 +1,7 @@
 use std::collections::VecDeque;
 
-use hickory_proto::rr::Name;
-
 use super::cache::Addresses;
-use super::message::{Answer, Question};
+use super::message::{Answer, Name, Question};
 use crate::{QueryId, ResolveError};
 
 /// Aliases that are followed by further queries.

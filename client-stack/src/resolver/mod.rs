@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use hickory_proto::rr::Name;
 use rand::rngs::ChaCha12Rng;
 use rand::{Rng, SeedableRng};
 use webtun_wire::Instant;
@@ -18,7 +17,7 @@ use webtun_wire::Instant;
 use self::cache::{Addresses, Cache};
 use self::exchange::{Exchange, Step};
 use self::lookup::{Half, Lookup};
-use self::message::{Answer, Question, parse_name};
+use self::message::{Answer, Name, Question, join, parse_name};
 use crate::{Family, Host, QueryId, ResolveError, SocketEvent, SocketId};
 
 /// Names that programs wait for: two, one in each family, for each socket that a host has at most by default.
@@ -107,12 +106,7 @@ impl Resolver {
         let Some(absolute) = parse_name(name) else { return VecDeque::new() };
         let mut candidates = VecDeque::new();
         if !name.contains('.') {
-            let joined = self.search.iter().filter_map(|domain| {
-                let mut relative = absolute.clone();
-                relative.set_fqdn(false);
-                relative.append_domain(domain).ok()
-            });
-            candidates.extend(joined);
+            candidates.extend(self.search.iter().filter_map(|domain| join(name, domain)));
         }
         candidates.push_back(absolute);
         candidates

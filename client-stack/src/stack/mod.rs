@@ -205,7 +205,8 @@ impl Stack {
         self.host.stats()
     }
 
-    /// Asks for the addresses of a name. `Resolved` follows always, also for literals and known names.
+    /// Asks for the addresses of a name. `Resolved` follows always, also for literals and known names. A name in another
+    /// script than ASCII comes as A-labels (RFC 5890): the tables that make them are larger than the rest of the stack.
     pub fn resolve(&mut self, name: &str, family: Family, now: Instant) -> QueryId {
         let id = self.resolver.resolve(name, family, &mut self.host, now);
         if self.tunnel.is_closed() {

@@ -49,6 +49,23 @@ export function stripBrackets(host: string): string {
   return host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
 }
 
+/** What a URL would not take for a part of the host. */
+const NO_HOST = /[\0-\x20\s/\\?#@:%]/;
+
+/**
+ * A name as the DNS has it: one in another script becomes A-labels (UTS 46), by the tables that the platform has for
+ * URLs. `undefined` where there is no such name.
+ */
+export function asciiName(name: string): string | undefined {
+  if (/^[\0-\x7f]*$/.test(name)) return name;
+  if (NO_HOST.test(name)) return undefined;
+  try {
+    return new URL(`http://${name}`).hostname;
+  } catch {
+    return undefined;
+  }
+}
+
 /** True for the address that means "all of mine": `0.0.0.0`, `::` and its longer spellings. */
 export function isUnspecified(address: string): boolean {
   return /^[0:.]+$/.test(stripBrackets(address)) && literalFamily(address) !== undefined;

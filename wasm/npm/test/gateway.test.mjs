@@ -55,6 +55,9 @@ test("the tunnel tells its addresses", { skip }, () => {
   assert.equal(net.status.lease.mtu, 65_535);
 });
 
+/** A letter that UTS 46 maps to an ASCII one. */
+const fullwidth = (letter) => String.fromCharCode(letter.charCodeAt(0) + 0xfee0);
+
 test("names resolve, by family, and unknown ones do not", { skip }, async () => {
   const [ipv4] = await net.resolve(echo, { family: "ipv4" });
   const [ipv6] = await net.resolve(echo, { family: "ipv6" });
@@ -63,6 +66,7 @@ test("names resolve, by family, and unknown ones do not", { skip }, async () => 
   const both = await net.resolve(echo);
   assert.ok(both.includes(ipv4) && both.includes(ipv6));
   assert.deepEqual(await net.resolve("192.0.2.1"), ["192.0.2.1"]);
+  assert.deepEqual(await net.resolve(echo.replace(/[a-z]/g, fullwidth), { family: "ipv4" }), [ipv4]);
   await assert.rejects(net.resolve("nothing.playground.test"), { name: "NetworkError", code: "ENOTFOUND" });
 });
 

@@ -1,5 +1,5 @@
 /** Requests that the stack answers by an event: names, pings and external ports. */
-import { literalFamily, stripBrackets, type Endpoint, type IpFamily } from "../address.js";
+import { asciiName, literalFamily, stripBrackets, type Endpoint, type IpFamily } from "../address.js";
 import { failure, type Failure } from "../errors.js";
 import type { ExternalRequest } from "../link/protocol.js";
 import { failureOf } from "./codes.js";
@@ -37,11 +37,16 @@ export class Names {
   }
 
   /**
-   * Asks for the addresses of `name`. A literal is its own address and is answered at once.
+   * Asks for the addresses of a name. A literal is its own address and is answered at once.
    *
    * @returns a function that cancels, or `undefined` where the answer has been given already
    */
-  resolve(name: string, family: IpFamily | undefined, callback: Callback<string[]>): (() => void) | undefined {
+  resolve(given: string, family: IpFamily | undefined, callback: Callback<string[]>): (() => void) | undefined {
+    const name = asciiName(given);
+    if (name === undefined) {
+      callback({ failure: failure("EINVAL") });
+      return undefined;
+    }
     const literal = literalFamily(name);
     if (literal !== undefined) {
       const fits = family === undefined || family === literal;
