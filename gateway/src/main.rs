@@ -4,8 +4,9 @@ use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-use webtun_gateway::config::cli::Cli;
-use webtun_gateway::config::{Config, LogFormat, load};
+use webtun_gateway::config::cli::{Cli, Command, TokenCommand};
+use webtun_gateway::config::{Config, LogFormat, Token, load};
+use webtun_gateway::io::auth::fresh_token;
 use webtun_gateway::io::run::{Ready, run};
 
 fn main() -> ExitCode {
@@ -20,6 +21,9 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(Command::Token(command)) = cli.command {
+        return token(command);
+    }
     let config = load::load(cli)?;
     if cli.print_config {
         print!("{}", load::print(&config)?);
@@ -28,6 +32,20 @@ fn start(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     start_logging(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(run(config, announce))?)
+}
+
+fn token(command: TokenCommand) -> Result<(), Box<dyn std::error::Error>> {
+    let mut token = String::new();
+    let mut out = std::io::stdout();
+    match command {
+        TokenCommand::New => {
+            token = fresh_token()?;
+            writeln!(out, "# for the client; it is kept nowhere\n{token}\n# for the file")?;
+        }
+        TokenCommand::Hash => drop(std::io::stdin().read_line(&mut token)?),
+    }
+    let hash = String::from(Token::try_from(token.trim().to_owned())?);
+    Ok(writeln!(out, "tokens = [\"{hash}\"]")?)
 }
 
 fn start_logging(config: &Config) -> Result<(), Box<dyn std::error::Error>> {

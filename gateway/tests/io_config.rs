@@ -3,9 +3,10 @@
 mod io_support;
 
 use io_support::{GATEWAY, Scratch, command, failure};
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
-use webtun_gateway::config::Config;
+use std::process::{Command, Stdio};
+use webtun_gateway::config::{Config, TokenHash};
 
 fn with_file(scratch: &Path, text: &str) -> Command {
     let path = scratch.join("gateway.toml");
@@ -87,16 +88,59 @@ fn a_missing_file_and_broken_toml_are_explained() {
 }
 
 #[test]
-fn what_is_printed_is_read_back_unchanged() {
+fn what_is_printed_is_read_back_unchanged_and_has_no_token() {
     let scratch = Scratch::new("round-trip");
     let mut first =
         command(&scratch.0, &["--print-config", "--token", "s3cret", "--allow-origin", "https://a.example"]);
     first.args(["--set", "external.ipv6=off", "--set", "dns.zones={\"playground.test\"=[\"10.0.0.1\"]}"]);
     first.args(["--set", "policy.rule=[{action=\"allow\",prefix=\"10.0.0.0/8\",protocol=\"tcp\",ports=80}]"]);
+    let hash = TokenHash::of(b"other").to_string();
+    first.args(["--set", &format!("auth.token=[{{hash=\"{hash}\",name=\"alice\",limits={{session={{flows=7}}}}}}]")]);
     let text = String::from_utf8(first.output().expect("it starts").stdout).expect("text");
     let again = with_file(&scratch.0, &text).output().expect("it starts").stdout;
     assert_eq!(text, String::from_utf8(again).expect("text"));
-    assert!(text.contains("s3cret") && text.contains("ports = \"80\""), "{text}");
+    assert!(!text.contains("s3cret") && text.contains(&TokenHash::of(b"s3cret").to_string()), "{text}");
+    assert!(text.contains(&hash) && text.contains("ports = \"80\""), "{text}");
+}
+
+#[test]
+fn a_mistake_in_a_token_is_told_without_the_token() {
+    let scratch = Scratch::new("mistake");
+    let hash = TokenHash::of(b"s3cret");
+    for (text, hint) in [
+        ("tokens = [\"my s3cret\"]\n".to_owned(), "letters, digits"),
+        (format!("tokens = [\"s3cret\", \"{hash}\"]\n"), "twice"),
+        ("[[auth.token]]\nhash = \"s3cret\"\nname = \"a\"\n".to_owned(), "webtun-gateway token hash"),
+        (format!("[[auth.token]]\nhash = \"{hash}\"\nname = \"\"\n"), "1 to 128"),
+        (format!("[[auth.token]]\nhash = \"{hash}\"\nname = \"a\"\ngroup = \"staff\"\n"), "no group `staff`"),
+    ] {
+        let error = failure(with_file(&scratch.0, &text));
+        assert!(error.contains("token") && error.contains(hint) && !error.contains("s3cret"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn tokens_are_made_and_hashed_for_the_file() {
+    let run = |verb: &str, input: &str| {
+        let mut child = Command::new(GATEWAY)
+            .args(["token", verb])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+        String::from_utf8(child.wait_with_output().expect("it ends").stdout).expect("text")
+    };
+    let made = run("new", "");
+    let [token, line] = made.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>()[..] else {
+        panic!("{made}")
+    };
+    assert_eq!(line, format!("tokens = [\"{}\"]", TokenHash::of(token.as_bytes())));
+    assert_eq!(run("hash", &format!("{token}\n")).trim(), line);
+    assert_ne!(run("new", ""), made);
+    let config: Config = toml::from_str(line).expect("a configuration");
+    assert!(!config.tokens[0].is_plain);
+    assert_eq!(run("hash", "not a token\n"), "");
 }
 
 #[test]

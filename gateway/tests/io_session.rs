@@ -59,6 +59,25 @@ isolated! {
         gateway.stop();
     }
 
+    fn a_hashed_token_is_a_named_peer_with_limits_of_its_own() {
+        let scratch = Scratch::new("hashed");
+        let tokens = format!(
+            "auth.token=[{{hash=\"{}\",name=\"alice\",limits={{sessions=1}}}}]",
+            webtun_gateway::config::TokenHash::of(b"s3cret")
+        );
+        let gateway = Gateway::start(&scratch.0, &[&LOCAL[..], &["--token", "plain", "--set", &tokens]].concat());
+        block_on(async {
+            let mut client = Client::connect(gateway.address, "webtun.v1, bearer.s3cret").await.expect("a WebSocket");
+            client.hello(b"", None).await;
+            let mut second = Client::connect(gateway.address, "webtun.v1").await.expect("a WebSocket");
+            second.send(&io_support::hello(b"s3cret", None)).await;
+            assert_eq!(second.closing().await, (Some(CloseCode::Limit), Some(1013)));
+        });
+        let log = gateway.stop();
+        assert!(log.contains("peer=\"alice\"") && log.contains("webtun-gateway token hash"), "{log}");
+        assert!(!log.contains("s3cret"), "{log}");
+    }
+
     fn a_token_is_made_where_strangers_could_connect() {
         let scratch = Scratch::new("made");
         let gateway = Gateway::start(&scratch.0, &["--listen", "0.0.0.0:0"]);

@@ -1,6 +1,6 @@
 //! The command line.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub struct Cli {
     /// A folder with files to serve.
     #[arg(long, value_name = "FOLDER")]
     pub static_dir: Option<PathBuf>,
-    /// A bearer token that opens sessions; can be given several times.
+    /// A bearer token that opens sessions, or its hash; can be given several times.
     #[arg(long = "token", value_name = "TOKEN", env = "WEBTUN_TOKEN", hide_env_values = true)]
     pub tokens: Vec<String>,
     /// An origin whose pages may connect, such as `https://example.org`; can be given several times.
@@ -32,9 +32,29 @@ pub struct Cli {
     /// Any other key, such as --set nat.block_size=1024 (a TOML value, or text); can be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_set)]
     pub set: Vec<(String, toml::Value)>,
-    /// Prints what is in force, as TOML, and ends. Tokens are printed too.
+    /// Prints what is in force, as TOML, and ends. Of tokens it prints the hashes.
     #[arg(long)]
     pub print_config: bool,
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does besides serving.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Makes bearer tokens and their hashes for the configuration file.
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// `webtun-gateway token`
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Prints a fresh random token, and what stands for it in the file.
+    New,
+    /// Reads a token from standard input, and prints what stands for it in the file.
+    Hash,
 }
 
 fn parse_set(text: &str) -> Result<(String, toml::Value), String> {

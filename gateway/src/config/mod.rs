@@ -4,6 +4,7 @@
 //! ([`cli`]). A key that does not exist is an error in each of them ([`load`]). Durations are whole seconds and say so
 //! by the ending `_s`.
 
+mod auth;
 pub mod cli;
 mod dataplane;
 mod limits;
@@ -12,6 +13,7 @@ mod sections;
 mod validate;
 mod values;
 
+pub use auth::{Auth, AuthToken, Token, TokenHash, is_peer_name};
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use sections::{
     Audit, Dns, External, ExternalMode, Filtering, Inner, Log, LogFormat, Nat, Nat64, Policy, PolicyAction,
@@ -35,11 +37,13 @@ pub struct Config {
     /// A folder whose files are served on all paths but `/healthz` and `/readyz`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub static_dir: Option<PathBuf>,
-    /// Bearer tokens, each of which opens sessions. Where there is none and `listen` is not a loopback address, one is
-    /// made, kept in `state_dir` and printed.
-    pub tokens: Vec<String>,
+    /// Bearer tokens, each of which opens sessions, or their hashes. Where there is no credential at all and `listen` is
+    /// not a loopback address, a token is made, kept in `state_dir` and printed.
+    pub tokens: Vec<Token>,
     /// Origins whose pages may connect, as `scheme://host[:port]`, besides pages from the gateway's own host; `*` is any.
     pub allow_origins: Vec<String>,
+    /// Credentials with more to say.
+    pub auth: Auth,
     /// Where the made token is kept.
     pub state_dir: PathBuf,
     /// Where it is noted what has been changed on this machine, so that a crash leaves nothing behind.
@@ -68,6 +72,13 @@ pub struct Config {
     pub audit: Audit,
 }
 
+impl Config {
+    /// True where a credential is configured, without which nobody may come in.
+    pub fn has_credentials(&self) -> bool {
+        !self.tokens.is_empty() || !self.auth.token.is_empty()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -76,6 +87,7 @@ impl Default for Config {
             static_dir: None,
             tokens: Vec::new(),
             allow_origins: Vec::new(),
+            auth: Auth::default(),
             state_dir: PathBuf::from("/var/lib/webtun"),
             runtime_dir: PathBuf::from("/run/webtun"),
             tun: Tun::default(),

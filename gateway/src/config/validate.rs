@@ -1,4 +1,4 @@
-use super::{Config, Switch, is_token};
+use super::{Config, Switch, is_peer_name};
 use crate::dataplane::Pref64;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -20,13 +20,6 @@ impl Config {
     /// The first key whose value cannot be used.
     pub fn validate(&self) -> Result<(), Invalid> {
         let fail = |key, problem: &str| Err(Invalid { key, problem: problem.to_owned() });
-        if self.tokens.iter().any(|token| !is_token(token)) {
-            return fail(
-                "tokens",
-                "a token travels in an HTTP header, so it may have only letters, digits and !#$%&'*+-.^_`|~ \
-                 and at most 256 of them",
-            );
-        }
         if self.tun.name.is_empty() || self.tun.name.len() > 15 || self.tun.name.contains(['/', ' ', '"', '%', '\n']) {
             return fail(
                 "tun.name",
@@ -54,6 +47,7 @@ impl Config {
         self.validate_least()?;
         self.validate_external()?;
         self.validate_groups()?;
+        self.validate_auth()?;
         let fail = |key, problem: String| Err(Invalid { key, problem });
         if self.inner.ipv4.prefix_len() > 29 {
             return fail("inner.ipv4", "too small a pool; a prefix length of at most 29".to_owned());
@@ -123,6 +117,26 @@ impl Config {
             if self.group[..index].iter().any(|other| other.name == group.name) {
                 return fail(format!("`{}` stands twice", group.name));
             }
+        }
+        Ok(())
+    }
+
+    fn validate_auth(&self) -> Result<(), Invalid> {
+        let fail = |problem: String| Err(Invalid { key: "auth.token", problem });
+        let mut hashes: Vec<_> = self.tokens.iter().map(|token| token.hash).collect();
+        for token in &self.auth.token {
+            let name = &token.name;
+            if !is_peer_name(name) {
+                return fail(format!("`{name}`: a name has 1 to 128 octets and no control characters"));
+            }
+            if let Some(group) = token.group.as_ref().filter(|group| self.peer(name, Some(group)).is_none()) {
+                return fail(format!("there is no group `{group}`"));
+            }
+            hashes.push(token.hash);
+        }
+        if let Some(hash) = hashes.iter().enumerate().find_map(|(at, hash)| hashes[..at].contains(hash).then_some(hash))
+        {
+            return fail(format!("the token with the hash {hash} stands twice"));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::admin::{self, Admin};
 use super::audit::Audit;
-use super::auth::{Authenticator, StaticTokens, kept_token};
+use super::auth::{Authenticator, Credentials, kept_token};
 use super::dns::Forwarder;
 use super::driver::{Clock, Command, Driver, DriverHandle};
 use super::egress::{Egress, SetupError, watch_addresses};
@@ -98,7 +98,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let audit = Audit::open(&config.audit).map_err(RunError::Audit)?;
     let address = listener.local_addr().map_err(|error| RunError::Listen { address: config.listen, error })?;
     let mut stop = Signals::catch().map_err(|error| RunError::Internal(error.to_string()))?;
-    let (tokens, made) = tokens(&config)?;
+    let made = made_token(&config)?;
+    warn_of_plain_tokens(&config);
     let Egress { tun, surroundings, changes } = Egress::set_up(&config, address.port())?;
     tracing::info!(?surroundings, "the way to the outside is set up");
 
@@ -115,7 +116,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         let (handshakes, phase) = (handshakes.clone(), told_phase.clone());
         tokio::spawn(admin::listen(listener, Admin { driver: handle.clone(), handshakes, phase }))
     });
-    let site = site(&config, tokens, handle, handshakes);
+    let site = site(&config, made.as_deref(), handle, handshakes);
     let (shutdown, told) = oneshot::channel();
     let mut driver = tokio::spawn(driver.run(told));
     let server = tokio::spawn(listen(listener, site, told_phase));
@@ -162,9 +163,9 @@ fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunErr
     }
 }
 
-fn site(config: &Config, tokens: Vec<String>, driver: DriverHandle, handshakes: Handshakes) -> Site {
+fn site(config: &Config, made: Option<&str>, driver: DriverHandle, handshakes: Handshakes) -> Site {
     let limits = &config.limits;
-    let authenticator: Arc<dyn Authenticator> = Arc::new(StaticTokens::new(tokens, config));
+    let authenticator: Arc<dyn Authenticator> = Arc::new(Credentials::new(config, made));
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
     let places = count(limits.handshakes);
@@ -178,14 +179,23 @@ fn site(config: &Config, tokens: Vec<String>, driver: DriverHandle, handshakes: 
     }
 }
 
-/// The tokens in force, and the one that was made.
-fn tokens(config: &Config) -> Result<(Vec<String>, Option<String>), RunError> {
-    if !config.tokens.is_empty() || config.listen.ip().is_loopback() {
-        return Ok((config.tokens.clone(), None));
+/// The token of a gateway that strangers could reach and that has no credential.
+fn made_token(config: &Config) -> Result<Option<String>, RunError> {
+    if config.has_credentials() || config.listen.ip().is_loopback() {
+        return Ok(None);
     }
-    let made =
-        kept_token(&config.state_dir).map_err(|error| RunError::State { path: config.state_dir.clone(), error })?;
-    Ok((vec![made.clone()], Some(made)))
+    let made = kept_token(&config.state_dir);
+    made.map(Some).map_err(|error| RunError::State { path: config.state_dir.clone(), error })
+}
+
+fn warn_of_plain_tokens(config: &Config) {
+    let plain = config.tokens.iter().filter(|token| token.is_plain).count();
+    if plain > 0 {
+        tracing::warn!(
+            plain,
+            "`tokens` has tokens as they are; write their hashes, which `webtun-gateway token hash` makes of them"
+        );
+    }
 }
 
 fn inner_host(

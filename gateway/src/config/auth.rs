@@ -1,0 +1,175 @@
+//! `[auth]`: credentials, beyond the plain list `tokens`.
+
+use super::{LimitChanges, is_token};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use subtle::ConstantTimeEq;
+
+const SCHEME: &str = "sha256:";
+
+/// What is kept of a bearer token: its SHA-256, written `sha256:` and 64 hexadecimal digits.
+///
+/// That hides a random token for good. It does not hide a word that somebody has made up, which can be guessed offline.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash of a token.
+    pub fn of(token: &[u8]) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, token).as_ref());
+        Self(hash)
+    }
+
+    /// Compares in constant time.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl FromStr for TokenHash {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || "a hash is `sha256:` and 64 hexadecimal digits, as `webtun-gateway token hash` prints it".to_owned();
+        let digits =
+            text.strip_prefix(SCHEME).filter(|digits| digits.len() == 64 && digits.is_ascii()).ok_or_else(wrong)?;
+        let mut hash = [0; 32];
+        for (octet, pair) in hash.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+            let pair =
+                std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            *octet = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(wrong)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(SCHEME)?;
+        self.0.iter().try_for_each(|octet| write!(out, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        hash.to_string()
+    }
+}
+
+/// An item of `tokens`: a hash, or a token as it is. Only the hash is kept, so that whatever prints a configuration prints
+/// no token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Token {
+    /// Its hash.
+    pub hash: TokenHash,
+    /// True where the token itself stands in the configuration.
+    pub is_plain: bool,
+}
+
+impl PartialEq for Token {
+    /// However it was written.
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.starts_with(SCHEME) {
+            return Ok(Self { hash: text.parse()?, is_plain: false });
+        }
+        if !is_token(&text) {
+            return Err(
+                "a token travels in an HTTP header, so it may have only letters, digits and !#$%&'*+-.^_`|~ and \
+                        at most 256 of them; or write its hash, sha256:..."
+                    .to_owned(),
+            );
+        }
+        Ok(Self { hash: TokenHash::of(text.as_bytes()), is_plain: true })
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.hash.to_string()
+    }
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// Bearer tokens with names.
+    pub token: Vec<AuthToken>,
+}
+
+/// `[[auth.token]]`: a bearer token whose peer has a name, a group and limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthToken {
+    /// The token's hash.
+    pub hash: TokenHash,
+    /// The peer's name, in logs and for its totals. Tokens of the same name are one peer.
+    pub name: String,
+    /// The peer's group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What differs from the limits of `[limits]` and of the group.
+    #[serde(default)]
+    pub limits: LimitChanges,
+}
+
+/// True where `text` can name a peer: it stands in logs and in the audit log.
+pub fn is_peer_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_read_back_as_it_is_written() {
+        // FIPS 180-2 appendix B.1.
+        let hash = TokenHash::of(b"abc");
+        let text = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hash.to_string(), text);
+        assert!(text.parse::<TokenHash>().expect("a hash").matches(&hash));
+        assert!(!TokenHash::of(b"abd").matches(&hash));
+        for wrong in ["abc", "sha256:", "sha256:ab", &text[..70], &text.replace("ba", "+a"), &text.replace("ba", "é")]
+        {
+            assert!(wrong.parse::<TokenHash>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_plain_token_is_not_kept() {
+        let token = Token::try_from("s3cret".to_owned()).expect("a token");
+        assert!(token.is_plain && !format!("{token:?}").contains("s3cret"));
+        let hashed = Token::try_from(String::from(token.clone())).expect("a hash");
+        assert!(!hashed.is_plain && hashed == token);
+        assert!(!Token::try_from("not a token".to_owned()).expect_err("a space").contains("not a token"));
+    }
+}
