@@ -1,5 +1,6 @@
 //! `cargo xtask`: the one way in to build, try and test webtun.
 
+mod bench;
 mod browser;
 mod command;
 mod daemon;
@@ -35,6 +36,8 @@ enum Task {
     Demo(demo::Options),
     /// Check everything, as CI does
     Test(test::Options),
+    /// Measure how fast it is, beside what it is compared with
+    Bench(bench::Options),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,6 +47,7 @@ async fn main() -> ExitCode {
         Task::Npm => npm::build().map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options).await,
         Task::Test(options) => test::run(&options).await,
+        Task::Bench(options) => bench::run(&options),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -63,6 +63,7 @@ pub static STEPS: &[Step] = &[
     step("npm", Normal, 15, npm, "the npm package builds, and its own tests pass"),
     step("netns", Normal, 20, netns, "the gateway's real TUN device and nftables rules, in network namespaces"),
     step("packaging", Normal, 15, packaging, "the npm package and every bundler, through a real gateway"),
+    step("bench", Normal, 30, bench, "every benchmark runs; none is judged by its speed"),
     step("fuzz", Normal, 10, fuzz, "the fuzz corpora are replayed"),
     step("demo", Normal, 15, demo, "every panel of the demo page, in Chromium, and the ends of the demo"),
     step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device"),
@@ -177,6 +178,10 @@ fn thoroughly(command: Command, full: bool) -> Command {
 fn packaging(_: bool) -> Result<Plan> {
     let both = "npm test --silent && npm run --silent packaging";
     with_root(|| one(xtask("demo --run sh -c").args([both]).in_folder(root().join("wasm/npm"))))
+}
+
+fn bench(_: bool) -> Result<Plan> {
+    one(xtask("bench --smoke"))
 }
 
 fn fuzz(_: bool) -> Result<Plan> {

@@ -1,0 +1,83 @@
+//! What the dataplane does in a second with so many bindings: the real gateway in this process, and nothing else.
+//!
+//! `bench_nat --bindings 100000 --seconds 1` writes a line `FIGURE VALUE` for each figure:
+//!
+//! | figure | unit |
+//! |---|---|
+//! | `uplink`, `downlink` | packets per second of CPU time |
+//! | `new` | bindings made per second of CPU time, from an empty table to a full one |
+//! | `memory` | octets of resident memory per binding; with 10,000 bindings or more, fewer would measure the allocator |
+
+mod rig;
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::Parser;
+use nix::time::{ClockId, clock_gettime};
+
+use rig::{BURST, Rig};
+
+/// Bursts between two looks at the clock.
+const BURSTS: usize = 64;
+
+/// The speed and the size of the NAT
+#[derive(Debug, Parser)]
+struct Flags {
+    /// NAT bindings that there are
+    #[arg(long, default_value_t = 1000)]
+    bindings: usize,
+    /// CPU time that each figure is measured for
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let flags = Flags::parse();
+    let limit = Duration::try_from_secs_f64(flags.seconds)?;
+
+    let mut rig = Rig::new(flags.bindings);
+    let before = resident_octets()?;
+    let mut filling = rig.fill()?;
+    let after = resident_octets()?;
+    let mut filled = flags.bindings;
+
+    let uplink = rate(limit, || rig.uplink(BURSTS))?;
+    let downlink = rate(limit, || rig.downlink(BURSTS))?;
+    // A small table is full before a clock has seen anything.
+    while filling < limit {
+        filling += Rig::new(flags.bindings).fill()?;
+        filled += flags.bindings;
+    }
+
+    println!("uplink {uplink}");
+    println!("downlink {downlink}");
+    println!("new {}", filled as f64 / filling.as_secs_f64());
+    if flags.bindings >= 10_000 {
+        println!("memory {}", after.saturating_sub(before) as f64 / flags.bindings as f64);
+    }
+    Ok(())
+}
+
+/// Packets per second of what `slice` measures, which carries [`BURSTS`] bursts.
+fn rate(limit: Duration, mut slice: impl FnMut() -> Result<Duration, Box<dyn Error>>) -> Result<f64, Box<dyn Error>> {
+    // The first slice is not counted: it meets cold caches and queues that have yet to grow.
+    slice()?;
+    let (mut spent, mut packets) = (Duration::ZERO, 0);
+    while spent < limit {
+        spent += slice()?;
+        packets += BURSTS * BURST;
+    }
+    Ok(packets as f64 / spent.as_secs_f64())
+}
+
+/// CPU time of this thread: what else the machine does is no part of it.
+fn cpu_time() -> Result<Duration, Box<dyn Error>> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
+}
+
+fn resident_octets() -> Result<usize, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
+}

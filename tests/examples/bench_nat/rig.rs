@@ -1,0 +1,241 @@
+//! A gateway with sessions that own the bindings, and traffic for it that is made before the clock runs.
+//!
+//! Each session has at most [`PER_SESSION`] bindings. Packets come in bursts of one session, over bindings of it that are
+//! drawn at random, so that a large table gains nothing from the order of its making. Limits are the defaults; virtual
+//! time passes so fast that no rate is reached.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use webtun_gateway::dataplane::{Event, ExternalAddress, Gateway, GatewayConfig, Peer, SessionId};
+use webtun_tests::direct::hello;
+use webtun_tests::packet::{View, udp};
+use webtun_tests::rng::SimRng;
+use webtun_wire::{BatchWriter, Capsule, Instant, MAX_MESSAGE_LEN, capsules};
+
+use crate::cpu_time;
+
+/// Packets of a burst: as many as a quick sender has in one message.
+pub const BURST: usize = 32;
+/// Bindings of one session.
+const PER_SESSION: usize = 1000;
+const EXTERNAL: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(192, 0, 2, 1),
+    Ipv4Addr::new(192, 0, 2, 2),
+    Ipv4Addr::new(192, 0, 2, 3),
+    Ipv4Addr::new(192, 0, 2, 4),
+];
+/// Whom the bindings speak with.
+const REMOTES: u64 = 1000;
+/// Virtual time of a packet.
+const PACE: Duration = Duration::from_micros(10);
+const PAYLOAD: [u8; 64] = [0x5A; 64];
+
+/// The gateway and its clients.
+pub struct Rig {
+    gateway: Gateway,
+    now: Instant,
+    rng: SimRng,
+    clients: Vec<Client>,
+    by_id: BTreeMap<SessionId, usize>,
+    /// Packets that have left to the outside, and to clients.
+    transmitted: usize,
+    delivered: usize,
+}
+
+struct Client {
+    id: SessionId,
+    address: Ipv4Addr,
+    bindings: Vec<Binding>,
+    wanted: usize,
+    /// Of the next message.
+    number: u64,
+    /// The gateway's next message.
+    expected: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Binding {
+    internal: SocketAddr,
+    external: SocketAddr,
+    remote: SocketAddr,
+}
+
+impl Rig {
+    /// A gateway with the sessions for so many bindings, and none of those.
+    pub fn new(bindings: usize) -> Self {
+        let external = EXTERNAL.map(|address| ExternalAddress { address: address.into(), announced: address.into() });
+        let now = Instant::from_millis(1000);
+        let gateway = Gateway::new(GatewayConfig::new(external.to_vec()), [1; 32], now).expect("a sound configuration");
+        let rng = SimRng::new(1, "bench_nat");
+        let (clients, by_id) = (Vec::new(), BTreeMap::new());
+        let mut rig = Self { gateway, now, rng, clients, by_id, transmitted: 0, delivered: 0 };
+        let mut left = bindings;
+        while left > 0 {
+            let wanted = left.min(PER_SESSION);
+            rig.open(wanted);
+            left -= wanted;
+        }
+        rig
+    }
+
+    fn open(&mut self, wanted: usize) {
+        let peer = Peer::new(format!("peer {}", self.clients.len()));
+        let id = self.gateway.handshake(&hello(None), &peer, self.now).expect("a session");
+        let info = self.gateway.sessions().find(|session| session.id == id).expect("the session");
+        self.by_id.insert(id, self.clients.len());
+        self.clients.push(Client { id, address: info.inner_v4, bindings: Vec::new(), wanted, number: 0, expected: 0 });
+        self.drain(|_| {});
+    }
+
+    /// Makes the bindings, and lets each remote endpoint answer once. Returns the CPU time of the former.
+    pub fn fill(&mut self) -> Result<Duration, Box<dyn Error>> {
+        let mut spent = Duration::ZERO;
+        for index in 0..self.clients.len() {
+            let mut made = Vec::with_capacity(self.clients[index].wanted);
+            for first in (0..self.clients[index].wanted).step_by(BURST) {
+                let count = BURST.min(self.clients[index].wanted - first);
+                let mut burst: Vec<_> = (first..first + count).map(|number| self.binding(index, number)).collect();
+                let packets: Vec<_> = burst.iter().map(|one| udp(one.internal, one.remote, &PAYLOAD)).collect();
+                let message = self.message(index, &packets);
+                let (id, began) = (self.clients[index].id, cpu_time()?);
+                self.send(id, message);
+                let mut sent = Vec::with_capacity(count);
+                self.drain(|packet| sent.push(packet));
+                spent += cpu_time()? - began;
+                for (binding, packet) in burst.iter_mut().zip(&sent) {
+                    binding.external = View::parse(packet)?.source_endpoint();
+                }
+                made.append(&mut burst);
+            }
+            for binding in &made {
+                self.receive(udp(binding.remote, binding.external, &PAYLOAD));
+            }
+            self.drain(|_| {});
+            self.clients[index].bindings = made;
+        }
+        let bindings: usize = self.clients.iter().map(|client| client.wanted).sum();
+        self.check(bindings, bindings)?;
+        Ok(spent)
+    }
+
+    /// CPU time of so many bursts from sessions, the messages with acknowledgments included.
+    pub fn uplink(&mut self, bursts: usize) -> Result<Duration, Box<dyn Error>> {
+        let messages: Vec<_> = (0..bursts)
+            .map(|_| {
+                let index = self.any_client();
+                let bindings = self.burst(index);
+                let packets: Vec<_> = bindings.iter().map(|one| udp(one.internal, one.remote, &PAYLOAD)).collect();
+                (self.clients[index].id, self.message(index, &packets))
+            })
+            .collect();
+        let began = cpu_time()?;
+        for (id, message) in messages {
+            self.send(id, message);
+            self.drain(drop);
+        }
+        let spent = cpu_time()? - began;
+        self.check(bursts * BURST, 0)?;
+        Ok(spent)
+    }
+
+    /// CPU time of so many bursts to sessions, with the messages made of them and their acknowledgments.
+    pub fn downlink(&mut self, bursts: usize) -> Result<Duration, Box<dyn Error>> {
+        let packets: Vec<_> = (0..bursts)
+            .map(|_| {
+                let index = self.any_client();
+                let bindings = self.burst(index);
+                let packets = bindings.iter().map(|one| udp(one.remote, one.external, &PAYLOAD));
+                (index, packets.collect::<Vec<_>>())
+            })
+            .collect();
+        let began = cpu_time()?;
+        for (index, burst) in packets {
+            burst.into_iter().for_each(|packet| self.receive(packet));
+            self.drain(drop);
+            let client = &self.clients[index];
+            let ack = acknowledgment(client.expected);
+            self.send(client.id, ack);
+        }
+        let spent = cpu_time()? - began;
+        self.check(0, bursts * BURST)?;
+        Ok(spent)
+    }
+
+    fn any_client(&mut self) -> usize {
+        self.rng.below(self.clients.len() as u64) as usize
+    }
+
+    fn burst(&mut self, client: usize) -> Vec<Binding> {
+        let bindings = &self.clients[client].bindings;
+        (0..BURST).map(|_| bindings[self.rng.below(bindings.len() as u64) as usize]).collect()
+    }
+
+    fn binding(&mut self, client: usize, number: usize) -> Binding {
+        let internal = (self.clients[client].address, 20_000 + number as u16).into();
+        let remote = Ipv4Addr::from_bits(Ipv4Addr::new(93, 184, 0, 0).to_bits() + self.rng.below(REMOTES) as u32);
+        Binding { internal, external: internal, remote: (remote, 443).into() }
+    }
+
+    fn message(&mut self, client: usize, packets: &[BytesMut]) -> BytesMut {
+        let client = &mut self.clients[client];
+        let mut writer = BatchWriter::with_sequence(MAX_MESSAGE_LEN, client.number);
+        client.number += 1;
+        assert!(writer.push(&Capsule::Ack { next: client.expected }), "a number fits any message");
+        for packet in packets {
+            assert!(writer.push_packet(0, packet), "a burst fits one message");
+        }
+        BytesMut::from(Bytes::from(writer.finish()))
+    }
+
+    fn send(&mut self, id: SessionId, message: BytesMut) {
+        self.now += PACE * BURST as u32;
+        self.gateway.process_uplink(id, message, self.now).expect("a sound message");
+    }
+
+    fn receive(&mut self, packet: BytesMut) {
+        self.now += PACE;
+        self.gateway.process_downlink(packet, self.now);
+    }
+
+    /// Takes what the gateway has to say, as its contract demands.
+    fn drain(&mut self, mut sent: impl FnMut(BytesMut)) {
+        if self.gateway.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.gateway.handle_timeout(self.now);
+        }
+        while let Some(transmit) = self.gateway.poll_transmit() {
+            self.transmitted += 1;
+            sent(transmit.packet);
+        }
+        while let Some(event) = self.gateway.poll_event() {
+            let Event::MessagesReady(id) = event else { continue };
+            while let Some(message) = self.gateway.poll_message(id, self.now) {
+                if let (Some(index), Some(Ok(Capsule::Sequence { number }))) =
+                    (self.by_id.get(&id), capsules(&message).next())
+                {
+                    self.clients[*index].expected = number + 1;
+                }
+            }
+        }
+    }
+
+    /// No packet may have been dropped: that would be quick.
+    fn check(&mut self, transmitted: usize, delivered: usize) -> Result<(), Box<dyn Error>> {
+        let all = self.gateway.stats().delivered.packets as usize;
+        let carried = (std::mem::take(&mut self.transmitted), all - std::mem::replace(&mut self.delivered, all));
+        if carried == (transmitted, delivered) {
+            return Ok(());
+        }
+        Err(format!("{carried:?} packets were carried up and down, and not {transmitted}, {delivered}").into())
+    }
+}
+
+/// A message that says nothing else.
+fn acknowledgment(next: u64) -> BytesMut {
+    let mut message = Vec::new();
+    Capsule::Ack { next }.encode(&mut message);
+    BytesMut::from(message.as_slice())
+}

@@ -1,0 +1,98 @@
+//! What a family is, and how programs are measured side by side.
+
+use serde::Serialize;
+
+use crate::Result;
+use crate::command::Command;
+
+/// Variants of one thing, measured by the same figures.
+pub struct Family {
+    /// What it is chosen by.
+    pub name: &'static str,
+    /// What it measures, for people.
+    pub about: &'static str,
+    /// The variant that the others are divided by.
+    pub reference: &'static str,
+    /// The figures, in the order of the table. A variant may lack some.
+    pub figures: &'static [Figure],
+    /// Measures all variants in all rounds.
+    pub measure: fn(&Context) -> Result<Vec<Sample>>,
+}
+
+/// Something that is measured.
+pub struct Figure {
+    /// Its name in the programs' output, the table and the chart.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: &'static str,
+}
+
+/// How to measure.
+pub struct Context {
+    /// How often.
+    pub rounds: u32,
+    /// As little as shows that it works.
+    pub smoke: bool,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sample {
+    /// Of which round, from 0 on.
+    pub round: u32,
+    /// The variant.
+    pub variant: String,
+    /// The figure.
+    pub figure: String,
+    /// In the figure's unit.
+    pub value: f64,
+}
+
+impl Context {
+    /// So many rounds.
+    pub fn new(rounds: u32, smoke: bool) -> Self {
+        Self { rounds, smoke }
+    }
+
+    /// Runs each variant's program once in each round. The order is A B C, then B C A: whatever grows or shrinks with
+    /// time meets all alike. A program writes lines `FIGURE VALUE` to its stdout.
+    pub fn interleave(&self, variants: &[&str], program: impl Fn(&str) -> Command) -> Result<Vec<Sample>> {
+        let mut samples = Vec::new();
+        for round in 0..self.rounds {
+            for variant in rotated(variants, round) {
+                let output = program(variant).output()?;
+                for line in output.lines() {
+                    let (figure, value) = line.split_once(' ').ok_or_else(|| format!("no figure: {line}"))?;
+                    let value = value.parse().map_err(|error| format!("{line}: {error}"))?;
+                    samples.push(Sample { round, variant: variant.to_owned(), figure: figure.to_owned(), value });
+                }
+            }
+        }
+        Ok(samples)
+    }
+}
+
+fn rotated<'a>(variants: &[&'a str], round: u32) -> impl Iterator<Item = &'a str> {
+    variants.iter().copied().cycle().skip(round as usize % variants.len().max(1)).take(variants.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_begins_with_another_variant() {
+        let orders: Vec<String> = (0..4).map(|round| rotated(&["A", "B", "C"], round).collect()).collect();
+        assert_eq!(orders, ["ABC", "BCA", "CAB", "ABC"]);
+    }
+
+    #[test]
+    fn lines_of_a_program_become_samples() {
+        let program = |variant: &str| Command::line(&format!("echo {variant} 2.5"));
+        let samples = Context::new(2, false).interleave(&["fast", "slow"], program).unwrap();
+        let seen: Vec<_> = samples.iter().map(|sample| (sample.round, sample.variant.as_str())).collect();
+        assert_eq!(seen, [(0, "fast"), (0, "slow"), (1, "slow"), (1, "fast")]);
+        assert!(samples.iter().all(|sample| sample.value == 2.5 && sample.figure == sample.variant));
+        assert!(Context::new(1, true).interleave(&["x"], |_| Command::line("echo nonsense")).is_err());
+    }
+}
