@@ -55,8 +55,12 @@ pub struct StackConfig {
     pub buffers: Option<BufferSizes>,
     /// As [`HostConfig::max_sockets`].
     pub max_sockets: usize,
-    /// Octets up to which packets are put into one message: 128 KiB. The gateway's limit holds too.
+    /// Octets up to which packets are put into one message: 256 KiB, which four of the longest fill. The gateway's limit
+    /// holds too, and what one packet needs is always taken.
     pub batch_len: usize,
+    /// Whether to offer segmentation offload: true. Where the gateway takes it too, one packet stands for many segments,
+    /// and checksums inside the tunnel are saved.
+    pub offload: bool,
     /// How long the transport may take to open: 30 s.
     pub open_timeout: Duration,
     /// How long the gateway may take to answer HELLO: 10 s.
@@ -77,7 +81,8 @@ impl StackConfig {
             token: Vec::new(),
             buffers: None,
             max_sockets: 16_384,
-            batch_len: 128 * 1024,
+            batch_len: 256 * 1024,
+            offload: true,
             open_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(250),

@@ -11,12 +11,24 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 use webtun_wire::Instant;
 
 use crate::buffers::Reservation;
-use crate::device::{Link, TxQueue};
-use crate::path_mtu::PathMtu;
+use crate::device::{Link, Sender, TxQueue, largest_mss};
+use crate::mss;
+use crate::packet::IpPacket;
+use crate::segment_limit::SegmentLimit;
 use crate::send_next::SendNext;
 
 /// How many addresses fit beside the two loopback ones (feature `iface-max-addr-count-8`).
 pub(crate) const MAX_ADDRESSES: usize = 6;
+
+/// How long an ACK may wait for data to travel with: smoltcp's own default.
+const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(10);
+
+/// How much one connection sends before the next has its turn: whichever is reached first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub packets: usize,
+    pub octets: u64,
+}
 
 /// How an egress turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +46,7 @@ pub(crate) struct Core {
     set: SocketSet<'static>,
     handle: SocketHandle,
     next: SendNext,
-    path_mtu: PathMtu,
+    limit: SegmentLimit,
     /// Lives as long as the socket's buffers.
     _buffers: Reservation,
 }
@@ -43,7 +55,7 @@ impl Core {
     pub fn new(socket: tcp::Socket<'static>, buffers: Reservation) -> Self {
         let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = set.add(socket);
-        Self { set, handle, next: SendNext::default(), path_mtu: PathMtu::new(), _buffers: buffers }
+        Self { set, handle, next: SendNext::default(), limit: SegmentLimit::new(), _buffers: buffers }
     }
 
     /// The peer has advertised this window.
@@ -63,7 +75,13 @@ impl Core {
 
     /// A router on the path forwards no more than so many octets at once.
     pub fn limit_packets(&mut self, mtu: u32, is_ipv4: bool) {
-        self.path_mtu.heard(mtu, is_ipv4);
+        self.limit.heard_mtu(mtu, is_ipv4);
+    }
+
+    /// What has come holds several segments: its ACK does not wait for more (RFC 5681 section 4.2).
+    pub fn expect_ack(&mut self, at_once: bool) {
+        let delay = if at_once { smoltcp::time::Duration::ZERO } else { ACK_DELAY };
+        self.socket_mut().set_ack_delay(Some(delay));
     }
 
     pub fn socket(&self) -> &tcp::Socket<'static> {
@@ -86,9 +104,13 @@ impl Engine {
     pub fn new(mtu: usize, seed: u64, queue: &mut TxQueue, now: Instant) -> Self {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
-        let interface =
-            Interface::new(config, &mut Link { incoming: None, queue, next: None, path_mtu: None, mtu }, time(now));
+        let interface = Interface::new(config, &mut Link { incoming: None, queue, sender: None, mtu }, time(now));
         Self { interface, nobody: SocketSet::new(Vec::new()), mtu }
+    }
+
+    /// Changes the MTU. Connections follow from their next segment on.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        self.mtu = mtu;
     }
 
     /// Replaces the addresses. They are unicast, and at most [`MAX_ADDRESSES`] + 2.
@@ -113,22 +135,48 @@ impl Engine {
     }
 
     /// Hands one packet to one connection. Without one, smoltcp answers for nobody: a RST to a segment that has none.
-    pub fn ingress(&mut self, packet: &[u8], core: Option<&mut Core>, queue: &mut TxQueue, now: Instant) {
-        let (set, next) = match core {
-            Some(core) => (&mut core.set, Some(&mut core.next)),
+    /// The caller has verified the checksum.
+    pub fn ingress(
+        &mut self,
+        packet: &[u8],
+        parsed: &IpPacket<'_>,
+        mut core: Option<&mut Core>,
+        queue: &mut TxQueue,
+        now: Instant,
+    ) {
+        if mss::is_syn(parsed.payload) {
+            let mut syn = packet.to_vec();
+            let limit = largest_mss(parsed.destination.is_ipv4(), self.mtu);
+            let mss = syn.get_mut(parsed.transport..).and_then(|segment| mss::clamp(segment, limit));
+            if let (Some(core), Some(mss)) = (core.as_deref_mut(), mss) {
+                core.limit.heard_mss(mss);
+            }
+            self.deliver(&syn, core, queue, now);
+        } else {
+            self.deliver(packet, core, queue, now);
+        }
+    }
+
+    fn deliver(&mut self, packet: &[u8], core: Option<&mut Core>, queue: &mut TxQueue, now: Instant) {
+        let (set, sender) = match core {
+            Some(core) => (&mut core.set, Some(Sender { next: &mut core.next, limit: &core.limit })),
             None => (&mut self.nobody, None),
         };
-        let mut link = Link { incoming: Some(packet), queue, next, path_mtu: None, mtu: self.mtu };
+        let mut link = Link { incoming: Some(packet), queue, sender, mtu: self.mtu };
         self.interface.poll_ingress_single(time(now), &mut link, set);
     }
 
-    /// Lets one connection send at most `packets` packets.
-    pub fn egress(&mut self, core: &mut Core, packets: usize, queue: &mut TxQueue, now: Instant) -> Turn {
-        for _ in 0..packets {
-            let (next, path_mtu) = (Some(&mut core.next), Some(&core.path_mtu));
-            let mut link = Link { incoming: None, queue, next, path_mtu, mtu: self.mtu };
+    /// Lets one connection send its share.
+    pub fn egress(&mut self, core: &mut Core, share: Share, queue: &mut TxQueue, now: Instant) -> Turn {
+        let before = queue.pushed();
+        for _ in 0..share.packets {
+            let sender = Some(Sender { next: &mut core.next, limit: &core.limit });
+            let mut link = Link { incoming: None, queue, sender, mtu: self.mtu };
             if self.interface.poll_egress(time(now), &mut link, &mut core.set) == PollResult::None {
                 return if queue.has_room() { Turn::Idle } else { Turn::Blocked };
+            }
+            if queue.pushed() - before >= share.octets {
+                break;
             }
         }
         Turn::More

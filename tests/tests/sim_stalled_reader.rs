@@ -30,7 +30,8 @@ fn ten_seconds_without_reading() {
     let sent: u64 = world.remotes[0].node.flows.values().map(|flow| flow.sent).max().unwrap();
     assert_eq!(world.clients[0].node.flow(stalled).received, 0);
     assert!(sent <= (1 << 20) + (256 << 10) + 50_000, "{sent} octets lie somewhere");
-    assert_eq!(world.octets_in_tunnel(0).0, 0, "nothing waits in the tunnel");
+    // Beside a message or two that acknowledge what the echo has sent.
+    assert!(world.octets_in_tunnel(0).0 < 200, "data waits in the tunnel");
 
     world.expect("the reader catches up", Duration::from_secs(300), |world| {
         world.clients[0].node.flow(stalled).is_complete()

@@ -37,7 +37,9 @@ impl PacketTunnel {
     pub async fn connect(url: &str, options: ConnectOptions) -> Result<Self, OpenError> {
         let connector = WebSocketConnector::new(url, options.token.as_deref())?;
         let clock = Clock::start();
-        let tunnel = Tunnel::new(StackConfig::new(seed()?), clock.now());
+        // The packets are for whoever calls, who knows nothing of offload headers.
+        let config = StackConfig { offload: false, ..StackConfig::new(seed()?) };
+        let tunnel = Tunnel::new(config, clock.now());
         let (sender, mut status) = watch::channel(tunnel.status().clone());
         let machine =
             PacketMachine { tunnel, uplink: Queue::default(), downlink: Queue::default(), status: Some(sender) };
@@ -160,7 +162,11 @@ impl Machine for PacketMachine {
                 }
                 Incoming::Skip => break,
                 // A denied flow gets its ICMP error as well, which is what the kernel understands.
-                Incoming::Packet(_) | Incoming::FlowDenied(_) | Incoming::PortMap(_) | Incoming::Done => {}
+                Incoming::Packet(_)
+                | Incoming::Offloaded(_)
+                | Incoming::FlowDenied(_)
+                | Incoming::PortMap(_)
+                | Incoming::Done => {}
             }
         }
         self.tunnel.end_message(now);

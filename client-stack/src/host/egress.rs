@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use webtun_wire::Instant;
+use webtun_wire::{Instant, OffloadHeader};
 
 use super::{Host, TimerKey};
-use crate::engine::Turn;
+use crate::engine::{Share, Turn};
 use crate::{CloseReason, ConnectError, SocketEvent, SocketId};
 
-/// Packets that one connection sends before the next has its turn.
-const SHARE: usize = 16;
+/// What one connection sends before the next has its turn: one of smoltcp's longest packets, or that much in small ones.
+const SHARE: Share = Share { packets: 16, octets: 48 * 1024 };
 
 /// How soon a connection is looked at again that claims to have something to send and sends nothing.
 const RETRY: Duration = Duration::from_millis(10);
@@ -30,6 +30,24 @@ impl Host {
             self.fill_queue(now);
         }
         let packet = self.queue.pop_within(room)?;
+        self.stats.packets_sent += 1;
+        self.wake_udp_writers();
+        Some(packet)
+    }
+
+    /// The next packet for a link with segmentation offload: it may stand for several segments, or lack a checksum, as
+    /// its header says.
+    pub fn poll_offloaded(&mut self, now: Instant) -> Option<(OffloadHeader, BytesMut)> {
+        self.poll_offloaded_within(usize::MAX, now)
+    }
+
+    /// As [`poll_offloaded`](Self::poll_offloaded), unless the packet is longer than `room` octets; then it stays and
+    /// comes next.
+    pub fn poll_offloaded_within(&mut self, room: usize, now: Instant) -> Option<(OffloadHeader, BytesMut)> {
+        if !self.queue.has_packet() {
+            self.fill_queue(now);
+        }
+        let packet = self.queue.pop_offloaded_within(room)?;
         self.stats.packets_sent += 1;
         self.wake_udp_writers();
         Some(packet)

@@ -1,6 +1,6 @@
 //! The way of a packet in.
 //!
-//! 1. parse, and drop what is malformed, a fragment or not for us
+//! 1. parse, and drop what is malformed, a fragment, not for us, or not what its offload header says
 //! 2. TCP: its connection by the 5-tuple, else a listener (a SYN makes a socket), else a RST
 //! 3. UDP: its socket, else port unreachable
 //! 4. ICMP: answer echo requests, match replies, tell the socket that a report is about
@@ -8,50 +8,82 @@
 use std::net::SocketAddr;
 
 use etherparse::TcpHeaderSlice;
-use webtun_wire::Instant;
+use webtun_wire::{Instant, OFFLOAD_HEADER_LEN, OffloadChecksum, OffloadHeader, Segmentation};
 
 use super::Host;
 use crate::demux::Flow;
 use crate::engine::Core;
+use crate::outbound::Outbound;
 use crate::packet::{self, IpPacket};
 use crate::socket::icmp::{self, Message};
 use crate::socket::tcp::{Owner, listen, new_socket};
 use crate::{Datagram, SocketEvent, SocketId, TcpOptions};
 
+/// A TCP packet for a connection.
+struct Segment<'a> {
+    packet: &'a [u8],
+    parsed: &'a IpPacket<'a>,
+    header: TcpHeaderSlice<'a>,
+    /// It stands for several.
+    is_many: bool,
+}
+
 impl Host {
     /// Takes one whole IP packet from the link.
     pub fn handle_packet(&mut self, packet: &[u8], now: Instant) {
         self.stats.packets_received += 1;
-        let parsed = packet::parse(packet).filter(|parsed| {
+        match self.parse(packet) {
+            Some(parsed) => self.dispatch(packet, &parsed, None, now),
+            None => self.stats.packets_dropped += 1,
+        }
+    }
+
+    /// Takes the payload of a datagram in a context of kind OFFLOAD (wire specification, section 6): an offload header
+    /// and a packet, which may stand for several and lack its checksum. Where the two do not go together the packet is
+    /// dropped and counted.
+    pub fn handle_offloaded(&mut self, payload: &[u8], now: Instant) {
+        self.stats.packets_received += 1;
+        let decoded = OffloadHeader::decode(payload).ok().zip(payload.get(OFFLOAD_HEADER_LEN..));
+        let checked = decoded.and_then(|(header, packet)| {
+            let mut parsed = self.parse(packet)?;
+            header.check(&parsed.shape(packet.len())?, self.config.mtu).ok()?;
+            parsed.verify = header.checksum == OffloadChecksum::Complete;
+            Some((packet, parsed, header.normalized(packet.len()).segmentation))
+        });
+        match checked {
+            Some((packet, parsed, segmentation)) => self.dispatch(packet, &parsed, segmentation, now),
+            None => self.stats.packets_dropped += 1,
+        }
+    }
+
+    fn parse<'a>(&self, packet: &'a [u8]) -> Option<IpPacket<'a>> {
+        packet::parse(packet).filter(|parsed| {
             // Loopback addresses do not come from outside (RFC 1122 section 3.2.1.3).
             let outside = !parsed.source.is_loopback() && !parsed.destination.is_loopback();
             outside && packet::is_unicast(parsed.source) && self.is_own(parsed.destination)
-        });
-        match parsed {
-            Some(parsed) => self.dispatch(packet, &parsed, now),
-            None => self.stats.packets_dropped += 1,
-        }
+        })
     }
 
     /// Takes a packet that we have sent to ourselves.
     pub(super) fn handle_loopback(&mut self, packet: &[u8], now: Instant) {
         if let Some(parsed) = packet::parse(packet) {
-            self.dispatch(packet, &parsed, now);
+            self.dispatch(packet, &IpPacket { verify: false, ..parsed }, None, now);
         }
     }
 
-    fn dispatch(&mut self, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
+    fn dispatch(&mut self, packet: &[u8], parsed: &IpPacket<'_>, segmentation: Option<Segmentation>, now: Instant) {
         match parsed.protocol {
-            packet::TCP => self.receive_tcp(packet, parsed, now),
-            packet::UDP => self.receive_udp(packet, parsed, now),
+            packet::TCP => self.receive_tcp(packet, parsed, segmentation.is_some(), now),
+            packet::UDP => self.receive_udp(packet, parsed, segmentation, now),
             packet::ICMP if parsed.destination.is_ipv4() => self.receive_icmp(parsed, now),
             packet::ICMPV6 if parsed.destination.is_ipv6() => self.receive_icmp(parsed, now),
             _ => self.stats.packets_dropped += 1,
         }
     }
 
-    fn receive_tcp(&mut self, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
-        let Ok(header) = TcpHeaderSlice::from_slice(parsed.payload) else {
+    fn receive_tcp(&mut self, packet: &[u8], parsed: &IpPacket<'_>, is_many: bool, now: Instant) {
+        let header = TcpHeaderSlice::from_slice(parsed.payload).ok();
+        let Some(header) = header.filter(|_| !parsed.verify || parsed.tcp_checksum_valid()) else {
             self.stats.packets_dropped += 1;
             return;
         };
@@ -63,35 +95,30 @@ impl Host {
         let known = self.flows.get(&flow).copied();
         let reopens = opening && known.is_some_and(|id| self.tcp.get(&id).is_none_or(|socket| socket.in_time_wait()));
         match known {
-            Some(id) if !reopens => {
-                let is_empty = parsed.payload.len() == header.slice().len();
-                self.receive_segment(id, packet, &header, is_empty, now);
-            }
+            Some(id) if !reopens => self.receive_segment(id, Segment { packet, parsed, header, is_many }, now),
             _ => match self.listening.find(flow.local, flow.remote) {
-                Some(listener) if opening => self.receive_syn(listener, flow, packet, now),
-                _ => self.engine.ingress(packet, None, &mut self.queue, now),
+                Some(listener) if opening => self.receive_syn(listener, flow, packet, parsed, now),
+                _ => self.engine.ingress(packet, parsed, None, &mut self.queue, now),
             },
         }
     }
 
-    fn receive_segment(
-        &mut self,
-        id: SocketId,
-        packet: &[u8],
-        header: &TcpHeaderSlice<'_>,
-        is_empty: bool,
-        now: Instant,
-    ) {
+    fn receive_segment(&mut self, id: SocketId, segment: Segment<'_>, now: Instant) {
+        let Segment { packet, parsed, header, is_many } = segment;
         let Some(socket) = self.tcp.get_mut(&id) else { return };
-        if let Some(core) = socket.core_mut().filter(|_| header.ack() && !header.rst()) {
-            core.heard(header.window_size());
-            let is_pure = is_empty && !header.syn() && !header.fin();
-            if is_pure && core.is_short_of_fin(header.acknowledgment_number()) {
-                socket.heard(now);
-                return;
+        if let Some(core) = socket.core_mut() {
+            if header.ack() && !header.rst() {
+                core.heard(header.window_size());
+                let is_empty = parsed.payload.len() == header.slice().len();
+                let is_pure = is_empty && !header.syn() && !header.fin();
+                if is_pure && core.is_short_of_fin(header.acknowledgment_number()) {
+                    socket.heard(now);
+                    return;
+                }
             }
+            core.expect_ack(is_many);
         }
-        self.engine.ingress(packet, socket.core_mut(), &mut self.queue, now);
+        self.engine.ingress(packet, parsed, socket.core_mut(), &mut self.queue, now);
         socket.heard(now);
         let change = socket.observe(header.rst(), now);
         let unwanted = socket.owner == Owner::Nobody && socket.readable() > 0;
@@ -104,7 +131,7 @@ impl Host {
     }
 
     /// A SYN for a listener: this is where its backlog is spent.
-    fn receive_syn(&mut self, listener_id: SocketId, flow: Flow, packet: &[u8], now: Instant) {
+    fn receive_syn(&mut self, listener_id: SocketId, flow: Flow, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
         let room = self.has_room_for_socket();
         let Some(listener) = self.listeners.get_mut(&listener_id) else { return };
         if !listener.has_room() || !room {
@@ -118,9 +145,9 @@ impl Host {
             return;
         }
         let mut core = Core::new(socket, buffers);
-        self.engine.ingress(packet, Some(&mut core), &mut self.queue, now);
+        self.engine.ingress(packet, parsed, Some(&mut core), &mut self.queue, now);
         if core.socket().is_listening() {
-            // smoltcp did not take the SYN: its checksum is wrong.
+            // smoltcp did not take the SYN: it is malformed.
             self.stats.packets_dropped += 1;
             return;
         }
@@ -132,7 +159,7 @@ impl Host {
         self.mark_dirty(id);
     }
 
-    fn receive_udp(&mut self, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
+    fn receive_udp(&mut self, packet: &[u8], parsed: &IpPacket<'_>, segmentation: Option<Segmentation>, now: Instant) {
         let Some((source_port, destination_port, payload)) = packet::parse_udp(parsed) else {
             self.stats.packets_dropped += 1;
             return;
@@ -145,14 +172,19 @@ impl Host {
             if self.reports.allow(now)
                 && let Some(reply) = icmp::port_unreachable(packet, parsed)
             {
-                self.queue.push_reply(reply);
+                self.queue.push_reply(Outbound::Complete(reply));
             }
             return;
         };
-        match socket.receive(Datagram { from, to: to.ip(), payload: payload.to_vec() }) {
-            Some(true) => self.events.push_back(SocketEvent::UdpReadable(id)),
-            Some(false) => {}
-            None => self.stats.datagrams_dropped += 1,
+        let mut receive =
+            |payload: &[u8]| match socket.receive(Datagram { from, to: to.ip(), payload: payload.to_vec() }) {
+                Some(true) => self.events.push_back(SocketEvent::UdpReadable(id)),
+                Some(false) => {}
+                None => self.stats.datagrams_dropped += 1,
+            };
+        match segmentation {
+            Some(it) => payload.chunks(usize::from(it.segment_size).max(1)).for_each(receive),
+            None => receive(payload),
         }
     }
 
@@ -160,7 +192,7 @@ impl Host {
         match icmp::parse(parsed) {
             Some(Message::EchoRequest(echo, payload)) => {
                 if let Some(reply) = icmp::echo_reply(parsed, echo, payload) {
-                    self.queue.push_reply(reply);
+                    self.queue.push_reply(Outbound::Complete(reply));
                 }
             }
             Some(Message::EchoReply(echo, payload)) => self.receive_pong(parsed, echo, payload.len(), now),

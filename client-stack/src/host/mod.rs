@@ -69,7 +69,6 @@ pub struct Host {
     reports: reports::RateLimit,
     stats: HostStats,
     next_id: u32,
-    rng: ChaCha12Rng,
 }
 
 impl Host {
@@ -103,7 +102,6 @@ impl Host {
             reports: reports::RateLimit::new(),
             stats: HostStats::default(),
             next_id: 1,
-            rng,
             config: HostConfig { mtu, ..config },
         };
         host.install_addresses();
@@ -180,13 +178,11 @@ impl Host {
 
     /// Changes the largest packet, in octets; 1,280 to 65,535 are possible. Connections follow from their next segment
     /// on.
-    pub fn set_mtu(&mut self, mtu: usize, now: Instant) {
+    pub fn set_mtu(&mut self, mtu: usize, _now: Instant) {
         let mtu = clamp_mtu(mtu);
         if mtu != self.config.mtu {
             self.config.mtu = mtu;
-            // smoltcp copies the device's MTU when an interface is made; connections do not belong to it.
-            self.engine = Engine::new(mtu, self.rng.next_u64(), &mut self.queue, now);
-            self.install_addresses();
+            self.engine.set_mtu(mtu);
         }
     }
 

@@ -5,6 +5,7 @@ use etherparse::IcmpEchoHeader;
 use webtun_wire::Instant;
 
 use super::{Host, TimerKey};
+use crate::outbound::Outbound;
 use crate::packet::{self, IpPacket};
 use crate::socket::icmp;
 use crate::timers::Scheduled;
@@ -72,7 +73,7 @@ impl Host {
         let packet = icmp::echo_request(source, target, options.hop_limit.max(1), echo, &payload);
         let packet = packet.ok_or(PingError::TooLong)?;
         if self.queue.has_room() && self.queue.is_open_to(target) {
-            self.queue.push(packet);
+            self.queue.push(Outbound::Complete(packet));
         }
         let id = PingId::from_u32(self.pings.next_id);
         self.pings.next_id = self.pings.next_id.wrapping_add(1);

@@ -4,6 +4,7 @@ use webtun_wire::Instant;
 
 use super::Host;
 use super::tcp::canonical;
+use crate::outbound::Outbound;
 use crate::socket::udp::UdpSocket;
 use crate::{BindError, Datagram, SocketId, UdpError, UdpOptions, packet};
 
@@ -65,7 +66,7 @@ impl Host {
             return Err(UdpError::TooLong);
         }
         let packet = packet::build_udp((source, binding.port), (to.ip(), to.port()), data).ok_or(UdpError::TooLong)?;
-        self.queue.push(packet);
+        self.queue.push(Outbound::Complete(packet));
         Ok(true)
     }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use webtun_wire::{Capsule, Instant, MAX_PACKET_LEN, capsules};
+use webtun_wire::{BatchWriter, Capsule, Instant, MAX_PACKET_LEN, OFFLOAD_HEADER_LEN, OffloadHeader, capsules};
 
 use crate::portmap::PortMaps;
 use crate::resolver::Resolver;
@@ -91,6 +91,7 @@ impl Stack {
             };
             match incoming {
                 Incoming::Packet(packet) => self.host.handle_packet(packet, now),
+                Incoming::Offloaded(payload) => self.host.handle_offloaded(payload, now),
                 Incoming::FlowDenied(denied) => {
                     self.host.handle_flow_denied(&denied, now);
                     self.events.push_back(Event::FlowDenied(denied));
@@ -148,14 +149,29 @@ impl Stack {
                 break;
             }
         }
-        while let Some(packet) = self.host.poll_packet_within(batch.packet_room(), now) {
-            self.oversized += u64::from(!batch.push_packet(0, &packet));
+        match self.tunnel.offload_context() {
+            Some(context) => self.fill_offloaded(context, &mut batch, now),
+            None => {
+                while let Some(packet) = self.host.poll_packet_within(batch.packet_room(), now) {
+                    self.oversized += u64::from(!batch.push_packet(0, &packet));
+                }
+            }
         }
         if batch.is_empty() && self.host.has_packet() && self.host.poll_packet(now).is_some() {
             // Longer than a whole message: the gateway's limits have shrunk since it was made.
             self.oversized += 1;
         }
         self.tunnel.commit(batch)
+    }
+
+    fn fill_offloaded(&mut self, context: u64, batch: &mut BatchWriter, now: Instant) {
+        let room = |batch: &BatchWriter| batch.packet_room().saturating_sub(OFFLOAD_HEADER_LEN);
+        while let Some((header, packet)) = self.host.poll_offloaded_within(room(batch), now) {
+            let is_plain = header == OffloadHeader::default();
+            let fits =
+                if is_plain { batch.push_packet(0, &packet) } else { batch.push_offload(context, &header, &packet) };
+            self.oversized += u64::from(!fits);
+        }
     }
 
     /// The next event.

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use rand::rngs::ChaCha12Rng;
 use rand::{Rng, SeedableRng};
-use webtun_wire::{CloseCode, Instant};
+use webtun_wire::{CloseCode, Instant, MAX_PACKET_LEN};
 
 use self::backoff::Backoff;
 use self::liveness::{Liveness, Verdict};
 use self::receive::Answer;
 pub(crate) use self::receive::Incoming;
 pub use self::session::Lease;
-use self::session::Session;
+use self::session::{OffloadContext, Session};
 use crate::{StackConfig, Status, TunnelStats};
 
 /// How long a CLOSE may wait for the transport to take it.
@@ -28,6 +28,12 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How soon an ACK follows what it acknowledges, at the latest (wire specification, section 5).
 const ACK_DELAY: Duration = Duration::from_millis(50);
+
+/// The context of kind OFFLOAD, where the gateway takes it.
+const OFFLOAD_CONTEXT: u64 = 2;
+
+/// Octets of a message beside the longest packet in it: SEQUENCE, ACK and the headers of DATAGRAM and of offload.
+const MESSAGE_OVERHEAD: usize = 64;
 
 /// PONGs that may wait; a peer that sends more PINGs gets fewer answers.
 const MAX_PONGS: usize = 16;
@@ -140,6 +146,13 @@ impl Tunnel {
     pub fn stats(&self) -> TunnelStats {
         let unacknowledged = self.session.as_ref().map_or(0, |session| session.ring.octets() as u64);
         TunnelStats { unacknowledged, ..self.stats }
+    }
+
+    /// The context for packets behind an offload header, while there is one, and messages can hold the longest of them.
+    pub fn offload_context(&self) -> Option<u64> {
+        let session = self.session.as_ref().filter(|session| session.offload == OffloadContext::Open)?;
+        let fits = session.limits.message_len as usize >= MAX_PACKET_LEN + MESSAGE_OVERHEAD;
+        fits.then_some(OFFLOAD_CONTEXT)
     }
 
     pub fn is_established(&self) -> bool {

@@ -7,14 +7,16 @@ use webtun_wire::{
 };
 
 use super::liveness::Liveness;
-use super::session::{Lease, Session};
-use super::{ACK_DELAY, Connection, MAX_PONGS, Phase, Tunnel, TunnelEvent};
+use super::session::{Lease, OffloadContext, Session};
+use super::{ACK_DELAY, Connection, MAX_PONGS, MESSAGE_OVERHEAD, OFFLOAD_CONTEXT, Phase, Tunnel, TunnelEvent};
 use crate::Status;
 
 /// What a capsule means to others than the tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Incoming<'a> {
     Packet(&'a [u8]),
+    /// An offload header and a packet.
+    Offloaded(&'a [u8]),
     FlowDenied(FlowDenied),
     PortMap(PortMapResponse),
     /// The tunnel has dealt with it.
@@ -29,6 +31,7 @@ pub(super) struct Answer {
     session: Option<SessionCapsule>,
     limits: Option<Limits>,
     lease: Lease,
+    offload: Option<OffloadContext>,
 }
 
 impl Tunnel {
@@ -66,6 +69,12 @@ impl Tunnel {
                 }
                 capsule if first => return self.wrong(&capsule, now),
                 Capsule::Limits(limits) => answer.get_or_insert_default().limits = Some(limits),
+                Capsule::ContextAck { context: OFFLOAD_CONTEXT } if self.config.offload => {
+                    answer.get_or_insert_default().offload = Some(OffloadContext::Open);
+                }
+                Capsule::ContextClose { context: OFFLOAD_CONTEXT } => {
+                    answer.get_or_insert_default().offload = Some(OffloadContext::Closed);
+                }
                 capsule => {
                     answer.get_or_insert_default().lease.apply(&capsule);
                 }
@@ -84,7 +93,16 @@ impl Tunnel {
     fn established_capsule<'a>(&mut self, capsule: Capsule<'a>, first: bool, now: Instant) -> Incoming<'a> {
         match capsule {
             Capsule::Datagram { context: 0, payload } => return Incoming::Packet(payload),
+            Capsule::Datagram { context: OFFLOAD_CONTEXT, payload } if self.is_offload(OffloadContext::Open) => {
+                return Incoming::Offloaded(payload);
+            }
             Capsule::Datagram { .. } => self.stats.unknown_contexts += 1,
+            Capsule::ContextAck { context: OFFLOAD_CONTEXT }
+                if self.config.offload && self.is_offload(OffloadContext::Absent) =>
+            {
+                self.set_offload(OffloadContext::Open);
+            }
+            Capsule::ContextClose { context: OFFLOAD_CONTEXT } => self.set_offload(OffloadContext::Closed),
             Capsule::Sequence { number } if first => return self.sequence(number, now),
             Capsule::Ack { next } => self.acknowledged(next, now),
             Capsule::Ping { opaque } => self.ping(opaque),
@@ -108,13 +126,23 @@ impl Tunnel {
             | Capsule::AddressRequest(_)
             | Capsule::ContextAssign { .. }
             | Capsule::PortMapRequest(_) => return self.wrong(&capsule, now),
-            // We have offered no context; routes are the gateway's policy, which it enforces; the rest is for others.
+            // We have offered no other context; routes are the gateway's policy, which it enforces; the rest is for others.
             Capsule::ContextAck { .. }
             | Capsule::ContextClose { .. }
             | Capsule::RouteAdvertisement(_)
             | Capsule::Unknown { .. } => {}
         }
         Incoming::Done
+    }
+
+    fn is_offload(&self, state: OffloadContext) -> bool {
+        self.session.as_ref().is_some_and(|session| session.offload == state)
+    }
+
+    fn set_offload(&mut self, state: OffloadContext) {
+        if let Some(session) = &mut self.session {
+            session.offload = state;
+        }
     }
 
     fn sequence<'a>(&mut self, number: u64, now: Instant) -> Incoming<'a> {
@@ -186,15 +214,17 @@ impl Tunnel {
         let grace = Duration::from_millis(capsule.grace_ms.into());
         let lease = Lease { mtu: limits.mtu, session_id: capsule.session_id, grace, ..answer.lease };
         if capsule.resumed {
-            self.resumed(&capsule, limits, lease, now)
+            self.resumed(&capsule, limits, lease, now);
+            // What was agreed on stays agreed on where the answer does not speak of it.
+            answer.offload.into_iter().for_each(|state| self.set_offload(state));
         } else {
-            self.began(&capsule, limits, lease, now)
+            self.began(&capsule, limits, lease, answer.offload.unwrap_or_default(), now);
         }
     }
 
-    fn began(&mut self, capsule: &SessionCapsule, limits: Limits, lease: Lease, now: Instant) {
+    fn began(&mut self, capsule: &SessionCapsule, limits: Limits, lease: Lease, offload: OffloadContext, now: Instant) {
         self.lose_session();
-        self.session = Some(Session::new(capsule, limits, lease));
+        self.session = Some(Session::new(capsule, limits, lease, offload));
         self.establish(0, limits, false, now);
     }
 
@@ -269,9 +299,8 @@ fn next_attempt(close: &Close<'_>) -> Option<Duration> {
 /// Limits with which packets can be carried at all; `None` where they leave no room for IPv6's smallest MTU (RFC 8200
 /// section 5).
 fn usable(limits: Limits) -> Option<Limits> {
-    const OVERHEAD: u32 = 64;
     let message_len = limits.message_len.min(MAX_MESSAGE_LEN as u32);
-    let mtu = limits.mtu.min(MAX_PACKET_LEN as u32).min(message_len.checked_sub(OVERHEAD)?);
+    let mtu = limits.mtu.min(MAX_PACKET_LEN as u32).min(message_len.checked_sub(MESSAGE_OVERHEAD as u32)?);
     let ping_interval_ms = if limits.ping_interval_ms == 0 { 15_000 } else { limits.ping_interval_ms.max(100) };
     (mtu >= 1280).then_some(Limits { mtu, message_len, ping_interval_ms, ..limits })
 }

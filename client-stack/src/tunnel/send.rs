@@ -1,7 +1,8 @@
 use bytes::Bytes;
-use webtun_wire::{BatchWriter, Capsule, Close, Hello, Instant, VERSION};
+use webtun_wire::{BatchWriter, Capsule, Close, ContextKind, Hello, Instant, MAX_PACKET_LEN, VERSION};
 
-use super::{Phase, Tunnel, TunnelEvent};
+use super::session::OffloadContext;
+use super::{MESSAGE_OVERHEAD, OFFLOAD_CONTEXT, Phase, Tunnel, TunnelEvent};
 
 impl Tunnel {
     /// The next message that goes before any batch: HELLO, what is sent again, PONG, PING, CLOSE.
@@ -31,7 +32,13 @@ impl Tunnel {
             token: &self.config.token,
             resume: self.session.as_ref().map(|session| session.resume()),
         };
-        single(&Capsule::Hello(hello))
+        let mut message = Vec::new();
+        Capsule::Hello(hello).encode(&mut message);
+        let is_closed = |session: &super::Session| session.offload == OffloadContext::Closed;
+        if self.config.offload && !self.session.as_ref().is_some_and(is_closed) {
+            Capsule::ContextAssign { context: OFFLOAD_CONTEXT, kind: ContextKind::Offload as u64 }.encode(&mut message);
+        }
+        message.into()
     }
 
     fn replay(&mut self) -> Option<Bytes> {
@@ -65,7 +72,9 @@ impl Tunnel {
         if !session.ring.has_room() {
             return None;
         }
-        let limit = self.config.batch_len.clamp(session.limits.mtu as usize + 64, session.limits.message_len as usize);
+        let message_len = session.limits.message_len as usize;
+        let longest = (MAX_PACKET_LEN + MESSAGE_OVERHEAD).min(message_len);
+        let limit = self.config.batch_len.clamp(longest, message_len);
         let mut batch = BatchWriter::with_sequence(limit, session.ring.next_number());
         if session.window.ack_pending() && !batch.push(&Capsule::Ack { next: session.window.next() }) {
             return None;

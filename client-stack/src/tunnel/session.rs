@@ -54,6 +54,18 @@ impl Lease {
     }
 }
 
+/// Where the context of kind OFFLOAD stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum OffloadContext {
+    /// Offered, or not; not answered.
+    #[default]
+    Absent,
+    /// Both sides may use it.
+    Open,
+    /// Refused or ended: it is not used again in this session.
+    Closed,
+}
+
 /// What lives as long as the session: both directions' counts, and what the gateway has not acknowledged.
 pub(super) struct Session {
     pub id: [u8; 16],
@@ -62,12 +74,13 @@ pub(super) struct Session {
     pub lease: Lease,
     pub ring: SendRing<Bytes>,
     pub window: ReceiveWindow,
+    pub offload: OffloadContext,
     /// While there is no connection: when the gateway forgets the session.
     pub expires_at: Option<Instant>,
 }
 
 impl Session {
-    pub fn new(answer: &webtun_wire::Session, limits: Limits, lease: Lease) -> Self {
+    pub fn new(answer: &webtun_wire::Session, limits: Limits, lease: Lease, offload: OffloadContext) -> Self {
         Self {
             id: answer.session_id,
             secret: answer.secret,
@@ -75,6 +88,7 @@ impl Session {
             lease,
             ring: SendRing::new(limits.unacknowledged as usize),
             window: ReceiveWindow::new(),
+            offload,
             expires_at: None,
         }
     }

@@ -12,8 +12,8 @@ use webtun_stack::{
     TcpOptions,
 };
 use webtun_wire::{
-    Accept, AssignedAddress, BatchWriter, Capsule, Close, CloseCode, DnsAssign, Limits, PortBlock, Prefix,
-    ReceiveWindow, SendRing, Session, capsules,
+    Accept, AssignedAddress, BatchWriter, Capsule, Close, CloseCode, DnsAssign, Limits, OffloadHeader, PortBlock,
+    Prefix, ReceiveWindow, SendRing, Session, capsules,
 };
 
 use super::{A4, A6, B4, B6};
@@ -30,6 +30,13 @@ pub enum Policy {
 pub struct Gateway {
     pub host: Host,
     pub policy: Policy,
+    /// The answer to the offer of an OFFLOAD context: taken, refused or none.
+    pub offload: Option<bool>,
+    /// The context that the client has offered, and what has come in it.
+    pub offered: Option<u64>,
+    pub offloaded: Vec<OffloadHeader>,
+    /// What has come in context 0, with the lengths.
+    pub plain: Vec<usize>,
     pub limits: Limits,
     pub dns: Vec<IpAddr>,
     pub search: Vec<&'static str>,
@@ -62,6 +69,10 @@ impl Gateway {
         Self {
             host,
             policy: Policy::Accept,
+            offload: None,
+            offered: None,
+            offloaded: Vec::new(),
+            plain: Vec::new(),
             limits: Limits { mtu: 65_535, message_len: 1 << 20, unacknowledged: 1 << 20, ping_interval_ms: 15_000 },
             dns: vec![B4],
             search: Vec::new(),
@@ -95,7 +106,15 @@ impl Gateway {
                     }
                 }
                 Capsule::Ack { next } => self.session.as_mut().unwrap().1.acknowledge(next).expect("of what was sent"),
-                Capsule::Datagram { context: 0, payload } => self.host.handle_packet(payload, now),
+                Capsule::Datagram { context: 0, payload } => {
+                    self.plain.push(payload.len());
+                    self.host.handle_packet(payload, now);
+                }
+                Capsule::Datagram { context, payload } if self.takes_offload(context) => {
+                    self.offloaded.push(OffloadHeader::decode(payload).expect("a header by the rules"));
+                    self.host.handle_offloaded(payload, now);
+                }
+                Capsule::ContextAssign { context, .. } => self.offer(context),
                 Capsule::Ping { opaque } => {
                     self.seen.push("Ping".into());
                     if self.answer_pings {
@@ -109,6 +128,24 @@ impl Gateway {
                 }
                 other => self.seen.push(format!("{other:?}")),
             }
+        }
+    }
+
+    fn takes_offload(&self, context: u64) -> bool {
+        let fits = self.limits.message_len >= 70_000;
+        fits && self.offload == Some(true) && self.offered == Some(context)
+    }
+
+    /// The offer comes behind HELLO, which is answered already.
+    fn offer(&mut self, context: u64) {
+        self.offered = Some(context);
+        let answer = match self.offload {
+            Some(true) => Capsule::ContextAck { context },
+            Some(false) => Capsule::ContextClose { context },
+            None => return,
+        };
+        if let Some(handshake) = self.bare.front_mut() {
+            handshake.extend(encode(&answer));
         }
     }
 
@@ -167,6 +204,7 @@ impl Gateway {
         if let Some(bare) = self.bare.pop_front() {
             return Some(bare);
         }
+        let context = self.offered.filter(|context| self.takes_offload(*context));
         let (_, ring, window) = self.session.as_mut().filter(|_| self.established)?;
         if let Some(message) = ring.get(self.replay_next) {
             self.replay_next += 1;
@@ -180,10 +218,18 @@ impl Gateway {
         if window.ack_pending() {
             assert!(batch.push(&Capsule::Ack { next: window.next() }));
         }
-        while batch.packet_room() > 65_535
-            && let Some(packet) = self.host.poll_packet(now)
-        {
-            assert!(batch.push_packet(0, &packet));
+        let longest = if context.is_some() { 65_600 } else { self.limits.mtu as usize };
+        while batch.packet_room() >= longest {
+            match context {
+                Some(context) => {
+                    let Some((header, packet)) = self.host.poll_offloaded(now) else { break };
+                    assert!(batch.push_offload(context, &header, &packet));
+                }
+                None => {
+                    let Some(packet) = self.host.poll_packet(now) else { break };
+                    assert!(batch.push_packet(0, &packet));
+                }
+            }
         }
         extra.extend(self.sequenced.drain(..).flatten());
         if batch.is_empty() && extra.is_empty() {
@@ -245,6 +291,11 @@ impl TunnelWorld {
         let mut world = Self::new();
         world.run_until(Duration::from_secs(5), |world| matches!(world.stack.status(), Status::Connected { .. }));
         world
+    }
+
+    /// Messages on their way to the gateway.
+    pub fn under_way(&self) -> usize {
+        self.up.len()
     }
 
     /// The transport breaks, with all that is on its way.
