@@ -339,3 +339,16 @@ fn a_client_that_acknowledges_nothing_gets_no_more_than_the_limit() {
     assert!(world.events.contains(&Event::MessagesReady(client.id)));
     assert!(world.gateway.poll_message(client.id, world.now).is_some_and(|message| message.len() > 65_000));
 }
+
+#[test]
+fn a_slow_connection_gets_short_messages() {
+    let mut world = World::new(config());
+    let (client, mapped) = connected(&mut world);
+    world.gateway.set_message_room(client.id, 3_000);
+    for _ in 0..20 {
+        world.receive(&udp((remote(), 9), mapped, &[0; 972]));
+    }
+    let messages: Vec<_> = std::iter::from_fn(|| world.gateway.poll_message(client.id, world.now)).collect();
+    let packets: Vec<_> = messages.iter().map(|message| message.len() / 1000).collect();
+    assert_eq!(packets, [3, 3, 3, 3, 3, 3, 2], "a message ends with the packet that brings it to the bound");
+}

@@ -55,7 +55,7 @@ impl Gateway {
         let peer = self.peers.get_mut(session.peer_index)?;
         session.queue.hold(session.meter.downlink_ready_at(now).max(peer.meter.downlink_ready_at(now)));
         let (own, total) = (session.meter.downlink_room(now), peer.meter.downlink_room(now));
-        session.queue.set_room([own[0].min(total[0]), own[1].min(total[1])]);
+        session.queue.set_room([own[0].min(total[0]), own[1].min(total[1]).min(session.message_room)]);
         let (nat, lease) = (&self.nat, session.lease);
         let (queued, before) = (session.queue.octets(), self.stats.delivered);
         let message = session.tunnel.next_message(
@@ -77,6 +77,16 @@ impl Gateway {
             self.timers.set(&mut session.wake, id, at);
         }
         message
+    }
+
+    /// Makes a session's messages end with the packet that brings their packets to so many octets; [`u64::MAX`], the
+    /// beginning, lets them grow to [`GatewayConfig::message_len`](super::GatewayConfig::message_len).
+    ///
+    /// What is in a message can no longer be overtaken, so on a slow connection messages have to be short.
+    pub fn set_message_room(&mut self, id: SessionId, octets: u64) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.message_room = octets;
+        }
     }
 
     /// Does what time demands: keep-alive, acknowledgements, expiry of sessions, mappings and fragments.

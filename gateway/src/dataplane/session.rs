@@ -67,6 +67,8 @@ pub(super) struct Session {
     pub wake: Wake,
     /// MessagesReady has been emitted, and poll_message has not said "none" since.
     pub is_announced: bool,
+    /// Octets of packets per message.
+    pub message_room: u64,
 }
 
 impl Session {
@@ -91,6 +93,7 @@ impl Session {
             denials: Denials::default(),
             wake: Wake::default(),
             is_announced: false,
+            message_room: u64::MAX,
         }
     }
 

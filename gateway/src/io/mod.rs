@@ -9,5 +9,6 @@ pub mod egress;
 pub mod http;
 pub mod inner;
 pub mod metrics;
+pub mod pace;
 pub mod run;
 pub mod session;

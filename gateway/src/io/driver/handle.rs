@@ -1,5 +1,6 @@
 use crate::dataplane::{OwnAddresses, Peer, SessionId};
 use crate::io::metrics::Snapshot;
+use crate::io::pace::MessageRoom;
 use crate::io::session::Farewell;
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub enum Command {
         message: Bytes,
         /// Who it is.
         peer: Box<Peer>,
+        /// How long its messages may be.
+        room: MessageRoom,
         /// The session, or what to tell the client.
         reply: oneshot::Sender<Result<Opened, Farewell>>,
     },
@@ -91,9 +94,9 @@ impl DriverHandle {
     ///
     /// # Errors
     /// What to tell the client before its connection is closed.
-    pub async fn open(&self, message: Bytes, peer: Box<Peer>) -> Result<Opened, Farewell> {
+    pub async fn open(&self, message: Bytes, peer: Box<Peer>, room: MessageRoom) -> Result<Opened, Farewell> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Open { message, peer, reply }).await;
+        self.send(Command::Open { message, peer, room, reply }).await;
         answer.await.unwrap_or_else(|_| Err(Farewell::new(CloseCode::Shutdown, "the gateway goes away")))
     }
 }

@@ -1,5 +1,6 @@
 use super::{LinkId, Opened};
 use crate::dataplane::{Gateway, SessionId};
+use crate::io::pace::MessageRoom;
 use crate::io::session::Farewell;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -19,6 +20,7 @@ struct Link {
     number: u64,
     outgoing: mpsc::Sender<Bytes>,
     farewell: oneshot::Sender<Farewell>,
+    room: MessageRoom,
     /// True while [`Links::room`] watches it.
     full: bool,
 }
@@ -32,11 +34,12 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn attach(&mut self, session: SessionId) -> Opened {
+    pub(super) fn attach(&mut self, session: SessionId, room: MessageRoom) -> Opened {
         self.count += 1;
         let (outgoing, messages) = mpsc::channel(DEPTH);
         let (farewell, told) = oneshot::channel();
-        self.links.insert(session, Link { number: self.count, outgoing, farewell, full: false });
+        let link = Link { number: self.count, outgoing, farewell, room, full: false };
+        self.links.insert(session, link);
         Opened { link: LinkId { session, number: self.count }, outgoing: messages, farewell: told }
     }
 
@@ -67,6 +70,7 @@ impl Links {
         if link.full {
             return;
         }
+        gateway.set_message_room(session, link.room.octets());
         loop {
             match link.outgoing.try_reserve() {
                 Ok(permit) => match gateway.poll_message(session, now) {

@@ -17,6 +17,7 @@ use super::audit::Audit;
 use super::egress::tun::{MTU, TunDevice};
 use super::inner::{Answer, InnerHost};
 use super::metrics::Snapshot;
+use super::pace::MessageRoom;
 use super::session::Farewell;
 use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, close_message};
 use bytes::{Bytes, BytesMut};
@@ -193,7 +194,15 @@ impl Driver {
     fn execute(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Open { message, peer, reply } => self.open(&message, &peer, reply, now),
+            Command::Open { message, peer, room, reply } => {
+                let opened = self.open(&message, &peer, room, now);
+                let session = opened.as_ref().ok().map(|opened| opened.link.session);
+                if let (Err(_), Some(session)) = (reply.send(opened), session) {
+                    // The connection has meanwhile gone.
+                    self.links.forget(session);
+                    self.gateway.disconnect(session, now);
+                }
+            }
             Command::Message { link, message, turn } if self.links.is_current(link) => {
                 if let Err(error) = self.gateway.process_uplink(link.session, message, now) {
                     tracing::debug!(session = %link.session, %error, "a client breaks the protocol");
@@ -231,23 +240,13 @@ impl Driver {
         }
     }
 
-    fn open(&mut self, message: &[u8], peer: &Peer, reply: oneshot::Sender<Result<Opened, Farewell>>, now: Instant) {
-        let session = match self.gateway.handshake(message, peer, now) {
-            Ok(session) => session,
-            Err(reject) => {
-                tracing::debug!(peer = &*peer.name, %reject, "no session for a client");
-                let farewell = Farewell::from_gateway(reject.code(), Some(reject.message()));
-                // A connection that has meanwhile gone needs no answer.
-                let _ = reply.send(Err(farewell));
-                return;
-            }
-        };
+    fn open(&mut self, message: &[u8], peer: &Peer, room: MessageRoom, now: Instant) -> Result<Opened, Farewell> {
+        let session = self.gateway.handshake(message, peer, now).map_err(|reject| {
+            tracing::debug!(peer = &*peer.name, %reject, "no session for a client");
+            Farewell::from_gateway(reject.code(), Some(reject.message()))
+        })?;
         self.links.detach(session, replaced());
-        let opened = self.links.attach(session);
-        if reply.send(Ok(opened)).is_err() {
-            self.links.forget(session);
-            self.gateway.disconnect(session, now);
-        }
+        Ok(self.links.attach(session, room))
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -5,6 +5,7 @@ mod origin;
 mod upgrade;
 
 use super::auth::Authenticator;
+use super::pace::PacedStream;
 use super::session::{Admission, Doorway, serve};
 use bytes::Bytes;
 use files::Files;
@@ -106,7 +107,7 @@ async fn converse(state: Arc<State>, stream: TcpStream, remote: SocketAddr, slot
         .timer(TokioTimer::new())
         .header_read_timeout(state.site.header_timeout)
         .max_headers(100)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(PacedStream::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut phase = state.phase.clone();
@@ -188,7 +189,7 @@ fn open_websocket(
     tokio::spawn(async move {
         // Held to the end: a WebSocket counts as a connection for as long as it is open.
         let _slot = slot;
-        match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) {
+        match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<PacedStream>>()) {
             Ok(Ok(parts)) => serve(parts.io.into_inner(), parts.read_buf, admission, handshake, &doorway, remote).await,
             Ok(Err(_)) => tracing::error!("an upgraded connection is not the TCP connection that it was"),
             Err(error) => tracing::debug!(%remote, %error, "an upgrade has failed"),

@@ -6,6 +6,7 @@ mod socket;
 use super::auth::Authenticator;
 use super::driver::{Command, DriverHandle, LinkEnd, Opened};
 use super::metrics::{HandshakeResult, Handshakes};
+use super::pace::PacedStream;
 use crate::dataplane::{Gateway, Peer};
 use bytes::Bytes;
 pub use farewell::Farewell;
@@ -14,7 +15,6 @@ use socket::{Ending, Incoming, Socket};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use webtun_wire::CloseCode;
@@ -73,7 +73,7 @@ impl Doorway {
 
 /// Runs a WebSocket to its end. `early` is what was read behind the request's head.
 pub async fn serve(
-    stream: TcpStream,
+    stream: PacedStream,
     early: Bytes,
     admission: Admission,
     handshake: OwnedSemaphorePermit,
@@ -122,7 +122,7 @@ async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> R
             Box::new(doorway.authenticator.authenticate(token).ok_or_else(|| unauthorized(words))?)
         }
     };
-    doorway.driver.open(message, peer).await.map_err(Ending::Farewell)
+    doorway.driver.open(message, peer, socket.message_room()).await.map_err(Ending::Farewell)
 }
 
 /// Carries messages both ways until either side ends it.

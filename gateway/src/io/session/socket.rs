@@ -1,11 +1,11 @@
 use super::Farewell;
+use crate::io::pace::{MessageRoom, PacedStream};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -21,8 +21,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const LAST_WORDS: u64 = 4 << 20;
 
 pub(super) type Item = Result<Message, Error>;
-pub(super) type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
-pub(super) type Stream = SplitStream<WebSocketStream<TcpStream>>;
+pub(super) type Sink = SplitSink<WebSocketStream<PacedStream>, Message>;
+pub(super) type Stream = SplitStream<WebSocketStream<PacedStream>>;
 
 /// How a WebSocket ends.
 #[derive(Debug)]
@@ -63,10 +63,10 @@ pub(super) fn classify(item: Option<Item>) -> Incoming {
 }
 
 /// A WebSocket without compression: packets are mostly compressed or encrypted already.
-pub(super) struct Socket(WebSocketStream<TcpStream>);
+pub(super) struct Socket(WebSocketStream<PacedStream>);
 
 impl Socket {
-    pub(super) async fn new(stream: TcpStream, early: Bytes) -> Self {
+    pub(super) async fn new(stream: PacedStream, early: Bytes) -> Self {
         let config =
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_LEN)).max_frame_size(Some(MAX_MESSAGE_LEN));
         let early = early.to_vec();
@@ -79,6 +79,11 @@ impl Socket {
 
     pub(super) fn reunite(sink: Sink, stream: Stream) -> Self {
         Self(stream.reunite(sink).expect("both halves are of one socket"))
+    }
+
+    /// How long it wants messages to be.
+    pub(super) fn message_room(&self) -> MessageRoom {
+        self.0.get_ref().message_room()
     }
 
     pub(super) async fn next(&mut self) -> Incoming {
@@ -121,7 +126,7 @@ impl Socket {
 
 /// Closes our direction and reads the other to its end: closing with unread octets would reset the connection, and the
 /// client might never see the close frame.
-async fn listen_out(mut stream: TcpStream) -> std::io::Result<()> {
+async fn listen_out(mut stream: PacedStream) -> std::io::Result<()> {
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(LAST_WORDS), &mut tokio::io::sink()).await.map(drop)
 }
