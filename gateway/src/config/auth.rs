@@ -4,6 +4,7 @@ use super::{LimitChanges, is_token};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use subtle::ConstantTimeEq;
 
@@ -123,6 +124,8 @@ impl From<Token> for String {
 pub struct Auth {
     /// Bearer tokens with names.
     pub token: Vec<AuthToken>,
+    /// Who else says who may come in.
+    pub jwt: Vec<Jwt>,
 }
 
 /// `[[auth.token]]`: a bearer token whose peer has a name, a group and limits.
@@ -139,6 +142,52 @@ pub struct AuthToken {
     /// What differs from the limits of `[limits]` and of the group.
     #[serde(default)]
     pub limits: LimitChanges,
+}
+
+/// `[[auth.jwt]]`: an issuer of JSON Web Tokens (RFC 7519).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jwt {
+    /// A file with the key: public keys in PEM, a JWK or a set of them (RFC 7517), or a secret as it is. It is read again
+    /// when it changes.
+    pub key: PathBuf,
+    /// What `aud` must name one of. Empty: only tokens without `aud` are taken, as RFC 7519 section 4.1.3 demands.
+    pub audience: Vec<String>,
+    /// What `iss` must be; absent: anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// How wrong the clocks may be for `exp` and `nbf`.
+    pub leeway_s: u32,
+    /// The claim with the peer's name; a token without it is refused.
+    pub name_claim: String,
+    /// What stands before that name, so that it is not the name of another peer by chance.
+    pub name_prefix: String,
+    /// The claim with the name of the peer's group.
+    pub group_claim: String,
+    /// The group of tokens without that claim; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The claim with limits, as an object of the shape of `limits` in `[[auth.token]]`.
+    pub limits_claim: String,
+    /// Whether that claim may also raise limits above what `[limits]` and the group give.
+    pub may_raise_limits: bool,
+}
+
+impl Default for Jwt {
+    fn default() -> Self {
+        Self {
+            key: PathBuf::new(),
+            audience: Vec::new(),
+            issuer: None,
+            leeway_s: 30,
+            name_claim: "sub".to_owned(),
+            name_prefix: "jwt:".to_owned(),
+            group_claim: "webtun_group".to_owned(),
+            group: None,
+            limits_claim: "webtun_limits".to_owned(),
+            may_raise_limits: false,
+        }
+    }
 }
 
 /// True where `text` can name a peer: it stands in logs and in the audit log.

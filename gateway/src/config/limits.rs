@@ -53,6 +53,14 @@ trait Bound {
     fn limit(&self) -> Limit;
     /// `saved` is how many quarters of a second's worth of a rate can be saved up.
     fn set(&mut self, limit: Limit, saved: u64);
+
+    /// As [`Bound::set`], where that makes it less.
+    fn lower(&mut self, limit: Limit, saved: u64) {
+        let unlimited = u64::MAX;
+        if limit.0.unwrap_or(unlimited) < self.limit().0.unwrap_or(unlimited) {
+            self.set(limit, saved);
+        }
+    }
 }
 
 impl Bound for usize {
@@ -101,6 +109,12 @@ macro_rules! allowance_keys {
             fn apply(&self, allowance: &mut Allowance) {
                 $(if let Some(limit) = self.$key {
                     allowance.$field.set(limit, $saved);
+                })+
+            }
+
+            fn lower(&self, allowance: &mut Allowance) {
+                $(if let Some(limit) = self.$key {
+                    allowance.$field.lower(limit, $saved);
                 })+
             }
         }
@@ -178,6 +192,17 @@ impl LimitChanges {
         }
         self.session.apply(&mut limits.each);
         self.peer.apply(&mut limits.total);
+        limits
+    }
+
+    /// The limits with those of these changes that make them smaller.
+    #[must_use]
+    pub fn lower(&self, mut limits: PeerLimits) -> PeerLimits {
+        if let Some(sessions) = self.sessions {
+            limits.sessions = limits.sessions.min(sessions as usize);
+        }
+        self.session.lower(&mut limits.each);
+        self.peer.lower(&mut limits.total);
         limits
     }
 }

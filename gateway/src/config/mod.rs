@@ -13,7 +13,7 @@ mod sections;
 mod validate;
 mod values;
 
-pub use auth::{Auth, AuthToken, Token, TokenHash, is_peer_name};
+pub use auth::{Auth, AuthToken, Jwt, Token, TokenHash, is_peer_name};
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use sections::{
     Audit, Dns, External, ExternalMode, Filtering, Inner, Log, LogFormat, Nat, Nat64, Policy, PolicyAction,
@@ -75,7 +75,7 @@ pub struct Config {
 impl Config {
     /// True where a credential is configured, without which nobody may come in.
     pub fn has_credentials(&self) -> bool {
-        !self.tokens.is_empty() || !self.auth.token.is_empty()
+        !self.tokens.is_empty() || !self.auth.token.is_empty() || !self.auth.jwt.is_empty()
     }
 }
 

@@ -47,7 +47,8 @@ impl Config {
         self.validate_least()?;
         self.validate_external()?;
         self.validate_groups()?;
-        self.validate_auth()?;
+        self.validate_tokens()?;
+        self.validate_jwt()?;
         let fail = |key, problem: String| Err(Invalid { key, problem });
         if self.inner.ipv4.prefix_len() > 29 {
             return fail("inner.ipv4", "too small a pool; a prefix length of at most 29".to_owned());
@@ -121,7 +122,7 @@ impl Config {
         Ok(())
     }
 
-    fn validate_auth(&self) -> Result<(), Invalid> {
+    fn validate_tokens(&self) -> Result<(), Invalid> {
         let fail = |problem: String| Err(Invalid { key: "auth.token", problem });
         let mut hashes: Vec<_> = self.tokens.iter().map(|token| token.hash).collect();
         for token in &self.auth.token {
@@ -137,6 +138,22 @@ impl Config {
         if let Some(hash) = hashes.iter().enumerate().find_map(|(at, hash)| hashes[..at].contains(hash).then_some(hash))
         {
             return fail(format!("the token with the hash {hash} stands twice"));
+        }
+        Ok(())
+    }
+
+    fn validate_jwt(&self) -> Result<(), Invalid> {
+        let fail = |key, problem: String| Err(Invalid { key, problem });
+        for jwt in &self.auth.jwt {
+            if jwt.key.as_os_str().is_empty() {
+                return fail("auth.jwt.key", "the file with the key is missing".to_owned());
+            }
+            if jwt.leeway_s > 300 {
+                return fail("auth.jwt.leeway_s", format!("{} is too much; at most 300", jwt.leeway_s));
+            }
+            if let Some(group) = jwt.group.as_ref().filter(|group| self.peer("", Some(group)).is_none()) {
+                return fail("auth.jwt.group", format!("there is no group `{group}`"));
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::admin::{self, Admin};
 use super::audit::Audit;
-use super::auth::{Authenticator, Credentials, kept_token};
+use super::auth::{Authenticator, Credentials, KeyError, kept_token};
 use super::dns::Forwarder;
 use super::driver::{Clock, Command, Driver, DriverHandle};
 use super::egress::{Egress, SetupError, watch_addresses};
@@ -66,6 +66,14 @@ pub enum RunError {
         /// The system's word.
         error: io::Error,
     },
+    /// The key of an issuer of tokens.
+    #[error("the key file {path} of auth.jwt cannot be used: {error}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: KeyError,
+    },
     /// While running.
     #[error("the TUN device has failed: {0}")]
     Device(io::Error),
@@ -99,6 +107,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let address = listener.local_addr().map_err(|error| RunError::Listen { address: config.listen, error })?;
     let mut stop = Signals::catch().map_err(|error| RunError::Internal(error.to_string()))?;
     let made = made_token(&config)?;
+    let credentials =
+        Arc::new(Credentials::new(&config, made.as_deref()).map_err(|(path, error)| RunError::Key { path, error })?);
     warn_of_plain_tokens(&config);
     let Egress { tun, surroundings, changes } = Egress::set_up(&config, address.port())?;
     tracing::info!(?surroundings, "the way to the outside is set up");
@@ -110,13 +120,14 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let (driver, handle) = Driver::new(gateway, tun, inner, clock, audit);
     let for_draining = handle.clone();
     let watcher = tokio::spawn(watch_addresses(surroundings.own, handle.clone()));
+    let key_watcher = tokio::spawn(Arc::clone(&credentials).follow_files());
     let (phase, told_phase) = watch::channel(Phase::Serving);
     let handshakes = Handshakes::default();
     let operators = operators.map(|listener| {
         let (handshakes, phase) = (handshakes.clone(), told_phase.clone());
         tokio::spawn(admin::listen(listener, Admin { driver: handle.clone(), handshakes, phase }))
     });
-    let site = site(&config, made.as_deref(), handle, handshakes);
+    let site = site(&config, credentials, handle, handshakes);
     let (shutdown, told) = oneshot::channel();
     let mut driver = tokio::spawn(driver.run(told));
     let server = tokio::spawn(listen(listener, site, told_phase));
@@ -133,6 +144,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         ended = &mut driver => driver_outcome(ended),
     };
     watcher.abort();
+    key_watcher.abort();
     if let Some(operators) = operators {
         operators.abort();
     }
@@ -163,9 +175,8 @@ fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunErr
     }
 }
 
-fn site(config: &Config, made: Option<&str>, driver: DriverHandle, handshakes: Handshakes) -> Site {
+fn site(config: &Config, authenticator: Arc<dyn Authenticator>, driver: DriverHandle, handshakes: Handshakes) -> Site {
     let limits = &config.limits;
-    let authenticator: Arc<dyn Authenticator> = Arc::new(Credentials::new(config, made));
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
     let places = count(limits.handshakes);

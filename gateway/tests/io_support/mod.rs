@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod jwt;
 pub mod tunnel;
 
 use futures_util::{SinkExt, StreamExt};

@@ -1,15 +1,24 @@
 //! Who may open sessions: one file per kind of credential.
 
+mod jwt;
 mod kept;
 mod token;
 
 use crate::config::{Config, TokenHash};
 use crate::dataplane::Peer;
+use jwt::Issuer;
+pub use jwt::KeyError;
 pub use kept::{fresh_token, kept_token};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 use token::Tokens;
 
 /// The longest credential that is looked at, in octets.
 pub const MAX_CREDENTIAL: usize = 4096;
+
+/// How often files are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Judges credentials.
 pub trait Authenticator: Send + Sync {
@@ -23,14 +32,31 @@ pub trait Authenticator: Send + Sync {
 /// What the configuration accepts. Where that is nothing, everybody may open sessions.
 pub struct Credentials {
     tokens: Tokens,
+    issuers: Vec<Issuer>,
     anyone: Peer,
 }
 
 impl Credentials {
     /// The configured credentials, and the token that was made where there are none.
-    pub fn new(config: &Config, made: Option<&str>) -> Self {
+    ///
+    /// # Errors
+    /// With the file whose keys cannot be used.
+    pub fn new(config: &Config, made: Option<&str>) -> Result<Self, (PathBuf, KeyError)> {
         let made = made.map(|token| TokenHash::of(token.as_bytes()));
-        Self { tokens: Tokens::new(config, made), anyone: config.anyone() }
+        let issuer = |jwt| Issuer::new(jwt, config).map_err(|error| (jwt.key.clone(), error));
+        let issuers = config.auth.jwt.iter().map(issuer).collect::<Result<_, _>>()?;
+        Ok(Self { tokens: Tokens::new(config, made), issuers, anyone: config.anyone() })
+    }
+
+    /// Follows changes of key files, for as long as it is polled.
+    pub async fn follow_files(self: Arc<Self>) {
+        if self.issuers.is_empty() {
+            return;
+        }
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            self.issuers.iter().for_each(Issuer::refresh);
+        }
     }
 }
 
@@ -42,11 +68,15 @@ impl Authenticator for Credentials {
         if credential.is_empty() || credential.len() > MAX_CREDENTIAL {
             return None;
         }
-        self.tokens.authenticate(credential)
+        let by_token = self.tokens.authenticate(credential);
+        by_token.or_else(|| {
+            let mut issuers = self.issuers.iter().filter(|_| Issuer::is_jwt(credential));
+            issuers.find_map(|issuer| issuer.authenticate(credential))
+        })
     }
 
     fn is_open(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens.is_empty() && self.issuers.is_empty()
     }
 }
 
@@ -56,16 +86,16 @@ mod tests {
 
     #[test]
     fn without_credentials_everybody_is_let_in() {
-        let open = Credentials::new(&Config::default(), None);
+        let open = Credentials::new(&Config::default(), None).expect("no keys");
         assert!(open.is_open() && open.authenticate(b"").is_some());
-        let made = Credentials::new(&Config::default(), Some("made"));
+        let made = Credentials::new(&Config::default(), Some("made")).expect("no keys");
         assert!(!made.is_open() && made.authenticate(b"").is_none() && made.authenticate(b"made").is_some());
     }
 
     #[test]
     fn a_credential_beyond_the_bound_is_not_looked_at() {
         let long = "a".repeat(MAX_CREDENTIAL + 1);
-        let made = Credentials::new(&Config::default(), Some(&long));
+        let made = Credentials::new(&Config::default(), Some(&long)).expect("no keys");
         assert!(made.authenticate(long.as_bytes()).is_none());
     }
 }
