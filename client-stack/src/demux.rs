@@ -1,13 +1,18 @@
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::SocketId;
 
-/// A hash map whose order depends on the seed alone, so that a run can be repeated.
+/// A hash map whose order depends on the seed alone, so that a run can be repeated. Where others choose the keys it needs
+/// a seed of its own; for numbers that we give out ourselves the default one does.
+///
+/// Ordered maps would do for many of them, but each kind of a B-tree adds 9 KB to the WebAssembly module.
 pub(crate) type SeededMap<K, V> = HashMap<K, V, FixedState>;
+
+/// The set that goes with it.
+pub(crate) type SeededSet<K> = HashSet<K, FixedState>;
 
 /// The two ends of a TCP connection, ours first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +56,7 @@ impl Binding {
 /// Bound sockets by local port.
 #[derive(Default)]
 pub(crate) struct Bindings {
-    ports: BTreeMap<u16, Vec<(Binding, SocketId)>>,
+    ports: SeededMap<u16, Vec<(Binding, SocketId)>>,
 }
 
 impl Bindings {

@@ -1,11 +1,12 @@
 //! External ports: asked for, renewed, asked for again in a new session, given back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use webtun_wire::{Instant, PortMapRequest, PortMapResponse, PortMapResult};
 
+use crate::demux::SeededMap;
 use crate::{MapId, PortMapError, PortMapOptions, PortMapping, Protocol, packet};
 
 /// Port maps of one stack.
@@ -30,7 +31,7 @@ struct Map {
 /// All wanted external ports.
 #[derive(Default)]
 pub(crate) struct PortMaps {
-    maps: BTreeMap<MapId, Map>,
+    maps: SeededMap<MapId, Map>,
     /// Requests to be sent as they are.
     ready: VecDeque<PortMapRequest>,
     events: VecDeque<(MapId, Outcome)>,

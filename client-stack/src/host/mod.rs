@@ -11,7 +11,7 @@ mod tcp;
 mod tcp_io;
 mod udp;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -21,7 +21,7 @@ use rand::{Rng, SeedableRng};
 use webtun_wire::Instant;
 
 use crate::buffers::Budget;
-use crate::demux::{Bindings, Flow, SeededMap};
+use crate::demux::{Bindings, Flow, SeededMap, SeededSet};
 use crate::device::TxQueue;
 use crate::engine::{Engine, MAX_ADDRESSES};
 use crate::fragment::Fragmenter;
@@ -54,10 +54,10 @@ pub struct Host {
     budget: Budget,
     tcp: SeededMap<SocketId, TcpSocket>,
     flows: SeededMap<Flow, SocketId>,
-    orphans: BTreeSet<SocketId>,
-    listeners: BTreeMap<SocketId, Listener>,
+    orphans: SeededSet<SocketId>,
+    listeners: SeededMap<SocketId, Listener>,
     listening: Bindings,
-    udp: BTreeMap<SocketId, UdpSocket>,
+    udp: SeededMap<SocketId, UdpSocket>,
     udp_bound: Bindings,
     udp_blocked: VecDeque<SocketId>,
     pings: ping::Pings,
@@ -88,10 +88,10 @@ impl Host {
             budget: Budget::default(),
             tcp: SeededMap::with_hasher(FixedState::with_seed(rng.next_u64())),
             flows: SeededMap::with_hasher(FixedState::with_seed(rng.next_u64())),
-            orphans: BTreeSet::new(),
-            listeners: BTreeMap::new(),
+            orphans: SeededSet::default(),
+            listeners: SeededMap::default(),
             listening: Bindings::default(),
-            udp: BTreeMap::new(),
+            udp: SeededMap::default(),
             udp_bound: Bindings::default(),
             udp_blocked: VecDeque::new(),
             pings: ping::Pings::new(rng.next_u32()),
@@ -114,14 +114,11 @@ impl Host {
         let fit = addresses.iter().filter(|(address, _)| packet::is_unicast(*address) && !address.is_loopback());
         self.addresses = fit.copied().take(MAX_ADDRESSES).collect();
         self.install_addresses();
-        let lost: Vec<SocketId> =
-            self.tcp.iter().filter(|(_, socket)| !self.is_own(socket.flow.local.ip())).map(|(id, _)| *id).collect();
+        let lost = sorted(self.tcp.iter().filter(|(_, socket)| !self.is_own(socket.flow.local.ip())));
         self.end_connections(lost, CloseReason::AddressLost, false, now);
         let gone = |address: IpAddr| !address.is_unspecified() && !self.is_own(address);
-        let listeners: Vec<SocketId> =
-            self.listeners.iter().filter(|(_, it)| gone(it.binding.address)).map(|(id, _)| *id).collect();
-        let bound: Vec<SocketId> =
-            self.udp.iter().filter(|(_, it)| gone(it.binding.address)).map(|(id, _)| *id).collect();
+        let listeners = sorted(self.listeners.iter().filter(|(_, it)| gone(it.binding.address)));
+        let bound = sorted(self.udp.iter().filter(|(_, it)| gone(it.binding.address)));
         self.events.extend(listeners.into_iter().map(|id| SocketEvent::TcpClosed(id, CloseReason::AddressLost)));
         self.fail_udp(bound, UdpError::AddressLost);
     }
@@ -137,22 +134,21 @@ impl Host {
     pub fn drop_flows(&mut self, reason: CloseReason, now: Instant) {
         self.queue.clear();
         let remote = |flow: &Flow| !self.is_own(flow.remote.ip());
-        let all = self.tcp.iter().filter(|(_, socket)| remote(&socket.flow)).map(|(id, _)| *id).collect();
+        let all = sorted(self.tcp.iter().filter(|(_, socket)| remote(&socket.flow)));
         self.end_connections(all, reason, false, now);
         let closed = reason == CloseReason::TunnelClosed;
         self.fail_pings(if closed { PingError::TunnelClosed } else { PingError::AddressLost });
-        let bound = self.udp.keys().copied().collect();
+        let bound = sorted(self.udp.iter());
         self.fail_udp(bound, if closed { UdpError::TunnelClosed } else { UdpError::AddressLost });
     }
 
     /// Ends the connections that leave this host, as the tunnel is about to close, and tells their peers by a RST.
     pub(crate) fn reset_flows(&mut self, now: Instant) {
-        let all = self.tcp.iter().filter(|(_, it)| !self.is_own(it.flow.remote.ip())).map(|(id, _)| *id).collect();
+        let all = sorted(self.tcp.iter().filter(|(_, it)| !self.is_own(it.flow.remote.ip())));
         self.end_connections(all, CloseReason::TunnelClosed, true, now);
     }
 
-    fn end_connections(&mut self, mut ids: Vec<SocketId>, reason: CloseReason, tell: bool, now: Instant) {
-        ids.sort_unstable();
+    fn end_connections(&mut self, ids: Vec<SocketId>, reason: CloseReason, tell: bool, now: Instant) {
         for id in ids {
             self.end_tcp(id, reason, tell, now);
         }
@@ -196,9 +192,7 @@ impl Host {
     /// comes back every connection has its turn at once, so that none sits out a retransmission timer.
     pub fn set_link(&mut self, up: bool, now: Instant) {
         if up && !self.queue.link_up() {
-            let mut ids: Vec<SocketId> = self.tcp.keys().copied().collect();
-            ids.sort_unstable();
-            for id in ids {
+            for id in sorted(self.tcp.iter()) {
                 if let Some(socket) = self.tcp.get_mut(&id) {
                     socket.heard(now);
                 }
@@ -267,6 +261,13 @@ impl Host {
             }
         }
     }
+}
+
+/// The sockets in the order of their making, whatever the hash table's.
+fn sorted<'a, S: 'a>(sockets: impl Iterator<Item = (&'a SocketId, &'a S)>) -> Vec<SocketId> {
+    let mut ids: Vec<SocketId> = sockets.map(|(id, _)| *id).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// Below 1280 octets there is no IPv6 (RFC 8200 section 5); above 65,535 there is no packet.

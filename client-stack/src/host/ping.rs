@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use etherparse::IcmpEchoHeader;
 use webtun_wire::Instant;
 
 use super::{Host, TimerKey};
+use crate::demux::SeededMap;
 use crate::outbound::Outbound;
 use crate::packet::{self, IpPacket};
 use crate::socket::icmp;
@@ -26,7 +26,7 @@ struct Pending {
 
 /// Echo requests on their way, by sequence number: those of one host share one identifier.
 pub(super) struct Pings {
-    pending: BTreeMap<u16, Pending>,
+    pending: SeededMap<u16, Pending>,
     identifier: Option<u16>,
     next_sequence: u16,
     next_id: u32,
@@ -36,7 +36,13 @@ pub(super) struct Pings {
 impl Pings {
     pub fn new(random: u32) -> Self {
         let next_sequence = random as u16;
-        Self { pending: BTreeMap::new(), identifier: None, next_sequence, next_id: 1, scheduled: Scheduled::default() }
+        Self {
+            pending: SeededMap::default(),
+            identifier: None,
+            next_sequence,
+            next_id: 1,
+            scheduled: Scheduled::default(),
+        }
     }
 
     fn free_sequence(&mut self) -> Option<u16> {
@@ -122,7 +128,7 @@ impl Host {
 
     /// Fails every echo request to `target` that is on its way.
     pub(super) fn fail_pings_to(&mut self, target: IpAddr, error: PingError) {
-        let failed = self.pings.pending.extract_if(.., |_, pending| pending.target == target);
+        let failed = self.pings.pending.extract_if(|_, pending| pending.target == target);
         self.events.extend(failed.map(|(_, pending)| SocketEvent::PingFailed { id: pending.id, from: None, error }));
     }
 
@@ -136,7 +142,7 @@ impl Host {
         if !self.pings.scheduled.take(at) {
             return;
         }
-        let late = self.pings.pending.extract_if(.., |_, pending| pending.deadline <= now);
+        let late = self.pings.pending.extract_if(|_, pending| pending.deadline <= now);
         let error = PingError::TimedOut;
         self.events.extend(late.map(|(_, pending)| SocketEvent::PingFailed { id: pending.id, from: None, error }));
         let next = self.pings.pending.values().map(|pending| pending.deadline).min();

@@ -242,7 +242,7 @@ impl Host {
             self.reap(id);
         }
         if self.orphans.len() > MAX_ORPHANS
-            && let Some(oldest) = self.orphans.first().copied()
+            && let Some(oldest) = self.orphans.iter().min().copied()
         {
             self.end_tcp(oldest, CloseReason::Aborted, true, now);
             self.forget_tcp(oldest);
@@ -252,9 +252,7 @@ impl Host {
     /// Resets what a listener that is gone has not handed out.
     pub(super) fn close_pending(&mut self, listener: SocketId, now: Instant) {
         let pending = self.tcp.iter().filter(|(_, socket)| socket.owner == Owner::Listener(listener));
-        let mut pending: Vec<SocketId> = pending.map(|(id, _)| *id).collect();
-        pending.sort_unstable();
-        for id in pending {
+        for id in super::sorted(pending) {
             if let Some(socket) = self.tcp.get_mut(&id) {
                 socket.owner = Owner::Nobody;
             }

@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use webtun_wire::Instant;
 
 use super::message::Question;
 use crate::ResolveError;
+use crate::demux::SeededMap;
 
 /// Answers that are kept.
 const CAPACITY: usize = 1024;
@@ -13,12 +14,15 @@ const CAPACITY: usize = 1024;
 pub(super) type Addresses = Result<Vec<IpAddr>, ResolveError>;
 
 /// Answers, for as long as their TTL says.
-#[derive(Default)]
 pub(super) struct Cache {
-    entries: BTreeMap<Question, (Addresses, Instant)>,
+    entries: SeededMap<Question, (Addresses, Instant)>,
 }
 
 impl Cache {
+    pub fn new(seed: u64) -> Self {
+        Self { entries: SeededMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
     pub fn get(&self, question: &Question, now: Instant) -> Option<&Addresses> {
         self.entries.get(question).filter(|(_, expires_at)| now < *expires_at).map(|(addresses, _)| addresses)
     }

@@ -25,7 +25,7 @@ const MAX_NEGATIVE_TTL: u32 = 300;
 const UDP_PAYLOAD: u16 = 4096;
 
 /// One thing that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Question {
     pub name: Name,
     /// True for A, false for AAAA.

@@ -6,7 +6,7 @@ mod exchange;
 mod lookup;
 mod message;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use self::cache::{Addresses, Cache};
 use self::exchange::{Exchange, Step};
 use self::lookup::{Half, Lookup};
 use self::message::{Answer, Name, Question, join, parse_name};
+use crate::demux::SeededMap;
 use crate::{Family, Host, QueryId, ResolveError, SocketEvent, SocketId};
 
 /// Names that programs wait for: two, one in each family, for each socket that a host has at most by default.
@@ -33,7 +34,7 @@ pub(crate) struct Resolver {
     /// The server that answered last: the others have failed before it.
     preferred: usize,
     cache: Cache,
-    lookups: BTreeMap<QueryId, Lookup>,
+    lookups: SeededMap<QueryId, Lookup>,
     exchanges: Vec<Exchange>,
     results: VecDeque<(QueryId, Addresses)>,
     next_id: u32,
@@ -44,13 +45,14 @@ impl Resolver {
         let mut rng = ChaCha12Rng::from_seed(seed);
         // Host and tunnel draw from the same seed on other streams.
         rng.set_stream(2);
+        let cache = Cache::new(rng.next_u64());
         Self {
             rng,
             servers: Vec::new(),
             search: Vec::new(),
             preferred: 0,
-            cache: Cache::default(),
-            lookups: BTreeMap::new(),
+            cache,
+            lookups: SeededMap::default(),
             exchanges: Vec::new(),
             results: VecDeque::new(),
             next_id: 1,
