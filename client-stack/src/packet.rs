@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::BytesMut;
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
-    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpHeaders, IpSlice, Ipv4Extensions, Ipv4Header, PacketBuilder,
-    UdpHeader, UdpSlice,
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpNumber, IpSlice, Ipv4Header, Ipv6Header, UdpHeader, UdpSlice,
 };
 use webtun_wire::PacketShape;
 
@@ -166,10 +165,19 @@ pub(crate) fn icmp_checksum_valid(packet: &IpPacket<'_>) -> bool {
 /// A UDP packet; `None` where it does not fit 65,535 octets or the families differ.
 pub(crate) fn build_udp(source: (IpAddr, u16), destination: (IpAddr, u16), payload: &[u8]) -> Option<BytesMut> {
     let ((source, source_port), (destination, destination_port)) = (source, destination);
-    let builder = ip_builder(source, destination, HOP_LIMIT)?.udp(source_port, destination_port);
-    let mut packet = BytesMut::zeroed(header_len(source) + UdpHeader::LEN + payload.len());
-    builder.write_to_slice(&mut packet, payload).ok()?;
-    Some(packet)
+    let length = u16::try_from(UdpHeader::LEN + payload.len()).ok()?;
+    let mut header = UdpHeader { source_port, destination_port, length, checksum: 0 };
+    let checksum = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            header.calc_checksum_ipv4_raw(source.octets(), destination.octets(), payload)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            header.calc_checksum_ipv6_raw(source.octets(), destination.octets(), payload)
+        }
+        _ => return None,
+    };
+    header.checksum = checksum.ok()?;
+    build_ip(source, destination, HOP_LIMIT, UDP, &header.to_bytes(), payload)
 }
 
 /// An ICMP message towards an IPv4 address; `None` where it does not fit 65,535 octets or the families differ.
@@ -180,12 +188,8 @@ pub(crate) fn build_icmpv4(
     kind: Icmpv4Type,
     payload: &[u8],
 ) -> Option<BytesMut> {
-    let mut packet = BytesMut::zeroed(20 + Icmpv4Header::MIN_LEN + payload.len());
-    if !source.is_ipv4() {
-        return None;
-    }
-    ip_builder(source, destination, hop_limit)?.icmpv4(kind).write_to_slice(&mut packet, payload).ok()?;
-    Some(packet)
+    let header = Icmpv4Header::with_checksum(kind, payload).to_bytes();
+    build_ip(source, destination, hop_limit, ICMP, &header, payload).filter(|_| source.is_ipv4())
 }
 
 /// An ICMPv6 message; `None` where it does not fit 65,535 octets or the families differ.
@@ -196,36 +200,47 @@ pub(crate) fn build_icmpv6(
     kind: Icmpv6Type,
     payload: &[u8],
 ) -> Option<BytesMut> {
-    let mut packet = BytesMut::zeroed(40 + Icmpv6Header::MIN_LEN + payload.len());
-    if !source.is_ipv6() {
-        return None;
-    }
-    ip_builder(source, destination, hop_limit)?.icmpv6(kind).write_to_slice(&mut packet, payload).ok()?;
-    Some(packet)
+    let (IpAddr::V6(from), IpAddr::V6(to)) = (source, destination) else { return None };
+    let header = Icmpv6Header::with_checksum(kind, from.octets(), to.octets(), payload).ok()?.to_bytes();
+    build_ip(source, destination, hop_limit, ICMPV6, &header, payload)
 }
 
-fn ip_builder(
+/// Header by header: etherparse's `PacketBuilder` would bring all kinds of headers into the WebAssembly module.
+fn build_ip(
     source: IpAddr,
     destination: IpAddr,
     hop_limit: u8,
-) -> Option<etherparse::PacketBuilderStep<etherparse::IpHeaders>> {
+    protocol: u8,
+    header: &[u8],
+    payload: &[u8],
+) -> Option<BytesMut> {
+    let len = u16::try_from(header.len() + payload.len()).ok()?;
+    let mut packet = BytesMut::with_capacity(header_len(source) + usize::from(len));
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let header = Ipv4Header {
-                time_to_live: hop_limit,
-                source: source.octets(),
-                destination: destination.octets(),
-                // Whoever finds the packet too long for the path may cut it.
-                dont_fragment: false,
-                ..Ipv4Header::default()
-            };
-            Some(PacketBuilder::ip(IpHeaders::Ipv4(header, Ipv4Extensions::default())))
+            let mut ip =
+                Ipv4Header::new(len, hop_limit, IpNumber(protocol), source.octets(), destination.octets()).ok()?;
+            // Whoever finds the packet too long for the path may cut it.
+            ip.dont_fragment = false;
+            ip.header_checksum = ip.calc_header_checksum();
+            packet.extend_from_slice(&ip.to_bytes());
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            Some(PacketBuilder::ipv6(source.octets(), destination.octets(), hop_limit))
+            let ip = Ipv6Header {
+                payload_length: len,
+                next_header: IpNumber(protocol),
+                hop_limit,
+                source: source.octets(),
+                destination: destination.octets(),
+                ..Ipv6Header::default()
+            };
+            packet.extend_from_slice(&ip.to_bytes());
         }
-        _ => None,
+        _ => return None,
     }
+    packet.extend_from_slice(header);
+    packet.extend_from_slice(payload);
+    Some(packet)
 }
 
 /// True where a packet may be sent to this address by a program: one host, not a group and not nobody.

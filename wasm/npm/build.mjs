@@ -34,9 +34,9 @@ function declareTypes() {
 
 /** The Worker's script twice: as a file, and as text inside a module together with the WebAssembly. */
 async function buildWorker() {
-  const worker = { ...common, entryPoints: ["src/worker.ts"], format: "esm" };
+  const worker = { ...common, entryPoints: ["src/worker.ts"], format: "esm", minify: true };
   await build({ ...worker, outfile: "dist/worker.js" });
-  const { outputFiles } = await build({ ...worker, minify: true, write: false });
+  const { outputFiles } = await build({ ...worker, write: false });
   const wasm = readFileSync(inside("generated/webtun_bg.wasm")).toString("base64");
   const constants = { workerSource: outputFiles[0].text, wasmBase64: wasm };
   const lines = Object.entries(constants).map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};\n`);
@@ -45,7 +45,8 @@ async function buildWorker() {
 
 async function buildEntries() {
   const browser = ["index", "inline", "slim"].map((name) => `src/${name}.ts`);
-  await build({ ...common, entryPoints: browser, outdir: "dist", format: "esm", splitting: true, chunkNames: "chunk-[hash]" });
+  const page = { ...common, format: "esm", minify: true, splitting: true, chunkNames: "chunk-[hash]" };
+  await build({ ...page, entryPoints: browser, outdir: "dist" });
   await build({ ...common, entryPoints: { wire: "src/wire/index.ts" }, outdir: "dist", format: "esm" });
   const node = { ...common, entryPoints: ["src/node.ts"], platform: "node", target: "node20", external: ["ws"] };
   await build({ ...node, format: "esm", outfile: "dist/node.js" });
