@@ -142,6 +142,22 @@ fn only_the_secret_and_the_same_peer_resume() {
 }
 
 #[test]
+fn the_secret_alone_resumes_a_session_whose_peer_says_so_and_opens_none() {
+    let mut world = World::new(config());
+    let strict = world.connect();
+    let by_ticket = world.connect_as(&Peer { resumes_by_secret: true, ..Peer::new("guest") });
+    let now = world.now;
+    let wrong = Resume { secret: [7; 32], ..by_ticket.resume };
+    for message in [hello(None), hello(Some(strict.resume)), hello(Some(wrong))] {
+        let refused = world.gateway.handshake_by_secret(&message, now).expect_err("refused");
+        assert_eq!(refused.code(), CloseCode::Unauthorized);
+    }
+    assert_eq!(world.gateway.handshake_by_secret(&hello(Some(by_ticket.resume)), now), Ok(by_ticket.id));
+    assert!(Gateway::is_resumption(&hello(Some(wrong))));
+    assert!(!Gateway::is_resumption(&hello(None)) && !Gateway::is_resumption(b"\xff"));
+}
+
+#[test]
 fn a_new_connection_takes_over() {
     let mut world = World::new(config());
     let (client, mapped) = connected(&mut world);

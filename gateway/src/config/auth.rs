@@ -13,7 +13,7 @@ const SCHEME: &str = "sha256:";
 /// What is kept of a bearer token: its SHA-256, written `sha256:` and 64 hexadecimal digits.
 ///
 /// That hides a random token for good. It does not hide a word that somebody has made up, which can be guessed offline.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
 
@@ -119,13 +119,35 @@ impl From<Token> for String {
 }
 
 /// `[auth]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
+    /// Wrong credentials from one IPv4 address or IPv6 prefix of 64 bits that are judged in a minute; further ones are
+    /// refused unread.
+    pub failures_per_minute: u32,
+    /// How long a ticket is good, if it is not spent.
+    pub ticket_life_s: u32,
+    /// Tickets that are not spent, at once.
+    pub tickets: u32,
+    /// Tickets of one peer that are not spent, at once.
+    pub tickets_per_peer: u32,
     /// Bearer tokens with names.
     pub token: Vec<AuthToken>,
     /// Who else says who may come in.
     pub jwt: Vec<Jwt>,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            failures_per_minute: 10,
+            ticket_life_s: 30,
+            tickets: 1024,
+            tickets_per_peer: 16,
+            token: Vec::new(),
+            jwt: Vec::new(),
+        }
+    }
 }
 
 /// `[[auth.token]]`: a bearer token whose peer has a name, a group and limits.

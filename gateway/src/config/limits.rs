@@ -294,6 +294,7 @@ impl super::Config {
             network: group.network.as_deref().map(Arc::from),
             filtering: group.filtering.map(dataplane::Filtering::from),
             limits: group.limits.apply(limits),
+            resumes_by_secret: false,
         })
     }
 

@@ -9,12 +9,14 @@ pub mod cli;
 mod dataplane;
 mod limits;
 pub mod load;
+mod origin;
 mod sections;
 mod validate;
 mod values;
 
 pub use auth::{Auth, AuthToken, Jwt, Token, TokenHash, is_peer_name};
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
+pub use origin::{AllowedOrigin, Origin, split_authority};
 pub use sections::{
     Audit, Dns, External, ExternalMode, Filtering, Inner, Log, LogFormat, Nat, Nat64, Policy, PolicyAction,
     PolicyProtocol, PolicyRule, Tun,
@@ -40,8 +42,9 @@ pub struct Config {
     /// Bearer tokens, each of which opens sessions, or their hashes. Where there is no credential at all and `listen` is
     /// not a loopback address, a token is made, kept in `state_dir` and printed.
     pub tokens: Vec<Token>,
-    /// Origins whose pages may connect, as `scheme://host[:port]`, besides pages from the gateway's own host; `*` is any.
-    pub allow_origins: Vec<String>,
+    /// Origins whose pages may connect, as `scheme://host[:port]`, besides pages from the gateway's own host. `*` before a
+    /// domain stands for the names below it, alone for any origin; `null` is that of files and sandboxed frames.
+    pub allow_origins: Vec<AllowedOrigin>,
     /// Credentials with more to say.
     pub auth: Auth,
     /// Where the made token is kept.

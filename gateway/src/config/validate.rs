@@ -31,15 +31,6 @@ impl Config {
         {
             return fail("static_dir", &format!("{} is not a folder", dir.display()));
         }
-        for origin in &self.allow_origins {
-            let well_formed = origin.contains("://") && !origin.ends_with('/');
-            if origin != "*" && origin != "null" && !well_formed {
-                return fail(
-                    "allow_origins",
-                    &format!("`{origin}` is not an origin; write it as https://example.org, without path"),
-                );
-            }
-        }
         self.validate_sections()
     }
 
@@ -85,6 +76,10 @@ impl Config {
             ("nat.tcp_opening_timeout_s", nat.tcp_opening_timeout_s, 30),
             ("nat.tcp_closing_timeout_s", nat.tcp_closing_timeout_s, 240),
             ("nat.icmp_timeout_s", nat.icmp_timeout_s, 60),
+            ("auth.failures_per_minute", self.auth.failures_per_minute, 1),
+            ("auth.ticket_life_s", self.auth.ticket_life_s, 1),
+            ("auth.tickets", self.auth.tickets, 1),
+            ("auth.tickets_per_peer", self.auth.tickets_per_peer, 1),
             ("dns.timeout_s", self.dns.timeout_s, 1),
             ("limits.connections", limits.connections, 1),
             ("audit.file_octets", self.audit.file_octets, 4096),

@@ -70,6 +70,9 @@ struct Wishes {
 
 /// Contexts that one handshake may offer.
 const MAX_CONTEXTS: usize = 16;
+/// What a connection without a credential is told, unless it goes on with a session that needs none.
+const UNPROVED: Reject =
+    Reject { code: CloseCode::Unauthorized, retry_after: Duration::ZERO, reason: "a token is needed" };
 /// When a client that was refused for want of room may try again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -84,6 +87,20 @@ impl Gateway {
     ///
     /// [`Reject`] carries the message to send before the connection is closed.
     pub fn handshake(&mut self, message: &[u8], peer: &Peer, now: Instant) -> Result<SessionId, Reject> {
+        self.handshake_of(message, Some(peer), now)
+    }
+
+    /// As [`Gateway::handshake`], for a connection without a credential: it goes on with a session whose secret it knows and
+    /// whose peer [`resumes_by_secret`](Peer::resumes_by_secret).
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`], with the same code whether the session is unknown, the secret is wrong, or it is not enough.
+    pub fn handshake_by_secret(&mut self, message: &[u8], now: Instant) -> Result<SessionId, Reject> {
+        self.handshake_of(message, None, now)
+    }
+
+    fn handshake_of(&mut self, message: &[u8], peer: Option<&Peer>, now: Instant) -> Result<SessionId, Reject> {
         let result = self.admit(message, peer, now);
         if result.is_err() {
             self.stats.handshakes_rejected += 1;
@@ -102,14 +119,20 @@ impl Gateway {
         }
     }
 
-    fn admit(&mut self, message: &[u8], peer: &Peer, now: Instant) -> Result<SessionId, Reject> {
+    /// True where the message begins with a HELLO that goes on with a session.
+    pub fn is_resumption(message: &[u8]) -> bool {
+        matches!(capsules(message).next(), Some(Ok(Capsule::Hello(Hello { resume: Some(_), .. }))))
+    }
+
+    fn admit(&mut self, message: &[u8], peer: Option<&Peer>, now: Instant) -> Result<SessionId, Reject> {
         let (hello, wishes) = parse(message)?;
         if !(hello.min_version..=hello.max_version).contains(&VERSION) {
             return Err(Reject::new(CloseCode::Version, Duration::ZERO, "this gateway speaks version 1"));
         }
-        let id = match &hello.resume {
-            Some(resume) => self.resume(resume, peer)?,
-            None => self.open(peer, now)?,
+        let id = match (&hello.resume, peer) {
+            (Some(resume), _) => self.resume(resume, peer)?,
+            (None, Some(peer)) => self.open(peer, now)?,
+            (None, None) => return Err(UNPROVED),
         };
         self.answer(id, hello.resume.is_some(), &wishes, message.len(), now);
         Ok(id)
@@ -149,11 +172,15 @@ impl Gateway {
     }
 
     /// A wrong secret, a foreign peer and a session that is gone look alike from outside.
-    fn resume(&mut self, resume: &Resume, peer: &Peer) -> Result<SessionId, Reject> {
-        let unknown = Reject::new(CloseCode::UnknownSession, Duration::from_millis(1), "no such session");
+    fn resume(&mut self, resume: &Resume, peer: Option<&Peer>) -> Result<SessionId, Reject> {
+        let unknown = match peer {
+            Some(_) => Reject::new(CloseCode::UnknownSession, Duration::from_millis(1), "no such session"),
+            None => UNPROVED,
+        };
         let id = *self.identities.get(&resume.session_id).ok_or(unknown)?;
         let session = self.sessions.get_mut(&id).ok_or(unknown)?;
-        if !session.tunnel.knows(&resume.secret) || session.peer.name != peer.name {
+        let is_theirs = peer.map_or(session.peer.resumes_by_secret, |peer| peer.name == session.peer.name);
+        if !session.tunnel.knows(&resume.secret) || !is_theirs {
             return Err(unknown);
         }
         session.tunnel.resume(resume.next).map_err(|_| Reject::protocol("the two ends no longer fit together"))?;

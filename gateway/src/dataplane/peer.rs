@@ -17,12 +17,21 @@ pub struct Peer {
     pub filtering: Option<Filtering>,
     /// What each of its sessions, and all of them together, may use.
     pub limits: PeerLimits,
+    /// True where a session's secret is enough to go on with it, because what has proved the peer was good only once.
+    pub resumes_by_secret: bool,
 }
 
 impl Peer {
     /// A principal in no group and no network, with default limits.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), group: None, network: None, filtering: None, limits: PeerLimits::default() }
+        Self {
+            name: name.into(),
+            group: None,
+            network: None,
+            filtering: None,
+            limits: PeerLimits::default(),
+            resumes_by_secret: false,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::admin::{self, Admin};
 use super::audit::Audit;
-use super::auth::{Authenticator, Credentials, KeyError, kept_token};
+use super::auth::{Credentials, Gate, KeyError, kept_token};
 use super::dns::Forwarder;
 use super::driver::{Clock, Command, Driver, DriverHandle};
 use super::egress::{Egress, SetupError, watch_addresses};
@@ -120,14 +120,15 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let (driver, handle) = Driver::new(gateway, tun, inner, clock, audit);
     let for_draining = handle.clone();
     let watcher = tokio::spawn(watch_addresses(surroundings.own, handle.clone()));
-    let key_watcher = tokio::spawn(Arc::clone(&credentials).follow_files());
+    let gate = Arc::new(Gate::new(Arc::clone(&credentials), &config.auth, clock));
+    let key_watcher = tokio::spawn(credentials.follow_files());
     let (phase, told_phase) = watch::channel(Phase::Serving);
     let handshakes = Handshakes::default();
     let operators = operators.map(|listener| {
         let (handshakes, phase) = (handshakes.clone(), told_phase.clone());
         tokio::spawn(admin::listen(listener, Admin { driver: handle.clone(), handshakes, phase }))
     });
-    let site = site(&config, credentials, handle, handshakes);
+    let site = site(&config, gate, handle, handshakes);
     let (shutdown, told) = oneshot::channel();
     let mut driver = tokio::spawn(driver.run(told));
     let server = tokio::spawn(listen(listener, site, told_phase));
@@ -175,18 +176,18 @@ fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunErr
     }
 }
 
-fn site(config: &Config, authenticator: Arc<dyn Authenticator>, driver: DriverHandle, handshakes: Handshakes) -> Site {
+fn site(config: &Config, gate: Arc<Gate>, driver: DriverHandle, handshakes: Handshakes) -> Site {
     let limits = &config.limits;
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
     let places = count(limits.handshakes);
     Site {
-        authenticator: Arc::clone(&authenticator),
+        gate: Arc::clone(&gate),
         allow_origins: config.allow_origins.clone(),
         static_dir: config.static_dir.clone(),
         header_timeout: patience,
         connections: count(limits.connections),
-        doorway: Doorway::new(driver, authenticator, places, patience, write_timeout, handshakes),
+        doorway: Doorway::new(driver, gate, places, patience, write_timeout, handshakes),
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod jwt;
 pub mod tunnel;
 
+use ::http::HeaderValue;
 use futures_util::{SinkExt, StreamExt};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -232,6 +233,24 @@ impl Client {
         }
         let stream = TcpStream::connect(address).await?;
         client_async(request, stream).await.map(|(socket, _)| Self(socket))
+    }
+
+    /// Opens a WebSocket at a path, which may have a query.
+    pub async fn connect_to(address: SocketAddr, path: &str) -> Result<Self, Error> {
+        let mut request = format!("ws://{address}{path}").into_client_request()?;
+        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("webtun.v1"));
+        let stream = TcpStream::connect(address).await?;
+        client_async(request, stream).await.map(|(socket, _)| Self(socket))
+    }
+
+    /// Opens a WebSocket from one of this machine's IPv4 addresses.
+    pub async fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from((source, 0))).expect("an address of this machine");
+        let mut request = format!("ws://{address}/").into_client_request().expect("a request");
+        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("webtun.v1"));
+        let stream = socket.connect(address).await.expect("a connection");
+        client_async(request, stream).await.map(|(socket, _)| Self(socket)).expect("a WebSocket")
     }
 
     /// Opens a session.

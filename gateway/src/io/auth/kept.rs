@@ -30,7 +30,15 @@ pub fn kept_token(state_dir: &Path) -> io::Result<String> {
 /// # Errors
 /// Where the system has no randomness.
 pub fn fresh_token() -> io::Result<String> {
-    let mut secret = [0; 24];
+    fresh::<24>()
+}
+
+/// So many octets of the system's randomness, in hexadecimal.
+///
+/// # Errors
+/// Where the system has no randomness.
+pub(super) fn fresh<const OCTETS: usize>() -> io::Result<String> {
+    let mut secret = [0; OCTETS];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
     Ok(secret.iter().map(|octet| format!("{octet:02x}")).collect())
 }

@@ -1,13 +1,18 @@
 //! Who may open sessions: one file per kind of credential.
 
+mod failures;
+mod gate;
 mod jwt;
 mod kept;
+mod ticket;
 mod token;
 
 use crate::config::{Config, TokenHash};
 use crate::dataplane::Peer;
+pub use gate::{Gate, Issued, NoTicket, Refusal};
 use jwt::Issuer;
 pub use jwt::KeyError;
+use kept::fresh;
 pub use kept::{fresh_token, kept_token};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,15 +24,6 @@ pub const MAX_CREDENTIAL: usize = 4096;
 
 /// How often files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-
-/// Judges credentials.
-pub trait Authenticator: Send + Sync {
-    /// The principal that `credential` proves, or none. An empty credential stands for none shown.
-    fn authenticate(&self, credential: &[u8]) -> Option<Peer>;
-
-    /// True where sessions are opened without any credential.
-    fn is_open(&self) -> bool;
-}
 
 /// What the configuration accepts. Where that is nothing, everybody may open sessions.
 pub struct Credentials {
@@ -58,12 +54,11 @@ impl Credentials {
             self.issuers.iter().for_each(Issuer::refresh);
         }
     }
-}
 
-impl Authenticator for Credentials {
+    /// The principal that `credential` proves, or none. An empty credential stands for none shown.
     fn authenticate(&self, credential: &[u8]) -> Option<Peer> {
         if self.is_open() {
-            return Some(self.anyone.clone());
+            return Some(self.anyone());
         }
         if credential.is_empty() || credential.len() > MAX_CREDENTIAL {
             return None;
@@ -75,6 +70,12 @@ impl Authenticator for Credentials {
         })
     }
 
+    /// Who all are where everybody is let in.
+    fn anyone(&self) -> Peer {
+        self.anyone.clone()
+    }
+
+    /// True where sessions are opened without any credential.
     fn is_open(&self) -> bool {
         self.tokens.is_empty() && self.issuers.is_empty()
     }

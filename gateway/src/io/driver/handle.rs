@@ -16,12 +16,12 @@ pub struct LinkId {
 
 /// What connections tell the driver.
 pub enum Command {
-    /// The first message of a connection whose credentials are good.
+    /// The first message of a connection whose credentials are good, or which goes on with a session by its secret.
     Open {
         /// As received.
         message: Bytes,
-        /// Who it is.
-        peer: Box<Peer>,
+        /// Who it is; none where the secret is all that there is.
+        peer: Option<Box<Peer>>,
         /// How long its messages may be.
         room: MessageRoom,
         /// The session, or what to tell the client.
@@ -94,7 +94,7 @@ impl DriverHandle {
     ///
     /// # Errors
     /// What to tell the client before its connection is closed.
-    pub async fn open(&self, message: Bytes, peer: Box<Peer>, room: MessageRoom) -> Result<Opened, Farewell> {
+    pub async fn open(&self, message: Bytes, peer: Option<Box<Peer>>, room: MessageRoom) -> Result<Opened, Farewell> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Open { message, peer, room, reply }).await;
         answer.await.unwrap_or_else(|_| Err(Farewell::new(CloseCode::Shutdown, "the gateway goes away")))

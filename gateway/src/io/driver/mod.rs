@@ -195,7 +195,7 @@ impl Driver {
         let now = self.clock.now();
         match command {
             Command::Open { message, peer, room, reply } => {
-                let opened = self.open(&message, &peer, room, now);
+                let opened = self.open(&message, peer.as_deref(), room, now);
                 let session = opened.as_ref().ok().map(|opened| opened.link.session);
                 if let (Err(_), Some(session)) = (reply.send(opened), session) {
                     // The connection has meanwhile gone.
@@ -240,9 +240,19 @@ impl Driver {
         }
     }
 
-    fn open(&mut self, message: &[u8], peer: &Peer, room: MessageRoom, now: Instant) -> Result<Opened, Farewell> {
-        let session = self.gateway.handshake(message, peer, now).map_err(|reject| {
-            tracing::debug!(peer = &*peer.name, %reject, "no session for a client");
+    fn open(
+        &mut self,
+        message: &[u8],
+        peer: Option<&Peer>,
+        room: MessageRoom,
+        now: Instant,
+    ) -> Result<Opened, Farewell> {
+        let session = match peer {
+            Some(peer) => self.gateway.handshake(message, peer, now),
+            None => self.gateway.handshake_by_secret(message, now),
+        };
+        let session = session.map_err(|reject| {
+            tracing::debug!(peer = peer.map(|peer| &*peer.name), %reject, "no session for a client");
             Farewell::from_gateway(reject.code(), Some(reject.message()))
         })?;
         self.links.detach(session, replaced());

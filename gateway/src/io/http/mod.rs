@@ -1,12 +1,17 @@
 //! The one listener: health, files, and the upgrade to a WebSocket.
 
+mod admit;
 mod files;
 mod origin;
+mod ticket;
 mod upgrade;
 
-use super::auth::Authenticator;
+use super::auth::Gate;
+use super::metrics::HandshakeResult;
 use super::pace::PacedStream;
-use super::session::{Admission, Doorway, serve};
+use super::session::{Doorway, serve};
+use crate::config::AllowedOrigin;
+use admit::admit;
 use bytes::Bytes;
 use files::Files;
 use http::header::{ALLOW, CONTENT_TYPE, SEC_WEBSOCKET_VERSION};
@@ -32,10 +37,10 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// What the listener needs to know.
 pub struct Site {
-    /// Judges tokens.
-    pub authenticator: Arc<dyn Authenticator>,
+    /// Judges credentials.
+    pub gate: Arc<Gate>,
     /// Origins that may connect besides the own host's.
-    pub allow_origins: Vec<String>,
+    pub allow_origins: Vec<AllowedOrigin>,
     /// Files to serve.
     pub static_dir: Option<PathBuf>,
     /// How long a request's head may take.
@@ -140,6 +145,7 @@ async fn respond(
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if *state.phase.borrow() != Phase::Serving => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => text(StatusCode::OK, "ready\n"),
+        "/ticket" => ticket::respond(&state.site, request.method(), request.headers(), remote.ip()),
         path => match &state.files {
             Some(files) => files.serve(request).await,
             None if path == "/" && request.method() == Method::GET => text(
@@ -166,8 +172,8 @@ fn open_websocket(
     if request.uri().path() != "/" {
         return text(StatusCode::NOT_FOUND, "no WebSocket is served on this path; the gateway is at /\n");
     }
-    if let Err(error) = origin::check(request.headers(), &site.allow_origins, site.authenticator.is_open()) {
-        site.doorway.refuse_origin();
+    if let Err(error) = origin::check(request.headers(), &site.allow_origins, site.gate.is_open()) {
+        site.doorway.count(HandshakeResult::Origin);
         tracing::info!("a WebSocket of a foreign page is refused");
         tracing::debug!(%remote, %error);
         return text(StatusCode::FORBIDDEN, &error.to_string());
@@ -183,7 +189,7 @@ fn open_websocket(
     let Some(handshake) = site.doorway.begin_handshake() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many connections are opening sessions; try again\n");
     };
-    let admission = admit(&*site.authenticator, upgrade.token.as_deref());
+    let admission = admit(&site.gate, upgrade.token.as_deref(), request.uri().query(), remote.ip());
     let upgraded = hyper::upgrade::on(&mut request);
     let doorway = site.doorway.clone();
     tokio::spawn(async move {
@@ -196,15 +202,6 @@ fn open_websocket(
         }
     });
     upgrade.response()
-}
-
-/// What the subprotocol's token, or its absence, proves.
-fn admit(authenticator: &dyn Authenticator, token: Option<&str>) -> Admission {
-    match authenticator.authenticate(token.unwrap_or_default().as_bytes()) {
-        Some(peer) => Admission::Granted(Box::new(peer)),
-        None if token.is_none() => Admission::ByHello,
-        None => Admission::Denied,
-    }
 }
 
 fn text(status: StatusCode, words: &str) -> Response<Body> {

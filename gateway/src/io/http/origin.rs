@@ -4,9 +4,10 @@
 //! token is asked for, the name in Host must not be one that a stranger's DNS can point here (DNS rebinding): then his
 //! page would be "of the same host".
 
+use crate::config::{AllowedOrigin, Origin, split_authority};
 use http::HeaderMap;
 use http::header::{HOST, ORIGIN};
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 /// Why a request is refused; for the person who reads the response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,12 +24,12 @@ pub(super) enum OriginError {
 }
 
 /// Checks Origin and Host. `open` tells that no token is asked for.
-pub(super) fn check(headers: &HeaderMap, allowed: &[String], open: bool) -> Result<(), OriginError> {
+pub(super) fn check(headers: &HeaderMap, allowed: &[AllowedOrigin], open: bool) -> Result<(), OriginError> {
     let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let host = text(HOST).unwrap_or_default();
     if let Some(origin) = text(ORIGIN) {
-        let listed = allowed.iter().any(|it| it == "*" || it.eq_ignore_ascii_case(&origin));
-        if !listed && !is_same_host(&origin, &host) {
+        let is_same_host = Origin::parse(&origin).is_some_and(|it| it.is_at(&host));
+        if !is_same_host && !allowed.iter().any(|it| it.covers(&origin)) {
             return Err(OriginError::Foreign(origin));
         }
     }
@@ -38,34 +39,21 @@ pub(super) fn check(headers: &HeaderMap, allowed: &[String], open: bool) -> Resu
     Ok(())
 }
 
-/// An origin is `scheme://host[:port]`, where a default port is left out, in Host too.
-fn is_same_host(origin: &str, host: &str) -> bool {
-    origin.split_once("://").is_some_and(|(_, authority)| !host.is_empty() && authority.eq_ignore_ascii_case(host))
-}
-
-fn is_unforgeable(host: &str, allowed: &[String]) -> bool {
-    let name = without_port(host);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let local = name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost");
-    host.is_empty()
-        || local
-        || bare.parse::<IpAddr>().is_ok()
-        || allowed.iter().any(|origin| {
-            let listed = origin.split_once("://").map_or("", |(_, authority)| without_port(authority));
-            listed.eq_ignore_ascii_case(name)
-        })
-}
-
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => name,
-        _ => authority,
-    }
+/// True where no stranger's DNS can make `host` lead here. Who sends no Host is no browser.
+fn is_unforgeable(host: &str, allowed: &[AllowedOrigin]) -> bool {
+    let Some((name, _)) = split_authority(host) else { return host.is_empty() };
+    let is_local = name == "localhost" || name.ends_with(".localhost");
+    let is_address = name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok();
+    is_local || is_address || allowed.iter().any(|it| it.names(host))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn list(origins: &[&str]) -> Vec<AllowedOrigin> {
+        origins.iter().map(|&it| AllowedOrigin::try_from(it.to_owned()).expect("an origin")).collect()
+    }
 
     fn headers(origin: Option<&'static str>, host: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -87,18 +75,28 @@ mod tests {
     fn foreign_pages_pass_only_when_listed() {
         let foreign = headers(Some("https://evil.example"), "gw.example");
         assert!(matches!(check(&foreign, &[], false), Err(OriginError::Foreign(_))));
-        assert_eq!(check(&foreign, &["https://evil.example".to_owned()], false), Ok(()));
-        assert_eq!(check(&foreign, &["*".to_owned()], false), Ok(()));
+        assert_eq!(check(&foreign, &list(&["https://evil.example"]), false), Ok(()));
+        assert_eq!(check(&foreign, &list(&["*"]), false), Ok(()));
         let other_port = headers(Some("http://127.0.0.1:9000"), "127.0.0.1:8077");
         assert!(matches!(check(&other_port, &[], true), Err(OriginError::Foreign(_))));
         assert!(check(&headers(Some("null"), "gw.example"), &[], false).is_err());
+        assert!(check(&headers(Some("null"), "null"), &[], false).is_err());
+        assert_eq!(check(&headers(Some("null"), "gw.example"), &list(&["null"]), false), Ok(()));
     }
 
     #[test]
     fn an_open_gateway_does_not_answer_to_rebound_names() {
         let rebound = headers(Some("http://evil.example:8077"), "evil.example:8077");
         assert!(matches!(check(&rebound, &[], true), Err(OriginError::Name(_))));
-        assert_eq!(check(&rebound, &["http://evil.example:8077".to_owned()], true), Ok(()));
+        assert_eq!(check(&rebound, &list(&["http://evil.example:8077"]), true), Ok(()));
+        // A page of any origin is not a host of any name.
+        assert!(matches!(check(&rebound, &list(&["*"]), true), Err(OriginError::Name(_))));
+        assert_eq!(check(&headers(None, "a.gw.example"), &list(&["https://*.gw.example"]), true), Ok(()));
+        for host in
+            ["[::1].evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "evil.example:80:80", "[evil]"]
+        {
+            assert!(matches!(check(&headers(None, host), &[], true), Err(OriginError::Name(_))), "{host}");
+        }
         assert_eq!(check(&headers(None, "[::1]:8077"), &[], true), Ok(()));
         assert_eq!(check(&headers(None, "localhost:8077"), &[], true), Ok(()));
     }

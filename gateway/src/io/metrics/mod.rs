@@ -44,15 +44,18 @@ pub enum HandshakeResult {
     Busy,
     /// The page was of a foreign origin.
     Origin,
+    /// Too many wrong credentials had come from that address.
+    Throttled,
 }
 
 impl HandshakeResult {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Accepted,
         Self::Timeout,
         Self::Gone,
         Self::Busy,
         Self::Origin,
+        Self::Throttled,
         Self::Refused(CloseCode::Normal),
         Self::Refused(CloseCode::Shutdown),
         Self::Refused(CloseCode::Version),
@@ -73,6 +76,7 @@ impl HandshakeResult {
             Self::Gone => "gone",
             Self::Busy => "busy",
             Self::Origin => "origin",
+            Self::Throttled => "throttled",
             Self::Refused(CloseCode::Normal) => "normal",
             Self::Refused(CloseCode::Shutdown) => "shutdown",
             Self::Refused(CloseCode::Version) => "version",

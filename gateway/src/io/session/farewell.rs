@@ -1,4 +1,6 @@
 use crate::dataplane::close_message;
+use crate::io::auth::Refusal;
+use crate::io::metrics::HandshakeResult;
 use bytes::Bytes;
 use std::time::Duration;
 use webtun_wire::CloseCode;
@@ -23,6 +25,27 @@ impl Farewell {
     pub fn new(code: CloseCode, words: &'static str) -> Self {
         let message = Some(close_message(code, Duration::ZERO, words));
         Self { code, message, frame_code: frame_code(code), words, by_us: true }
+    }
+
+    /// For a client that may not come in.
+    pub fn refusal(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Missing => Self::new(CloseCode::Unauthorized, "a token is needed"),
+            Refusal::Wrong => Self::new(CloseCode::Unauthorized, "the token is wrong"),
+            Refusal::Failures(wait) => {
+                let words = "too many wrong tokens have come from this address; try again later";
+                let message = Some(close_message(CloseCode::Limit, wait, words));
+                Self { message, ..Self::new(CloseCode::Limit, words) }
+            }
+        }
+    }
+
+    /// How it is counted where it ends a handshake. Only the gate's patience is a limit that the connection itself knows of.
+    pub fn result(&self) -> HandshakeResult {
+        match self.code {
+            CloseCode::Limit if self.by_us => HandshakeResult::Throttled,
+            code => HandshakeResult::Refused(code),
+        }
     }
 
     /// For a connection that shows no sign of life; without CLOSE, because its session may come back.

@@ -3,7 +3,7 @@
 mod farewell;
 mod socket;
 
-use super::auth::Authenticator;
+use super::auth::{Gate, Refusal};
 use super::driver::{Command, DriverHandle, LinkEnd, Opened};
 use super::metrics::{HandshakeResult, Handshakes};
 use super::pace::PacedStream;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 pub use farewell::Farewell;
 use futures_util::StreamExt;
 use socket::{Ending, Incoming, Socket};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,17 +24,17 @@ use webtun_wire::CloseCode;
 pub enum Admission {
     /// A token, or none was needed.
     Granted(Box<Peer>),
-    /// Nothing yet: HELLO must carry the token.
-    ByHello,
+    /// Nothing yet: HELLO, which comes from this address, must carry the token, or a session's secret where that is enough.
+    ByHello(IpAddr),
     /// A wrong token. A page cannot see the status of a failed upgrade, so it is told by CLOSE.
-    Denied,
+    Denied(Refusal),
 }
 
 /// What every WebSocket needs.
 #[derive(Clone)]
 pub struct Doorway {
     driver: DriverHandle,
-    authenticator: Arc<dyn Authenticator>,
+    gate: Arc<Gate>,
     handshakes: Arc<Semaphore>,
     handshake_timeout: Duration,
     write_timeout: Duration,
@@ -46,14 +46,14 @@ impl Doorway {
     /// does not take a message within `write_timeout` loses its connection.
     pub fn new(
         driver: DriverHandle,
-        authenticator: Arc<dyn Authenticator>,
+        gate: Arc<Gate>,
         handshakes: usize,
         handshake_timeout: Duration,
         write_timeout: Duration,
         results: Handshakes,
     ) -> Self {
         let handshakes = Arc::new(Semaphore::new(handshakes));
-        Self { driver, authenticator, handshakes, handshake_timeout, write_timeout, results }
+        Self { driver, gate, handshakes, handshake_timeout, write_timeout, results }
     }
 
     /// Takes one of the places for WebSockets without a session.
@@ -65,9 +65,9 @@ impl Doorway {
         place
     }
 
-    /// Counts a page that is refused for its origin.
-    pub fn refuse_origin(&self) {
-        self.results.count(HandshakeResult::Origin);
+    /// Counts how a handshake, of whatever layer, has ended.
+    pub fn count(&self, result: HandshakeResult) {
+        self.results.count(result);
     }
 }
 
@@ -85,7 +85,7 @@ pub async fn serve(
         Ok(Ok(opened)) => opened,
         Ok(Err(ending)) => {
             doorway.results.count(match &ending {
-                Ending::Farewell(farewell) => HandshakeResult::Refused(farewell.code),
+                Ending::Farewell(farewell) => farewell.result(),
                 Ending::Closed | Ending::Lost | Ending::Released => HandshakeResult::Gone,
             });
             return socket.finish(ending, remote).await;
@@ -103,9 +103,9 @@ pub async fn serve(
 
 /// Waits for the first message and has the driver open or resume a session with it.
 async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> Result<Opened, Ending> {
-    let unauthorized = |words| Ending::Farewell(Farewell::new(CloseCode::Unauthorized, words));
-    if matches!(admission, Admission::Denied) {
-        return Err(unauthorized("the token is wrong"));
+    let refused = |refusal| Ending::Farewell(Farewell::refusal(refusal));
+    if let Admission::Denied(refusal) = admission {
+        return Err(refused(refusal));
     }
     let message = loop {
         match socket.next().await {
@@ -115,11 +115,14 @@ async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> R
         }
     };
     let peer = match admission {
-        Admission::Granted(peer) => peer,
-        Admission::ByHello | Admission::Denied => {
-            let token = Gateway::hello_token(&message).unwrap_or_default();
-            let words = if token.is_empty() { "a token is needed" } else { "the token is wrong" };
-            Box::new(doorway.authenticator.authenticate(token).ok_or_else(|| unauthorized(words))?)
+        Admission::Granted(peer) => Some(peer),
+        Admission::Denied(refusal) => return Err(refused(refusal)),
+        Admission::ByHello(remote) => {
+            match doorway.gate.judge(Gateway::hello_token(&message).unwrap_or_default(), remote) {
+                Ok(peer) => Some(Box::new(peer)),
+                Err(Refusal::Missing) if Gateway::is_resumption(&message) => None,
+                Err(refusal) => return Err(refused(refusal)),
+            }
         }
     };
     doorway.driver.open(message, peer, socket.message_room()).await.map_err(Ending::Farewell)
