@@ -3,9 +3,10 @@
 //! smoltcp fixes the window scale at the SYN and allocates a connection's buffers when it is opened, so the size is
 //! chosen then: the more octets a host has reserved already, the less a new connection gets. With the defaults
 //!
-//! - the first 26 connections get 1 MiB to receive and 256 KiB to send (one fills 100 Mbit/s at 80 ms): 32 MiB,
-//! - the next 306 get 256 and 64 KiB: 96 MiB,
-//! - all others get 64 and 16 KiB: 1,000 connections reserve 180 MiB, 10,000 reserve 883 MiB.
+//! - the first 16 connections get 1 MiB to receive and as much to send (one fills 100 Mbit/s at 80 ms, and some of the
+//!   longest packets are under way while others are made): 32 MiB,
+//! - the next 308 get 256 and 64 KiB: 96 MiB,
+//! - all others get 64 and 16 KiB: 1,000 connections reserve 181 MiB, 10,000 reserve 884 MiB.
 //!
 //! What a connection has reserved comes back when smoltcp's socket is dropped, after TIME-WAIT.
 
@@ -31,7 +32,7 @@ impl BufferSizes {
     /// What a connection gets that is opened while others have reserved so many octets.
     const fn beside(reserved: usize) -> Self {
         match reserved {
-            0..FEW => Self { receive: 1024 * KIB, send: 256 * KIB },
+            0..FEW => Self { receive: 1024 * KIB, send: 1024 * KIB },
             FEW..MANY => Self { receive: 256 * KIB, send: 64 * KIB },
             _ => Self { receive: 64 * KIB, send: 16 * KIB },
         }
@@ -90,9 +91,9 @@ mod tests {
         let budget = Budget::default();
         let held = reserve(&budget, 10_000);
         let of_size = |receive| held.iter().filter(|it| it.sizes.receive == receive).count();
-        assert_eq!((of_size(1 << 20), of_size(256 << 10)), (26, 306));
-        assert_eq!(octets(&held[..1000]) >> 20, 180);
-        assert_eq!(octets(&held) >> 20, 883);
+        assert_eq!((of_size(1 << 20), of_size(256 << 10)), (16, 308));
+        assert_eq!(octets(&held[..1000]) >> 20, 181);
+        assert_eq!(octets(&held) >> 20, 884);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct HostConfig {
     /// together and to cut as its path demands: false. IPv4 packets always allow to be cut.
     pub fragments: bool,
     /// Buffers of a TCP connection whose options name none. `None` chooses by what the host has reserved already: below
-    /// 32 MiB: 1 MiB to receive and 256 KiB to send, below 128 MiB: 256 and 64 KiB, beyond: 64 and 16 KiB.
+    /// 32 MiB: 1 MiB each way, below 128 MiB: 256 and 64 KiB, beyond: 64 and 16 KiB.
     pub buffers: Option<BufferSizes>,
     /// Bound on sockets of all kinds: 16,384.
     pub max_sockets: usize,

@@ -1,5 +1,5 @@
 //! Everything at once: several pages with many sockets over a lossy path, whose tunnels are cut in every way. Whatever
-//! was opened ends whole.
+//! was opened ends whole, with segmentation offload (even seeds) and without.
 //!
 //! `WEBTUN_CHAOS_SEEDS` (default 12) says how many runs; `WEBTUN_CHAOS_SEED` replays one.
 
@@ -20,7 +20,8 @@ fn number(name: &str) -> Option<u64> {
 
 fn build(seed: u64) -> World {
     let loss = [0.0, 0.001, 0.01, 0.05][seed as usize % 4];
-    let mut config = WorldConfig { clients: 3, remotes: 2, ..WorldConfig::new(seed) }.with_loss(loss);
+    let offload = seed % 2 == 0;
+    let mut config = WorldConfig { clients: 3, remotes: 2, offload, ..WorldConfig::new(seed) }.with_loss(loss);
     config.tunnel = TunnelConfig { rate: Some(2_000_000), capacity: 100_000, ..TunnelConfig::default() };
     if seed % 3 == 1 {
         config.link.rate = Some(500_000);

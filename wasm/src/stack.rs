@@ -26,7 +26,7 @@ pub struct WasmStack {
     pub(crate) output: Vec<u8>,
     pub(crate) words: Words,
     message: Bytes,
-    result: *const u8,
+    pub(crate) result: *const u8,
     close_reason: String,
 }
 

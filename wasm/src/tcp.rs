@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use webtun_stack::{ListenOptions, Received, SocketId, TcpOptions};
 
 use crate::codes::Code;
-use crate::stack::{OUTPUT_LEN, WasmStack, buffers, endpoint, identifier, instant};
+use crate::stack::{WasmStack, buffers, endpoint, identifier, instant};
 
 /// The result of [`WasmStack::tcp_recv`] when the other side has finished sending.
 const FINISHED: f64 = -1.0;
@@ -56,28 +56,49 @@ impl WasmStack {
         f64::from(id.get())
     }
 
-    /// Sends `length` octets of the input buffer; returns how many were taken.
-    pub fn tcp_send(&mut self, id: u32, length: usize, now: f64) -> f64 {
-        let data = self.input.get(..length).unwrap_or_default();
-        match self.stack.tcp_send(SocketId::from_u32(id), data, instant(now)) {
-            Ok(taken) => taken as f64,
-            Err(error) => Code::from(error).negative(),
-        }
+    /// Room for at most `wanted` octets in the send buffer: its length, 0 where there is none now. The caller fills the
+    /// result, and then says so by [`tcp_sent`](Self::tcp_sent).
+    pub fn tcp_send(&mut self, id: u32, wanted: usize, now: f64) -> f64 {
+        let mut at = core::ptr::null();
+        let look = |room: &mut [u8]| {
+            at = room.as_ptr();
+            (room.len(), 0)
+        };
+        let room = self.send_with(id, wanted, look, now);
+        self.result = at;
+        room
     }
 
-    /// Receives at most `limit` octets: their number (they are the result), 0 for none now, -1 for the end.
+    /// The first `length` octets of the room that [`tcp_send`](Self::tcp_send) gave are filled, with nothing called
+    /// between; returns `length`.
+    pub fn tcp_sent(&mut self, id: u32, length: usize, now: f64) -> f64 {
+        self.send_with(id, length, |room| (room.len(), room.len()), now)
+    }
+
+    /// Received data, at most `limit` octets: their number, 0 for none now, -1 for the end. They are the result, where the
+    /// receive buffer has them; [`tcp_received`](Self::tcp_received) takes them out of it. More may follow at once.
     pub fn tcp_recv(&mut self, id: u32, limit: usize, now: f64) -> f64 {
-        let room = self.output.get_mut(..limit.min(OUTPUT_LEN)).unwrap_or_default();
-        let received = self.stack.tcp_recv(SocketId::from_u32(id), room, instant(now));
-        self.publish_output();
-        match received {
-            Ok(Received::Data(length)) => length as f64,
+        let mut seen = 0;
+        let result = &mut self.result;
+        let look = |data: &[u8]| {
+            *result = data.as_ptr();
+            seen = data.len();
+            0
+        };
+        match self.stack.tcp_recv_with(SocketId::from_u32(id), limit, look, instant(now)) {
+            Ok(Received::Data(_)) => seen as f64,
             Ok(Received::Empty) => 0.0,
             Ok(Received::Finished) => FINISHED,
             // The graceful end is an end also where it is reported as the reason of a closed socket.
             Err(error) if Code::from(error) == Code::Ok => FINISHED,
             Err(error) => Code::from(error).negative(),
         }
+    }
+
+    /// The first `length` octets that [`tcp_recv`](Self::tcp_recv) gave are not needed any more.
+    pub fn tcp_received(&mut self, id: u32, length: usize, now: f64) {
+        // What has changed since shows with the next look.
+        let _ = self.stack.tcp_recv_with(SocketId::from_u32(id), length, <[u8]>::len, instant(now));
     }
 
     /// Octets that the other side has not acknowledged yet.
@@ -107,5 +128,21 @@ impl WasmStack {
             self.words.endpoint(local);
         }
         self.publish_words()
+    }
+}
+
+impl WasmStack {
+    /// `write` says what to return, and how many octets it has written.
+    fn send_with(&mut self, id: u32, wanted: usize, write: impl FnOnce(&mut [u8]) -> (usize, usize), now: f64) -> f64 {
+        let mut outcome = 0;
+        let write = |room: &mut [u8]| {
+            let (told, written) = write(room);
+            outcome = told;
+            written
+        };
+        match self.stack.tcp_send_with(SocketId::from_u32(id), wanted, write, instant(now)) {
+            Ok(_) => outcome as f64,
+            Err(error) => Code::from(error).negative(),
+        }
     }
 }

@@ -40,6 +40,26 @@ impl Host {
         Ok(taken)
     }
 
+    /// As [`tcp_send`](Self::tcp_send), without a copy in between: `write` gets room for at most `wanted` octets, as much
+    /// as lies together, and says how many it has filled. `TcpWritable` follows where there was no room.
+    ///
+    /// # Errors
+    /// As for `tcp_send`.
+    pub fn tcp_send_with(
+        &mut self,
+        id: SocketId,
+        wanted: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+        now: Instant,
+    ) -> Result<usize, SendError> {
+        let socket = self.owned_mut(id).ok_or(SendError::UnknownSocket)?;
+        let taken = socket.send_with(wanted, write, now)?;
+        if taken > 0 {
+            self.rearm(id);
+        }
+        Ok(taken)
+    }
+
     /// Gives received data, and after all of it `Finished` or the error.
     ///
     /// # Errors
@@ -49,6 +69,27 @@ impl Host {
         let received = socket.recv(out)?;
         if matches!(received, Received::Data(_)) {
             // The window may have opened by enough to be worth a packet.
+            self.mark_dirty(id);
+            self.announce(id);
+        }
+        Ok(received)
+    }
+
+    /// As [`tcp_recv`](Self::tcp_recv), without a copy in between: `read` sees at most `limit` octets, as many as lie
+    /// together, and says how many it takes; `Data` has that number, also where it is 0. More may follow at once.
+    ///
+    /// # Errors
+    /// As for `tcp_recv`.
+    pub fn tcp_recv_with(
+        &mut self,
+        id: SocketId,
+        limit: usize,
+        read: impl FnOnce(&[u8]) -> usize,
+        _now: Instant,
+    ) -> Result<Received, RecvError> {
+        let socket = self.owned_mut(id).ok_or(RecvError::UnknownSocket)?;
+        let received = socket.recv_with(limit, read)?;
+        if matches!(received, Received::Data(1..)) {
             self.mark_dirty(id);
             self.announce(id);
         }

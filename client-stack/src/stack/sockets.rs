@@ -60,6 +60,43 @@ impl Stack {
         result
     }
 
+    /// See [`Host::tcp_send_with`](crate::Host::tcp_send_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn tcp_send_with(
+        &mut self,
+        id: SocketId,
+        wanted: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+        now: Instant,
+    ) -> Result<usize, SendError> {
+        let result = self.host.tcp_send_with(id, wanted, write, now);
+        // Whoever has only looked relies on it that nothing moves.
+        if !matches!(result, Ok(0)) {
+            self.settle(now);
+        }
+        result
+    }
+
+    /// See [`Host::tcp_recv_with`](crate::Host::tcp_recv_with).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn tcp_recv_with(
+        &mut self,
+        id: SocketId,
+        limit: usize,
+        read: impl FnOnce(&[u8]) -> usize,
+        now: Instant,
+    ) -> Result<Received, RecvError> {
+        let received = self.host.tcp_recv_with(id, limit, read, now);
+        if !matches!(received, Ok(Received::Data(0))) {
+            self.settle(now);
+        }
+        received
+    }
+
     /// See [`Host::tcp_recv`](crate::Host::tcp_recv).
     ///
     /// # Errors

@@ -31,8 +31,12 @@ pub struct Client {
 
 impl Client {
     pub(super) fn new(index: usize, config: &WorldConfig, mut rng: SimRng, now: Instant) -> Self {
-        let stack_config =
-            StackConfig { buffers: config.buffers, ipv6_only: config.ipv6_only, ..StackConfig::new(rng.seed()) };
+        let stack_config = StackConfig {
+            buffers: config.buffers,
+            ipv6_only: config.ipv6_only,
+            offload: config.offload,
+            ..StackConfig::new(rng.seed())
+        };
         Self {
             stack: Stack::new(stack_config, now),
             node: Node::default(),

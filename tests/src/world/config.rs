@@ -34,6 +34,8 @@ pub struct WorldConfig {
     pub buffers: Option<BufferSizes>,
     /// Whether the clients do without their IPv4 addresses.
     pub ipv6_only: bool,
+    /// Whether the clients offer segmentation offload.
+    pub offload: bool,
     /// What the DNS knows.
     pub zone: Zone,
 }
@@ -52,6 +54,7 @@ impl WorldConfig {
             link: LinkConfig::default(),
             buffers: None,
             ipv6_only: false,
+            offload: true,
             zone: Zone::default(),
         }
     }

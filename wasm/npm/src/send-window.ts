@@ -1,7 +1,7 @@
 /** How far a writer may be ahead of the stack. */
 
 /** Octets; a datagram counts with its overhead. */
-const SEND_WINDOW = 512 * 1024;
+const SEND_WINDOW = 1024 * 1024;
 
 export class SendWindow {
   readonly #stopped: () => boolean;

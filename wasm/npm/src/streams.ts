@@ -6,11 +6,14 @@ import { failure, toException } from "./errors.js";
 import type { Link } from "./link/link.js";
 import { SendWindow } from "./send-window.js";
 
-/** Octets that the engine may deliver ahead of the reader; the rest waits in the TCP window. */
-export const RECEIVE_WINDOW = 256 * 1024;
+/**
+ * Octets that the engine may deliver ahead of the reader; the rest waits in the TCP window. A few of the longest messages,
+ * so that one can be on its way while another is read and a third comes in.
+ */
+export const RECEIVE_WINDOW = 1024 * 1024;
 
 /** The largest piece that crosses to the engine at once. */
-const PIECE = 128 * 1024;
+const PIECE = 256 * 1024;
 
 /** The octets of a `BufferSource`; a `TypeError` for anything else. */
 export function octetsOf(chunk: unknown): Uint8Array {
@@ -107,10 +110,10 @@ export class ByteReceiver {
     return length;
   }
 
-  /** Gives credit back in large steps, so that small reads do not cost a message each. */
+  /** Gives credit back in large steps: the rest of the window lasts meanwhile, and small reads cost no message each. */
   #consume(octets: number): void {
     this.#consumed += octets;
-    if (this.#consumed < RECEIVE_WINDOW / 4 && this.#queue.length > 0) return;
+    if (this.#consumed < RECEIVE_WINDOW / 4) return;
     this.#link.post({ op: "credit", handle: this.#handle, amount: this.#consumed });
     this.#consumed = 0;
   }

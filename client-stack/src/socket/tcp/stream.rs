@@ -24,6 +24,27 @@ impl TcpSocket {
         Ok(taken)
     }
 
+    /// As [`send`](Self::send), but `write` puts the octets where they belong.
+    pub fn send_with(
+        &mut self,
+        wanted: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+        now: Instant,
+    ) -> Result<usize, SendError> {
+        // The checks are the same.
+        self.send(&[], now)?;
+        let write = |room: &mut [u8]| {
+            let room_len = room.len().min(wanted);
+            let written = write(&mut room[..room_len]).min(room_len);
+            (written, (written, room_len))
+        };
+        let sent = self.socket_mut().and_then(|socket| socket.send(write).ok());
+        let (taken, room) = sent.unwrap_or_default();
+        self.write_blocked = room == 0 && wanted > 0;
+        self.note_outstanding(now);
+        Ok(taken)
+    }
+
     pub fn recv(&mut self, out: &mut [u8]) -> Result<Received, RecvError> {
         self.check_receivable()?;
         let len = if self.tail.is_empty() {
@@ -35,6 +56,32 @@ impl TcpSocket {
         };
         self.told_readable &= self.readable() > 0 || len == 0;
         self.received(len, out.is_empty())
+    }
+
+    /// As [`recv`](Self::recv), but `read` looks at the octets where they are, as many as lie together, and says how many
+    /// it takes.
+    pub fn recv_with(&mut self, limit: usize, read: impl FnOnce(&[u8]) -> usize) -> Result<Received, RecvError> {
+        self.check_receivable()?;
+        let part = |data: &[u8]| {
+            let data = &data[..data.len().min(limit)];
+            (read(data).min(data.len()), data.len())
+        };
+        let (taken, seen) = if self.tail.is_empty() {
+            let take = |data: &mut [u8]| {
+                let (taken, seen) = part(data);
+                (taken, (taken, seen))
+            };
+            self.socket_mut().and_then(|socket| socket.recv(take).ok()).unwrap_or_default()
+        } else {
+            let (taken, seen) = part(self.tail.as_slices().0);
+            self.tail.drain(..taken);
+            (taken, seen)
+        };
+        if taken == 0 && seen > 0 {
+            return Ok(Received::Data(0));
+        }
+        self.told_readable &= self.readable() > 0 || taken == 0;
+        self.received(taken, limit == 0)
     }
 
     pub fn peek(&mut self, out: &mut [u8]) -> Result<Received, RecvError> {

@@ -4,8 +4,8 @@ import type { Endpoint, IpFamily } from "../address.js";
 import type { TcpTuning, TunnelLease } from "../link/protocol.js";
 import { endpointAt, endpointsAt, leaseOf, word } from "./events.js";
 
-/** Octets that one {@link Stack.receive} gives at most. */
-export const RECEIVE_LIMIT = 256 * 1024;
+/** Octets that one {@link Stack.receive} gives at most: larger buffers cost more to allocate than they save. */
+const RECEIVE_LIMIT = 1024 * 1024;
 
 /** Words of one entry of a list of received datagrams. */
 const ENTRY_WORDS = 7;
@@ -128,15 +128,27 @@ export class Stack {
     return id < 0 ? undefined : { id, ...endpointsAt(this.#words(12), 0) };
   }
 
-  /** Sends what follows `offset`; returns how many octets were taken. */
+  /** Sends what follows `offset`, straight into the send buffer; returns how many octets were taken. */
   send(id: number, data: ArrayBuffer, offset: number): number {
-    const length = this.#put(offset === 0 ? data : new Uint8Array(data, offset));
-    return this.#inner.tcp_send(id, length, this.#clock());
+    let at = offset;
+    while (at < data.byteLength) {
+      const room = this.#inner.tcp_send(id, data.byteLength - at, this.#clock());
+      if (room < 0) return room;
+      if (room === 0) break;
+      new Uint8Array(this.#memory.buffer, this.#inner.pointer(), room).set(new Uint8Array(data, at, room));
+      this.#inner.tcp_sent(id, room, this.#clock());
+      at += room;
+    }
+    return at - offset;
   }
 
   receive(id: number, limit: number): Reception {
     const result = this.#inner.tcp_recv(id, Math.min(limit, RECEIVE_LIMIT), this.#clock());
-    if (result > 0) return this.#copy(result);
+    if (result > 0) {
+      const data = this.#copy(result);
+      this.#inner.tcp_received(id, result, this.#clock());
+      return data;
+    }
     if (result === 0) return "empty";
     return result === -1 ? "finished" : { code: -result };
   }
@@ -147,6 +159,7 @@ export class Stack {
       const result = this.#inner.tcp_recv(id, RECEIVE_LIMIT, this.#clock());
       if (result === 0) return "empty";
       if (result < 0) return result === -1 ? "finished" : { code: -result };
+      this.#inner.tcp_received(id, result, this.#clock());
     }
   }
 
