@@ -57,7 +57,8 @@ export class Runner {
     const site = this.#site.origin;
     const tunnels = this.#tunnelCalls(id);
     const reached = () => this.#strict?.reached ?? [];
-    const host = { ...tunnels, ...bind(scenario.host, { gateway: this.#gateway, reached, ...tunnels }) };
+    const tools = { gateway: this.#gateway, strict: this.#strict?.url, reached, ...tunnels };
+    const host = { ...tunnels, ...bind(scenario.host, tools) };
     const seconds = scenario.deadline * (full ? 4 : 1);
     const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, where };
     if (where === "chromium") await this.#openBrowser();

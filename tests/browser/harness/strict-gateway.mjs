@@ -24,9 +24,15 @@ export const TOKENS = ["strict-first", "strict-second"];
 /** Seconds for which a session waits for its client. */
 const GRACE = 3;
 
-const CONFIGURATION = `
+/** Signs the tokens of others that it takes, by HS256. */
+export const SECRET = "the strict gateway's secret, of 48 octets or so..";
+
+const configuration = (folder) => `
 listen = "${THEIRS}:${PORT}"
 tokens = ${JSON.stringify(TOKENS)}
+allow_origins = ["*"]
+[[auth.jwt]]
+key = "${path.join(folder, "secret")}"
 [external]
 announced_ipv4 = "${THEIRS}"
 [dns]
@@ -95,7 +101,8 @@ export class StrictGateway {
     createNetwork();
     await this.#startBeyond();
     const file = path.join(this.#folder, "gateway.toml");
-    fs.writeFileSync(file, CONFIGURATION);
+    fs.writeFileSync(path.join(this.#folder, "secret"), SECRET);
+    fs.writeFileSync(file, configuration(this.#folder));
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WEBTUN_")));
     const args = ["netns", "exec", NAMESPACE, program, "--config", file];
     this.#child = spawn("ip", args, { env, stdio: ["ignore", "pipe", "pipe"] });

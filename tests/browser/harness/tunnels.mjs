@@ -72,7 +72,8 @@ export class Tunnels {
 }
 
 function requestHead(request, target, own) {
-  const lines = [`GET ${target.pathname} HTTP/1.1`];
+  const { search } = new URL(request.url, own);
+  const lines = [`GET ${target.pathname}${search} HTTP/1.1`];
   for (let at = 0; at < request.rawHeaders.length; at += 2) {
     const [name, value] = request.rawHeaders.slice(at, at + 2);
     const lower = name.toLowerCase();
