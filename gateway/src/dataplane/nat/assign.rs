@@ -32,7 +32,7 @@ impl NatTable {
         }
         self.free_rested(now);
         let family = family(internal.0);
-        let subscriber = self.subscribers.get(&session).ok_or(DropReason::NoSession)?;
+        let subscriber = self.subscribers.get(session).ok_or(DropReason::NoSession)?;
         let address = subscriber.paired[family].ok_or(DropReason::NoExternalAddress)?;
         let exact = wanted.into_iter().chain([internal.1]).find_map(|number| {
             let is_single = self.take_exact((protocol, address, number), tenant, wanted.is_some(), now)?;
@@ -63,14 +63,14 @@ impl NatTable {
         let is_taken = is_wanted
             && match self.hold.contains(port) {
                 true => self.hold.reclaim(port, tenant),
-                false => !self.by_external.contains_key(&port) && pool.take_single(number, now),
+                false => self.mappings.by_external(port).is_none() && pool.take_single(number, now),
             };
         is_taken.then_some(true)
     }
 
     /// Takes some port of the session's blocks.
     fn take_any(&mut self, protocol: Protocol, tenant: Tenant, address: AddressIndex) -> Option<u16> {
-        let blocks = &self.subscribers.get(&tenant.session)?.blocks[family(tenant.internal.0)];
+        let blocks = &self.subscribers.get(tenant.session)?.blocks[family(tenant.internal.0)];
         let pool = self.pools.get_mut(usize::from(address))?;
         for parity in [Some(tenant.internal.1), None] {
             for number in blocks {
@@ -129,8 +129,8 @@ impl NatTable {
 
     /// Gives a session another block of ports, within its limit. The first one of IPv6 follows that of IPv4.
     pub(super) fn add_block(&mut self, session: SessionId, family: usize, now: Instant) -> bool {
-        let has_total = self.has_total_room(session, |total| total.blocks, |other| other.blocks[family].len());
-        let Some(subscriber) = self.subscribers.get_mut(&session) else { return false };
+        let has_total = self.has_total_room(session, |total| total.blocks, |totals| totals.blocks[family]);
+        let Some((subscriber, totals)) = self.subscribers.both_mut(session) else { return false };
         let Some(address) = subscriber.paired[family] else { return false };
         let held = subscriber.blocks[family].len();
         // The first one comes with the session, whose number is limited.
@@ -140,6 +140,7 @@ impl NatTable {
         let twin = subscriber.blocks[1 - family].get(subscriber.blocks[family].len()).copied();
         let Some(number) = self.pools[usize::from(address)].take_block(session, twin, now) else { return false };
         subscriber.blocks[family].push(number);
+        totals.blocks[family] += 1;
         subscriber.blocks_changed = true;
         if let Some(block) = self.pools[usize::from(address)].block(number) {
             self.hold.forget(address, block.first..=block.first + (block.size - 1));
@@ -152,9 +153,11 @@ impl NatTable {
 
     /// Takes a block back from the session that has it.
     pub(super) fn return_block(&mut self, session: SessionId, family: usize, number: u16, now: Instant) {
-        let Some(subscriber) = self.subscribers.get_mut(&session) else { return };
+        let Some((subscriber, totals)) = self.subscribers.both_mut(session) else { return };
         let Some(address) = subscriber.paired[family] else { return };
+        let held = subscriber.blocks[family].len();
         subscriber.blocks[family].retain(|other| *other != number);
+        totals.blocks[family] -= held - subscriber.blocks[family].len();
         subscriber.blocks_changed = true;
         let (peer, inner) = (subscriber.peer.clone(), subscriber.inner[family]);
         let Some(block) = self.announced(address, number) else { return };
@@ -183,7 +186,7 @@ impl NatTable {
             }
             block.idle_at = None;
             let owner = block.owner;
-            if self.subscribers.get(&owner).is_some_and(|subscriber| subscriber.blocks[family].len() > 1) {
+            if self.subscribers.get(owner).is_some_and(|subscriber| subscriber.blocks[family].len() > 1) {
                 self.return_block(owner, family, number, now);
                 sessions.push(owner);
             }
@@ -197,7 +200,7 @@ impl NatTable {
 
     /// The blocks of a session, as the outside sees them.
     pub(in crate::dataplane) fn blocks(&self, session: SessionId) -> Vec<PortBlock> {
-        let Some(subscriber) = self.subscribers.get(&session) else { return Vec::new() };
+        let Some(subscriber) = self.subscribers.get(session) else { return Vec::new() };
         let families = subscriber.paired.iter().zip(&subscriber.blocks);
         families
             .flat_map(|(address, blocks)| address.map(|address| blocks.iter().map(move |number| (address, *number))))
@@ -214,7 +217,7 @@ impl NatTable {
 
     /// The external address that a session is paired with, as the outside sees it.
     pub(super) fn paired_address(&self, session: SessionId, like: IpAddr) -> Option<IpAddr> {
-        let address = self.subscribers.get(&session)?.paired[family(like)]?;
+        let address = self.subscribers.get(session)?.paired[family(like)]?;
         Some(self.pools[usize::from(address)].address.announced)
     }
 }

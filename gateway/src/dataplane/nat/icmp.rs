@@ -54,7 +54,8 @@ impl NatTable {
         }
         let (remote_port, port) = quoted.ports();
         let protocol = protocol_of(&quoted, false)?;
-        let index = *self.by_internal.get(&(protocol, quoted.destination, port)).ok_or(DropReason::NoMapping)?;
+        let internal = (protocol, quoted.destination, port);
+        let index = self.mappings.by_internal(internal).ok_or(DropReason::NoMapping)?;
         let mapping = self.mapping(index).filter(|m| m.session == session).ok_or(DropReason::NoMapping)?;
         let key = mapping.key((sender, remote_port));
         mapping.flows.get(key, now).ok_or(DropReason::NoMapping)?;

@@ -6,13 +6,16 @@
 use core::net::IpAddr;
 use webtun_wire::Instant;
 
-use super::Protocol;
 use super::flows::{Flows, Remote};
+use super::mappings::InternalPort;
 use super::ports::AddressIndex;
+use super::{ExternalPort, Protocol};
 use crate::dataplane::timer::Wake;
 use crate::dataplane::{Filtering, SessionId};
 
+/// Aligned to cache lines, of which a packet looks at two.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Mapping {
     pub session: SessionId,
     pub explicit: Option<Box<Explicit>>,
@@ -38,6 +41,14 @@ pub(super) struct Explicit {
 }
 
 impl Mapping {
+    pub(super) fn internal_port(&self) -> InternalPort {
+        (self.protocol, self.internal.0, self.internal.1)
+    }
+
+    pub(super) fn external_port(&self) -> ExternalPort {
+        (self.protocol, self.address, self.port)
+    }
+
     pub(super) fn is_mapped(&self, now: Instant) -> bool {
         self.mapped_until().is_some_and(|until| until > now)
     }

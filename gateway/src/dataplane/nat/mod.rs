@@ -14,6 +14,7 @@ mod flows;
 mod hold;
 mod icmp;
 mod mapping;
+mod mappings;
 mod nat64;
 mod nat64_icmp;
 mod nat64_prefix;
@@ -27,16 +28,17 @@ mod timeouts;
 pub(super) mod unsolicited;
 
 use core::net::IpAddr;
-use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
 use webtun_wire::Instant;
 
 use self::hold::HoldDown;
 use self::mapping::Mapping;
+use self::mappings::Mappings;
 use self::ports::{AddressIndex, AddressPool};
 use self::prefix::{PrefixTranslation, external_address};
-use self::subscriber::{Subscriber, family};
+use self::subscriber::{Subscribers, family};
 use self::tcp_state::Origin;
 use super::packet::{Packet, Side, Transport, protocol, tcp_flag};
 use super::timer::{TimerQueue, Wake};
@@ -94,11 +96,8 @@ pub(super) struct NatTable {
     config: NatConfig,
     pools: Vec<AddressPool>,
     prefix: Option<PrefixTranslation>,
-    subscribers: Map<SessionId, Subscriber>,
-    mappings: Vec<Option<Mapping>>,
-    unused: Vec<MappingIndex>,
-    by_internal: Map<(Protocol, IpAddr, u16), MappingIndex>,
-    by_external: Map<ExternalPort, MappingIndex>,
+    subscribers: Subscribers,
+    mappings: Mappings,
     by_address: Map<IpAddr, AddressIndex>,
     by_announced: Map<IpAddr, AddressIndex>,
     hold: HoldDown,
@@ -128,11 +127,8 @@ impl NatTable {
             hold: HoldDown::new(&config.nat, super::map(&mut rng)),
             block_timers: TimerQueue::new(),
             prefix: PrefixTranslation::new(config),
-            subscribers: super::map(&mut rng),
-            mappings: Vec::new(),
-            unused: Vec::new(),
-            by_internal: super::map(&mut rng),
-            by_external: super::map(&mut rng),
+            subscribers: Subscribers::new(&mut rng),
+            mappings: Mappings::new(rng.next_u64()),
             timers: TimerQueue::new(),
             events: VecDeque::new(),
             rng,
@@ -155,12 +151,12 @@ impl NatTable {
         };
         let internal = (packet.headers.source, source);
         let remote = (packet.headers.destination, destination);
-        let index = match self.by_internal.get(&(protocol, internal.0, internal.1)) {
-            Some(index) => *index,
+        let index = match self.mappings.by_internal((protocol, internal.0, internal.1)) {
+            Some(index) => index,
             // A RST cannot begin anything (RFC 7857 section 2.2).
             None if flags & tcp_flag::RST != 0 => return Err(DropReason::NoMapping),
             None => {
-                let subscriber = self.subscribers.get(&session).ok_or(DropReason::NoSession)?;
+                let subscriber = self.subscribers.get(session).ok_or(DropReason::NoSession)?;
                 if subscriber.flows >= subscriber.limits.flows {
                     return Err(DropReason::FlowLimit);
                 }
@@ -213,8 +209,8 @@ impl NatTable {
     /// Removes what has expired.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some((at, index)) = self.timers.pop_due(now) {
-            let slot = self.mappings.get_mut(index as usize).and_then(Option::as_mut);
-            if self.timers.fired(slot.map(|mapping| &mut mapping.wake), at) {
+            let mapping = self.mappings.get_mut(index);
+            if self.timers.fired(mapping.map(|mapping| &mut mapping.wake), at) {
                 self.prune(index, now);
             }
         }
@@ -234,7 +230,7 @@ impl NatTable {
             _ => return Contact::None,
         };
         let (source, destination) = packet.ports();
-        let index = self.by_internal.get(&(protocol, packet.headers.source, source)).copied();
+        let index = self.mappings.by_internal((protocol, packet.headers.source, source));
         let mapping = index.and_then(|index| self.mapping(index));
         let remote = (packet.headers.destination, destination);
         match mapping.and_then(|mapping| mapping.flows.get(mapping.key(remote), now)) {
@@ -256,7 +252,7 @@ impl NatTable {
             _ => return false,
         };
         let (source, destination) = packet.ports();
-        let index = self.by_internal.get(&(protocol, packet.headers.source, source)).copied();
+        let index = self.mappings.by_internal((protocol, packet.headers.source, source));
         let mapping = index.and_then(|index| self.mapping(index));
         let flow = mapping.and_then(|mapping| mapping.flows.get((packet.headers.destination, destination), now));
         flow.is_some_and(|flow| flow.origin == Origin::Outside)
@@ -289,7 +285,7 @@ impl NatTable {
     }
 
     pub(super) fn mapping_count(&self) -> u64 {
-        self.by_internal.len() as u64
+        self.mappings.len() as u64
     }
 
     pub(super) fn created(&self) -> u64 {
@@ -301,11 +297,7 @@ impl NatTable {
     }
 
     fn mapping(&self, index: MappingIndex) -> Option<&Mapping> {
-        self.mappings.get(index as usize)?.as_ref()
-    }
-
-    fn mapping_mut(&mut self, index: MappingIndex) -> Option<&mut Mapping> {
-        self.mappings.get_mut(index as usize)?.as_mut()
+        self.mappings.get(index)
     }
 
     fn address_index(&self, address: IpAddr) -> Option<AddressIndex> {

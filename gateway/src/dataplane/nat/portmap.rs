@@ -109,7 +109,7 @@ impl NatTable {
         if request.internal_port == 0 {
             return Err(PortMapResult::MalformedRequest);
         }
-        let index = self.by_internal.get(&(protocol, internal, request.internal_port)).copied();
+        let index = self.mappings.by_internal((protocol, internal, request.internal_port));
         let explicit = index.and_then(|index| self.mapping(index)?.explicit.as_ref());
         if explicit.is_some_and(|explicit| explicit.nonce.is_some() && explicit.nonce != request.nonce) {
             return Err(PortMapResult::NotAuthorized);
@@ -135,8 +135,8 @@ impl NatTable {
         request: &MapRequest,
         now: Instant,
     ) -> Result<(SocketAddr, u32), PortMapResult> {
-        let has_total = self.has_total_room(session, |total| total.mapped_ports, |other| other.mapped_ports);
-        if !has_total || self.subscribers.get(&session).is_some_and(|s| s.mapped_ports >= s.limits.mapped_ports) {
+        let has_total = self.has_total_room(session, |total| total.mapped_ports, |totals| totals.mapped_ports);
+        if !has_total || self.subscribers.get(session).is_some_and(|s| s.mapped_ports >= s.limits.mapped_ports) {
             return Err(PortMapResult::UserExceededQuota);
         }
         let wanted = (request.external_port != 0).then_some(request.external_port);
@@ -157,19 +157,19 @@ impl NatTable {
         request: &MapRequest,
         now: Instant,
     ) -> Result<(SocketAddr, u32), PortMapResult> {
-        let slot = self.mappings.get_mut(index as usize).and_then(Option::as_mut);
-        let mapping = slot.ok_or(PortMapResult::NoResources)?;
+        let mapping = self.mappings.get_mut(index).ok_or(PortMapResult::NoResources)?;
         if request.prefer_failure && request.external_port != 0 && request.external_port != mapping.port {
             return Err(PortMapResult::CannotProvideExternal);
         }
         let announced = external_address(&self.pools, self.prefix, mapping).announced;
         let external = SocketAddr::new(announced, mapping.port);
         if mapping.explicit.is_none() {
-            let subscriber = self.subscribers.get_mut(&mapping.session).ok_or(PortMapResult::NoResources)?;
+            let (subscriber, totals) = self.subscribers.both_mut(mapping.session).ok_or(PortMapResult::NoResources)?;
             if subscriber.mapped_ports >= subscriber.limits.mapped_ports {
                 return Err(PortMapResult::UserExceededQuota);
             }
             subscriber.mapped_ports += 1;
+            totals.mapped_ports += 1;
             self.mapped_ports += 1;
             self.events.push_back(Event::PortMapped {
                 id: mapping.session,
@@ -188,7 +188,7 @@ impl NatTable {
 
     /// Ends an explicit mapping; what traffic has made of it stays.
     pub(super) fn unmap(&mut self, index: MappingIndex) {
-        let Some(mapping) = self.mappings.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        let Some(mapping) = self.mappings.get_mut(index) else { return };
         if mapping.explicit.take().is_none() {
             return;
         }
@@ -198,13 +198,14 @@ impl NatTable {
         let external = SocketAddr::new(announced, mapping.port);
         self.events.push_back(Event::PortUnmapped { id, protocol, internal_port: mapping.internal.1, external });
         self.mapped_ports -= 1;
-        if let Some(subscriber) = self.subscribers.get_mut(&id) {
+        if let Some((subscriber, totals)) = self.subscribers.both_mut(id) {
             subscriber.mapped_ports -= 1;
+            totals.mapped_ports -= 1;
         }
     }
 
     fn unmap_all(&mut self, session: SessionId, internal: IpAddr, protocol: Option<u8>, now: Instant) {
-        let Some(subscriber) = self.subscribers.get(&session) else { return };
+        let Some(subscriber) = self.subscribers.get(session) else { return };
         for index in subscriber.mappings.clone() {
             let is_meant = self.mapping(index).is_some_and(|mapping| {
                 mapping.internal.0 == internal

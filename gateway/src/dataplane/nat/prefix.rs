@@ -98,9 +98,9 @@ impl NatTable {
     /// The mapping with this external endpoint.
     pub(super) fn find_external(&self, protocol: Protocol, external: IpAddr, port: u16) -> Option<MappingIndex> {
         if let Some(internal) = self.internal_by_prefix(external) {
-            return self.by_internal.get(&(protocol, internal, port)).copied();
+            return self.mappings.by_internal((protocol, internal, port));
         }
-        self.by_external.get(&(protocol, self.address_index(external)?, port)).copied()
+        self.mappings.by_external((protocol, self.address_index(external)?, port))
     }
 
     /// The internal address behind an external one that a prefix gives.

@@ -21,25 +21,15 @@ impl NatTable {
         wanted: Option<u16>,
         now: Instant,
     ) -> Result<MappingIndex, DropReason> {
-        let subscriber = self.subscribers.get(&session).ok_or(DropReason::NoSession)?;
-        let has_total = self.has_total_room(session, |total| total.mappings, |other| other.mappings.len());
+        let subscriber = self.subscribers.get(session).ok_or(DropReason::NoSession)?;
+        let has_total = self.has_total_room(session, |total| total.mappings, |totals| totals.mappings);
         if !has_total || subscriber.mappings.len() >= subscriber.limits.mappings {
             return Err(DropReason::MappingLimit);
         }
         let port = self.take_port(protocol, Tenant { session, internal }, wanted, now)?;
         self.occupy(&port);
-        let index = self.unused.pop().unwrap_or_else(|| {
-            self.mappings.push(None);
-            (self.mappings.len() - 1) as MappingIndex
-        });
-        let subscriber = self.subscribers.get_mut(&session).ok_or(DropReason::NoSession)?;
-        let place = subscriber.mappings.len() as u32;
-        subscriber.mappings.push(index);
-        self.by_internal.insert((protocol, internal.0, internal.1), index);
-        if port.address != BY_PREFIX {
-            self.by_external.insert((protocol, port.address, port.number), index);
-        }
-        self.mappings[index as usize] = Some(Mapping {
+        let (subscriber, totals) = self.subscribers.both_mut(session).ok_or(DropReason::NoSession)?;
+        let index = self.mappings.insert(Mapping {
             session,
             explicit: None,
             flows: Flows::default(),
@@ -47,11 +37,13 @@ impl NatTable {
             internal,
             address: port.address,
             port: port.number,
-            place,
+            place: subscriber.mappings.len() as u32,
             protocol,
             filtering: subscriber.filtering,
             is_single: port.is_single,
         });
+        subscriber.mappings.push(index);
+        totals.mappings += 1;
         self.created += 1;
         Ok(index)
     }
@@ -69,8 +61,7 @@ impl NatTable {
         now: Instant,
     ) -> Result<(), DropReason> {
         let (timeouts, timers) = (&self.config.timeouts, &mut self.timers);
-        let slot = self.mappings.get_mut(index as usize).and_then(Option::as_mut);
-        let mapping = slot.ok_or(DropReason::NoMapping)?;
+        let mapping = self.mappings.get_mut(index).ok_or(DropReason::NoMapping)?;
         let (key, protocol) = (mapping.key(remote), mapping.protocol);
         let is_reset = protocol == Protocol::Tcp && flags & RST != 0;
         let expires = match mapping.flows.get_mut(key) {
@@ -85,7 +76,8 @@ impl NatTable {
                 flow.expires
             }
             None => {
-                let subscriber = self.subscribers.get_mut(&mapping.session).ok_or(DropReason::NoSession)?;
+                let both = self.subscribers.both_mut(mapping.session);
+                let (subscriber, totals) = both.ok_or(DropReason::NoSession)?;
                 // What strangers begin, at mapped ports, must not keep the session from beginning anything itself.
                 let limit = match from {
                     Origin::Inside => subscriber.limits.flows,
@@ -96,6 +88,7 @@ impl NatTable {
                 }
                 let flow = Flow::begin(protocol, from, timeouts, now);
                 subscriber.flows += 1;
+                totals.flows += 1;
                 mapping.flows.insert(key, flow);
                 flow.expires
             }
@@ -106,16 +99,17 @@ impl NatTable {
 
     /// Forgets what has expired of a mapping whose timer has fired, and the mapping where nothing is left that keeps it.
     pub(super) fn prune(&mut self, index: MappingIndex, now: Instant) {
-        let Some(mapping) = self.mappings.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        let Some(mapping) = self.mappings.get_mut(index) else { return };
         let pruned = mapping.flows.prune(now);
         let session = mapping.session;
-        if let Some(subscriber) = self.subscribers.get_mut(&session) {
+        if let Some((subscriber, totals)) = self.subscribers.both_mut(session) {
             subscriber.flows -= pruned;
+            totals.flows -= pruned;
         }
         if mapping.mapped_until().is_some_and(|until| until <= now) {
             self.unmap(index);
         }
-        let Some(mapping) = self.mappings.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        let Some(mapping) = self.mappings.get_mut(index) else { return };
         if mapping.explicit.is_none() && !mapping.flows.keep_mapping() {
             return self.remove(index, true, now);
         }
@@ -138,20 +132,19 @@ impl NatTable {
     /// Removes a mapping, whatever it is used for.
     pub(super) fn remove(&mut self, index: MappingIndex, needs_rest: bool, now: Instant) {
         self.unmap(index);
-        let Some(mut mapping) = self.mappings.get_mut(index as usize).and_then(Option::take) else { return };
+        let Some(mut mapping) = self.mappings.remove(index) else { return };
         self.timers.forget(&mut mapping.wake);
-        self.unused.push(index);
-        self.by_internal.remove(&(mapping.protocol, mapping.internal.0, mapping.internal.1));
         if mapping.address != BY_PREFIX {
-            self.by_external.remove(&(mapping.protocol, mapping.address, mapping.port));
             self.release(&mapping, needs_rest, now);
         }
-        let Some(subscriber) = self.subscribers.get_mut(&mapping.session) else { return };
+        let Some((subscriber, totals)) = self.subscribers.both_mut(mapping.session) else { return };
         subscriber.flows -= mapping.flows.len();
+        totals.flows -= mapping.flows.len();
         let place = mapping.place as usize;
         subscriber.mappings.swap_remove(place);
+        totals.mappings -= 1;
         if let Some(moved) = subscriber.mappings.get(place).copied()
-            && let Some(moved) = self.mapping_mut(moved)
+            && let Some(moved) = self.mappings.get_mut(moved)
         {
             moved.place = mapping.place;
         }
@@ -161,9 +154,7 @@ impl NatTable {
     /// Drops timers of mappings that are gone, where they have become many.
     pub(super) fn sweep(&mut self) {
         let mappings = &self.mappings;
-        self.timers.sweep(|index, wake| {
-            mappings.get(index as usize).and_then(Option::as_ref).is_some_and(|mapping| mapping.wake == wake)
-        });
+        self.timers.sweep(|index, wake| mappings.get(index).is_some_and(|mapping| mapping.wake == wake));
     }
 }
 
