@@ -1,8 +1,8 @@
 //! A gateway with sessions that own the bindings, and traffic for it that is made before the clock runs.
 //!
-//! Each session has at most [`PER_SESSION`] bindings. Packets come in bursts of one session, over bindings of it that are
-//! drawn at random, so that a large table gains nothing from the order of its making. Limits are the defaults; virtual
-//! time passes so fast that no rate is reached.
+//! Each session has at most [`PER_SESSION`] bindings. Packets come in bursts of one session, and in trains of one binding
+//! of it; sessions and bindings are drawn at random, so that a large table gains nothing from the order of its making.
+//! Limits are the defaults; virtual time passes so fast that no rate is reached.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,6 +20,8 @@ use crate::cpu_time;
 
 /// Packets of a burst: as many as a quick sender has in one message.
 pub const BURST: usize = 32;
+/// Neighbouring packets of one binding, as a sender has them that has more than one packet to send. A divisor of [`BURST`].
+pub const TRAIN: usize = 8;
 /// Bindings of one session.
 const PER_SESSION: usize = 1000;
 const EXTERNAL: [Ipv4Addr; 4] = [
@@ -123,11 +125,11 @@ impl Rig {
     }
 
     /// CPU time of so many bursts from sessions, the messages with acknowledgments included.
-    pub fn uplink(&mut self, bursts: usize) -> Result<Duration, Box<dyn Error>> {
+    pub fn uplink(&mut self, bursts: usize, train: usize) -> Result<Duration, Box<dyn Error>> {
         let messages: Vec<_> = (0..bursts)
             .map(|_| {
                 let index = self.any_client();
-                let bindings = self.burst(index);
+                let bindings = self.burst(index, train);
                 let packets: Vec<_> = bindings.iter().map(|one| udp(one.internal, one.remote, &PAYLOAD)).collect();
                 (self.clients[index].id, self.message(index, &packets))
             })
@@ -143,11 +145,11 @@ impl Rig {
     }
 
     /// CPU time of so many bursts to sessions, with the messages made of them and their acknowledgments.
-    pub fn downlink(&mut self, bursts: usize) -> Result<Duration, Box<dyn Error>> {
+    pub fn downlink(&mut self, bursts: usize, train: usize) -> Result<Duration, Box<dyn Error>> {
         let packets: Vec<_> = (0..bursts)
             .map(|_| {
                 let index = self.any_client();
-                let bindings = self.burst(index);
+                let bindings = self.burst(index, train);
                 let packets = bindings.iter().map(|one| udp(one.remote, one.external, &PAYLOAD));
                 (index, packets.collect::<Vec<_>>())
             })
@@ -169,9 +171,10 @@ impl Rig {
         self.rng.below(self.clients.len() as u64) as usize
     }
 
-    fn burst(&mut self, client: usize) -> Vec<Binding> {
+    fn burst(&mut self, client: usize, train: usize) -> Vec<Binding> {
         let bindings = &self.clients[client].bindings;
-        (0..BURST).map(|_| bindings[self.rng.below(bindings.len() as u64) as usize]).collect()
+        let trains = (0..BURST / train).map(|_| bindings[self.rng.below(bindings.len() as u64) as usize]);
+        trains.flat_map(|binding| std::iter::repeat_n(binding, train)).collect()
     }
 
     fn binding(&mut self, client: usize, number: usize) -> Binding {

@@ -13,6 +13,8 @@ pub static FAMILY: Family = Family {
     figures: &[
         Figure { name: "uplink", unit: "packets/s" },
         Figure { name: "downlink", unit: "packets/s" },
+        Figure { name: "uplink, scattered", unit: "packets/s" },
+        Figure { name: "downlink, scattered", unit: "packets/s" },
         Figure { name: "new", unit: "bindings/s" },
         Figure { name: "memory", unit: "octets/binding" },
     ],
@@ -23,7 +25,7 @@ fn measure(context: &Context) -> Result<Vec<Sample>> {
     cargo().args("build --release --package webtun-tests --example bench_nat".split(' ')).run()?;
     let program = target()?.join("release/examples/bench_nat");
     let (variants, seconds) =
-        if context.smoke { (["1", "100", "1000"], "0.01") } else { (["1", "1000", "100000"], "1") };
+        if context.smoke { (["1", "100", "1000"], "0.01") } else { (["1", "1000", "100000"], "0.5") };
     context
         .interleave(&variants, |bindings| Command::new(&program).args(["--bindings", bindings, "--seconds", seconds]))
 }
