@@ -102,7 +102,7 @@ async fn discard(mut stream: TcpStream) -> io::Result<()> {
 
 async fn chargen(stream: TcpStream) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let block: Vec<u8> = (0..95).flat_map(line).collect();
+    let block: Vec<u8> = (0..8 * 95).flat_map(line).collect();
     // What arrives is thrown away (RFC 864), and its end is no reason to stop sending.
     tokio::spawn(finish(async move {
         let (mut reader, mut buffer) = (reader, vec![0; 4096]);

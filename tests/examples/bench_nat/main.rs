@@ -8,6 +8,7 @@
 //! | `uplink, scattered`, `downlink, scattered` | the same where each packet is of another binding: the worst case |
 //! | `new` | bindings made per second of CPU time, from an empty table to a full one; of 100 bindings or more |
 //! | `memory` | octets of resident memory per binding; of 10,000 or more, fewer would measure the allocator |
+//! | `memory of a session` | octets of resident memory, its bindings included; of 1,000 sessions or more |
 
 mod rig;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use nix::time::{ClockId, clock_gettime};
 
-use rig::{BURST, Rig, TRAIN};
+use rig::{BURST, Layout, Rig, TRAIN};
 
 /// Bursts between two looks at the clock.
 const BURSTS: usize = 64;
@@ -28,6 +29,12 @@ struct Flags {
     /// NAT bindings that there are
     #[arg(long, default_value_t = 1000)]
     bindings: usize,
+    /// Sessions that they belong to; by default one for each 1,000
+    #[arg(long)]
+    sessions: Option<usize>,
+    /// Sessions that have traffic; by default all
+    #[arg(long)]
+    busy: Option<usize>,
     /// CPU time that each figure is measured for
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
@@ -37,7 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
     let limit = Duration::try_from_secs_f64(flags.seconds)?;
 
-    let mut rig = Rig::new(flags.bindings);
+    let sessions = flags.sessions.unwrap_or(flags.bindings.div_ceil(1000)).max(1);
+    let layout = Layout { bindings: flags.bindings, sessions, busy: flags.busy.unwrap_or(sessions).clamp(1, sessions) };
+    let empty = resident_octets()?;
+    let mut rig = Rig::new(layout);
     let before = resident_octets()?;
     let mut filling = rig.fill()?;
     let after = resident_octets()?;
@@ -49,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // A small table is full before a clock has seen anything.
     while flags.bindings >= 100 && filling < limit {
-        filling += Rig::new(flags.bindings).fill()?;
+        filling += Rig::new(layout).fill()?;
         filled += flags.bindings;
     }
 
@@ -58,6 +68,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if flags.bindings >= 10_000 {
         println!("memory {}", after.saturating_sub(before) as f64 / flags.bindings as f64);
+    }
+    if sessions >= 1000 {
+        println!("memory of a session {}", after.saturating_sub(empty) as f64 / sessions as f64);
     }
     Ok(())
 }

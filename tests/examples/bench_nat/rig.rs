@@ -1,7 +1,7 @@
 //! A gateway with sessions that own the bindings, and traffic for it that is made before the clock runs.
 //!
-//! Each session has at most [`PER_SESSION`] bindings. Packets come in bursts of one session, and in trains of one binding
-//! of it; sessions and bindings are drawn at random, so that a large table gains nothing from the order of its making.
+//! Each session has as many bindings as any other. Packets come in bursts of one session, and in trains of one binding
+//! of it; busy sessions and bindings are drawn at random, so that a large table gains nothing from the order of its making.
 //! Limits are the defaults; virtual time passes so fast that no rate is reached.
 
 use std::collections::BTreeMap;
@@ -22,19 +22,25 @@ use crate::cpu_time;
 pub const BURST: usize = 32;
 /// Neighbouring packets of one binding, as a sender has them that has more than one packet to send. A divisor of [`BURST`].
 pub const TRAIN: usize = 8;
-/// Bindings of one session.
-const PER_SESSION: usize = 1000;
-const EXTERNAL: [Ipv4Addr; 4] = [
-    Ipv4Addr::new(192, 0, 2, 1),
-    Ipv4Addr::new(192, 0, 2, 2),
-    Ipv4Addr::new(192, 0, 2, 3),
-    Ipv4Addr::new(192, 0, 2, 4),
-];
+/// External addresses; more sessions than their blocks are enough for get [`MANY_ADDRESSES`], with smaller blocks.
+const ADDRESSES: u8 = 4;
+const MANY_ADDRESSES: u8 = 8;
 /// Whom the bindings speak with.
 const REMOTES: u64 = 1000;
 /// Virtual time of a packet.
 const PACE: Duration = Duration::from_micros(10);
 const PAYLOAD: [u8; 64] = [0x5A; 64];
+
+/// Who owns what.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    /// NAT bindings.
+    pub bindings: usize,
+    /// Sessions that own them.
+    pub sessions: usize,
+    /// Sessions that have traffic.
+    pub busy: usize,
+}
 
 /// The gateway and its clients.
 pub struct Rig {
@@ -42,6 +48,7 @@ pub struct Rig {
     now: Instant,
     rng: SimRng,
     clients: Vec<Client>,
+    busy: usize,
     by_id: BTreeMap<SessionId, usize>,
     /// Packets that have left to the outside, and to clients.
     transmitted: usize,
@@ -67,20 +74,15 @@ struct Binding {
 }
 
 impl Rig {
-    /// A gateway with the sessions for so many bindings, and none of those.
-    pub fn new(bindings: usize) -> Self {
-        let external = EXTERNAL.map(|address| ExternalAddress { address: address.into(), announced: address.into() });
+    /// A gateway with the sessions, and no binding yet.
+    pub fn new(layout: Layout) -> Self {
         let now = Instant::from_millis(1000);
-        let gateway = Gateway::new(GatewayConfig::new(external.to_vec()), [1; 32], now).expect("a sound configuration");
+        let gateway = Gateway::new(config(layout.sessions), [1; 32], now).expect("a sound configuration");
         let rng = SimRng::new(1, "bench_nat");
         let (clients, by_id) = (Vec::new(), BTreeMap::new());
-        let mut rig = Self { gateway, now, rng, clients, by_id, transmitted: 0, delivered: 0 };
-        let mut left = bindings;
-        while left > 0 {
-            let wanted = left.min(PER_SESSION);
-            rig.open(wanted);
-            left -= wanted;
-        }
+        let mut rig = Self { gateway, now, rng, clients, busy: layout.busy, by_id, transmitted: 0, delivered: 0 };
+        let Layout { bindings, sessions, .. } = layout;
+        (0..sessions).for_each(|index| rig.open((index + 1) * bindings / sessions - index * bindings / sessions));
         rig
     }
 
@@ -168,7 +170,7 @@ impl Rig {
     }
 
     fn any_client(&mut self) -> usize {
-        self.rng.below(self.clients.len() as u64) as usize
+        self.rng.below(self.busy as u64) as usize
     }
 
     fn burst(&mut self, client: usize, train: usize) -> Vec<Binding> {
@@ -234,6 +236,21 @@ impl Rig {
         }
         Err(format!("{carried:?} packets were carried up and down, and not {transmitted}, {delivered}").into())
     }
+}
+
+fn config(sessions: usize) -> GatewayConfig {
+    let few = sessions <= 500;
+    let external = (1..=if few { ADDRESSES } else { MANY_ADDRESSES }).map(|number| {
+        let address = Ipv4Addr::new(192, 0, 2, number).into();
+        ExternalAddress { address, announced: address }
+    });
+    let mut config = GatewayConfig::new(external.collect());
+    if !few {
+        config.nat.block_size = 64;
+    }
+    // Nobody answers one here.
+    config.ping_interval = Duration::from_secs(3600);
+    config
 }
 
 /// A message that says nothing else.

@@ -1,5 +1,8 @@
 //! What a family is, and how programs are measured side by side.
 
+use std::fmt;
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::Result;
@@ -28,12 +31,27 @@ pub struct Figure {
 }
 
 /// How to measure.
+#[derive(Clone)]
 pub struct Context {
     /// How often.
     pub rounds: u32,
     /// As little as shows that it works.
     pub smoke: bool,
+    /// Where the harness with the peers should be.
+    pub peers: PathBuf,
 }
+
+/// Why a family cannot be measured on this machine.
+#[derive(Debug)]
+pub struct Unavailable(pub String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unavailable {}
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,11 +67,6 @@ pub struct Sample {
 }
 
 impl Context {
-    /// So many rounds.
-    pub fn new(rounds: u32, smoke: bool) -> Self {
-        Self { rounds, smoke }
-    }
-
     /// Runs each variant's program once in each round. The order is A B C, then B C A: whatever grows or shrinks with
     /// time meets all alike. A program writes lines `FIGURE VALUE` to its stdout.
     pub fn interleave(&self, variants: &[&str], program: impl Fn(&str) -> Command) -> Result<Vec<Sample>> {
@@ -62,7 +75,7 @@ impl Context {
             for variant in rotated(variants, round) {
                 let output = program(variant).output()?;
                 for line in output.lines() {
-                    let (figure, value) = line.split_once(' ').ok_or_else(|| format!("no figure: {line}"))?;
+                    let (figure, value) = line.rsplit_once(' ').ok_or_else(|| format!("no figure: {line}"))?;
                     let value = value.parse().map_err(|error| format!("{line}: {error}"))?;
                     samples.push(Sample { round, variant: variant.to_owned(), figure: figure.to_owned(), value });
                 }
@@ -80,6 +93,10 @@ fn rotated<'a>(variants: &[&'a str], round: u32) -> impl Iterator<Item = &'a str
 mod tests {
     use super::*;
 
+    fn context(rounds: u32) -> Context {
+        Context { rounds, smoke: true, peers: PathBuf::new() }
+    }
+
     #[test]
     fn each_round_begins_with_another_variant() {
         let orders: Vec<String> = (0..4).map(|round| rotated(&["A", "B", "C"], round).collect()).collect();
@@ -89,10 +106,10 @@ mod tests {
     #[test]
     fn lines_of_a_program_become_samples() {
         let program = |variant: &str| Command::line(&format!("echo {variant} 2.5"));
-        let samples = Context::new(2, false).interleave(&["fast", "slow"], program).unwrap();
+        let samples = context(2).interleave(&["fast", "slow"], program).unwrap();
         let seen: Vec<_> = samples.iter().map(|sample| (sample.round, sample.variant.as_str())).collect();
         assert_eq!(seen, [(0, "fast"), (0, "slow"), (1, "slow"), (1, "fast")]);
         assert!(samples.iter().all(|sample| sample.value == 2.5 && sample.figure == sample.variant));
-        assert!(Context::new(1, true).interleave(&["x"], |_| Command::line("echo nonsense")).is_err());
+        assert!(context(1).interleave(&["x"], |_| Command::line("echo nonsense")).is_err());
     }
 }

@@ -4,7 +4,10 @@ mod chart;
 mod family;
 mod machine;
 mod nat;
+mod native;
+mod peers;
 mod report;
+mod size;
 mod summary;
 
 use std::path::PathBuf;
@@ -13,12 +16,23 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::Result;
-use crate::bench::family::{Context, Family};
+use crate::bench::family::{Context, Family, Unavailable};
 use crate::bench::report::Report;
 use crate::bench::summary::Summary;
+use crate::files::root;
 
 /// All families. To add one, add a row.
-static FAMILIES: &[&Family] = &[&nat::FAMILY];
+static FAMILIES: &[&Family] = &[
+    &nat::NAT,
+    &peers::FLOW,
+    &peers::FLOWS,
+    &native::FAMILY,
+    &size::FAMILY,
+    &peers::UDP,
+    &peers::OPENS,
+    &peers::FIRST,
+    &nat::SESSIONS,
+];
 
 /// Flags of `cargo xtask bench`.
 #[derive(Args)]
@@ -41,6 +55,9 @@ pub struct Options {
     /// One round of the smallest sizes: whether it works, and no figure of any worth
     #[arg(long, conflicts_with = "docs")]
     smoke: bool,
+    /// The folder of the harness that starts the peers; by default a neighbour of this checkout
+    #[arg(long, value_name = "DIR", env = "WEBTUN_BENCH_PEERS")]
+    peers: Option<PathBuf>,
 }
 
 /// Measures the chosen families.
@@ -50,13 +67,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         chosen.iter().for_each(|family| println!("{:<10} {}", family.name, family.about));
         return Ok(ExitCode::SUCCESS);
     }
-    let context = Context::new(if options.smoke { 1 } else { options.rounds }, options.smoke);
+    let context = options.context();
     let mut report = Report::begin()?;
     for family in chosen {
         let samples = match (family.measure)(&context) {
             Ok(samples) => samples,
             // What was not asked for by its name may be out of reach here.
-            Err(error) if options.names.is_empty() && !options.smoke => {
+            Err(error) if options.names.is_empty() && error.is::<Unavailable>() => {
                 println!("{}: not measured: {error}\n", family.name);
                 continue;
             }
@@ -73,6 +90,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         report.write_docs()?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Options {
+    fn context(&self) -> Context {
+        let peers = self.peers.clone().unwrap_or_else(|| root().join("../shared/bench-peers"));
+        Context { rounds: if self.smoke { 1 } else { self.rounds }, smoke: self.smoke, peers }
+    }
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Family>> {

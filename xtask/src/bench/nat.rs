@@ -1,12 +1,12 @@
-//! The NAT with one binding and with many: the dataplane in one process, without sockets.
+//! The dataplane in one process, without sockets: the NAT with few bindings and with many, and one session beside thousands.
 
 use crate::Result;
 use crate::bench::family::{Context, Family, Figure, Sample};
 use crate::command::{Command, cargo};
 use crate::workspace::target;
 
-/// See the module.
-pub static FAMILY: Family = Family {
+/// By the number of bindings.
+pub static NAT: Family = Family {
     name: "nat",
     about: "packets through the dataplane, with 1 to 100,000 NAT bindings",
     reference: "1",
@@ -18,14 +18,35 @@ pub static FAMILY: Family = Family {
         Figure { name: "new", unit: "bindings/s" },
         Figure { name: "memory", unit: "octets/binding" },
     ],
-    measure,
+    measure: |context| {
+        let variants = if context.smoke { ["1", "100", "1000"] } else { ["1", "1000", "100000"] };
+        measure(context, &variants, |bindings| vec!["--bindings", bindings])
+    },
 };
 
-fn measure(context: &Context) -> Result<Vec<Sample>> {
+/// By the number of sessions.
+pub static SESSIONS: Family = Family {
+    name: "sessions",
+    about: "packets of ten busy sessions among 5,000 with 100,000 flows, and of one session alone",
+    reference: "1",
+    figures: &[
+        Figure { name: "uplink", unit: "packets/s" },
+        Figure { name: "downlink", unit: "packets/s" },
+        Figure { name: "memory of a session", unit: "octets" },
+    ],
+    measure: |context| {
+        let many = if context.smoke { "100" } else { "5000" };
+        measure(context, &["1", many], |sessions| match sessions {
+            "1" => vec!["--bindings", "20", "--sessions", "1"],
+            "100" => vec!["--bindings", "2000", "--sessions", "100", "--busy", "10"],
+            _ => vec!["--bindings", "100000", "--sessions", "5000", "--busy", "10"],
+        })
+    },
+};
+
+fn measure(context: &Context, variants: &[&str], flags: impl Fn(&str) -> Vec<&str>) -> Result<Vec<Sample>> {
     cargo().args("build --release --package webtun-tests --example bench_nat".split(' ')).run()?;
     let program = target()?.join("release/examples/bench_nat");
-    let (variants, seconds) =
-        if context.smoke { (["1", "100", "1000"], "0.01") } else { (["1", "1000", "100000"], "0.5") };
-    context
-        .interleave(&variants, |bindings| Command::new(&program).args(["--bindings", bindings, "--seconds", seconds]))
+    let seconds = if context.smoke { "0.01" } else { "0.5" };
+    context.interleave(variants, |variant| Command::new(&program).args(["--seconds", seconds]).args(flags(variant)))
 }

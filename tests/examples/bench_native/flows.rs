@@ -1,0 +1,120 @@
+//! The flows themselves. A client writes one line to its stdout: octets that have arrived, and the seconds that it took.
+
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{accept_async, connect_async};
+use webtun_stack::TcpOptions;
+use webtun_stack::aio::{self, ConnectOptions};
+use webtun_tests::lab::{TOKEN, URL};
+
+use super::{By, Part};
+
+const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+/// The playground's services.
+const DISCARD: u16 = 9;
+const CHARGEN: u16 = 19;
+/// Where the bare WebSocket is served.
+const BARE: &str = "10.81.0.1:8078";
+/// What is written and read at once, and the length of a bare WebSocket's messages.
+const CHUNK: usize = 64 * 1024;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Plays one part to its end.
+#[tokio::main(flavor = "current_thread")]
+pub async fn run(by: By, part: Part, time: Duration) -> Outcome<()> {
+    let (octets, took) = match (by, part) {
+        (_, Part::Server) => return serve().await,
+        (By::Webtun, part) => tunnel(part, time).await?,
+        (By::Websocket, Part::Down) => bare_down(time).await?,
+        (By::Websocket, Part::Up) => bare_up(time).await?,
+        (By::Tcp, Part::Down) => receive(TcpStream::connect((REMOTE, CHARGEN)).await?, time).await?,
+        (By::Tcp, Part::Up) => send(TcpStream::connect((REMOTE, DISCARD)).await?, time).await?,
+    };
+    println!("{octets} {}", took.as_secs_f64());
+    Ok(())
+}
+
+async fn tunnel(part: Part, time: Duration) -> Outcome<(u64, Duration)> {
+    let options = ConnectOptions { token: Some(TOKEN.to_owned()), ..ConnectOptions::default() };
+    let net = aio::connect(URL, options).await?;
+    let connect = |port| net.tcp_connect(SocketAddr::from((REMOTE, port)), TcpOptions::default());
+    let done = match part {
+        Part::Up => send(connect(DISCARD).await?, time).await?,
+        _ => receive(connect(CHARGEN).await?, time).await?,
+    };
+    net.close().await;
+    Ok(done)
+}
+
+async fn receive(mut stream: impl AsyncRead + Unpin, time: Duration) -> Outcome<(u64, Duration)> {
+    let (mut buffer, mut octets) = (vec![0; CHUNK], 0);
+    let began = Instant::now();
+    while began.elapsed() < time {
+        match stream.read(&mut buffer).await? {
+            0 => return Err("the server has ended it".into()),
+            len => octets += len as u64,
+        }
+    }
+    Ok((octets, began.elapsed()))
+}
+
+/// The time ends when the far side has all of it: it closes after our end.
+async fn send(mut stream: impl AsyncRead + AsyncWrite + Unpin, time: Duration) -> Outcome<(u64, Duration)> {
+    let (buffer, mut octets) = (vec![7; CHUNK], 0);
+    let began = Instant::now();
+    while began.elapsed() < time {
+        stream.write_all(&buffer).await?;
+        octets += CHUNK as u64;
+    }
+    stream.shutdown().await?;
+    stream.read_to_end(&mut Vec::new()).await?;
+    Ok((octets, began.elapsed()))
+}
+
+async fn bare_down(time: Duration) -> Outcome<(u64, Duration)> {
+    let (mut socket, _) = connect_async(format!("ws://{BARE}/")).await?;
+    socket.send(Message::text("send")).await?;
+    let (began, mut octets) = (Instant::now(), 0);
+    while began.elapsed() < time {
+        octets += socket.next().await.ok_or("the server has ended it")??.len() as u64;
+    }
+    Ok((octets, began.elapsed()))
+}
+
+async fn bare_up(time: Duration) -> Outcome<(u64, Duration)> {
+    let (mut socket, _) = connect_async(format!("ws://{BARE}/")).await?;
+    let (began, mut octets, message) = (Instant::now(), 0, bytes::Bytes::from(vec![7; CHUNK]));
+    while began.elapsed() < time {
+        socket.send(Message::binary(message.clone())).await?;
+        octets += CHUNK as u64;
+    }
+    socket.send(Message::text("done")).await?;
+    socket.next().await.ok_or("no receipt")??;
+    Ok((octets, began.elapsed()))
+}
+
+/// Sends without end to whoever asks for it, and gives a receipt to whoever is done.
+async fn serve() -> Outcome<()> {
+    let listener = TcpListener::bind(BARE).await?;
+    println!("ready");
+    let block = bytes::Bytes::from(vec![7; CHUNK]);
+    loop {
+        let mut socket = accept_async(listener.accept().await?.0).await?;
+        // A client that is gone is done.
+        while let Some(Ok(message)) = socket.next().await {
+            let Message::Text(text) = message else { continue };
+            match text.as_str() {
+                "send" => while socket.send(Message::binary(block.clone())).await.is_ok() {},
+                _ => socket.send(Message::text("received")).await?,
+            }
+        }
+    }
+}

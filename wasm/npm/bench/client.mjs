@@ -1,0 +1,36 @@
+// A tunnel as the harness wants it: streams of octets by address and port.
+
+export async function open({ url }) {
+  const { connect } = await import("/webtun/index.js");
+  const net = await connect(url);
+  return {
+    async connect(host, port) {
+      const socket = new net.TCPSocket(host, port, { noDelay: true });
+      const { readable, writable } = await socket.opened;
+      return { readable, writable, close: () => quietly(socket.close()) };
+    },
+    async udp(remoteAddress, remotePort) {
+      const socket = new net.UDPSocket({ remoteAddress, remotePort });
+      const { readable, writable } = await socket.opened;
+      const [reader, writer] = [readable.getReader(), writable.getWriter()];
+      return {
+        readable: new ReadableStream({
+          async pull(controller) {
+            const { value, done } = await reader.read();
+            if (done) controller.close();
+            else controller.enqueue(value.data);
+          },
+          cancel: () => reader.cancel(),
+        }),
+        writable: new WritableStream({ write: (data) => writer.write({ data }), close: () => writer.close() }),
+        close: () => quietly(reader.cancel().then(() => socket.close())),
+      };
+    },
+    close: () => quietly(net.close()),
+  };
+}
+
+/** The harness ends streams in any order; that some are over already is nothing to report. */
+function quietly(promise) {
+  promise.catch(() => {});
+}

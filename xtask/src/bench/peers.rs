@@ -1,0 +1,225 @@
+//! Families in Chromium, beside a bare WebSocket and other tunnels. A harness outside of this repository starts those,
+//! interleaves the rounds and writes a JSON line for each run; ours is the row in `wasm/npm/bench/rows.mjs`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::Result;
+use crate::bench::family::{Context, Family, Figure, Sample, Unavailable};
+use crate::command::Command;
+use crate::files::root;
+use crate::npm;
+use crate::workspace::{build_release, is_root, scratch};
+
+const ROW: &str = "webtun";
+const NAMESPACE: &str = "webtun-bench";
+/// Where the harness's targets are found by packets of a tunnel; `rows.mjs` names it too.
+const HOST: &str = "198.18.0.1/32";
+const GIB: f64 = (1 << 30) as f64;
+
+const MIB_S: &str = "MiB/s";
+const CPU: &str = "CPU s/GiB";
+
+/// One stream.
+pub static FLOW: Family = Family {
+    name: "flow",
+    about: "one TCP flow in Chromium, beside a WebSocket with nothing behind it",
+    reference: "wsbare",
+    figures: &[
+        Figure { name: "down", unit: MIB_S },
+        Figure { name: "up", unit: MIB_S },
+        Figure { name: "down, server", unit: CPU },
+        Figure { name: "up, server", unit: CPU },
+    ],
+    measure: |context| {
+        let peers = ["wsbare", ROW, "wsbare/again", "wsbare/256k", "js/wispjs"];
+        measure(context, &peers, &[("down", &[("mib_s", "down")]), ("up", &[("mib_s", "up")])])
+    },
+};
+
+/// Ten streams.
+pub static FLOWS: Family = Family {
+    name: "flows10",
+    about: "ten TCP flows down in Chromium, their total",
+    reference: "wsbare",
+    figures: &[Figure { name: "down", unit: MIB_S }, Figure { name: "ten down", unit: MIB_S }],
+    measure: |context| {
+        let ops: &[Operation] = &[("down", &[("mib_s", "down")]), ("par", &[("mib_s", "ten down")])];
+        measure(context, &["wsbare", ROW, "wsbare/again", "js/wispjs"], ops)
+    },
+};
+
+/// Datagrams.
+pub static UDP: Family = Family {
+    name: "udp",
+    about: "UDP echoes of 512 octets in Chromium: one each millisecond, and a burst of 1,000",
+    reference: "wsbare",
+    figures: &[
+        Figure { name: "echo", unit: "ms" },
+        Figure { name: "echo, 95 %", unit: "ms" },
+        Figure { name: "lost", unit: "of 1,000" },
+        Figure { name: "lost of the burst", unit: "of 1,000" },
+    ],
+    measure: |context| {
+        // A WebSocket has no datagrams: its echo of one octet is what theirs is compared with.
+        let echo = [("ms", "echo"), ("p95", "echo, 95 %")];
+        let udp = [echo[0], echo[1], ("lost", "lost"), ("burst_lost", "lost of the burst")];
+        let mut samples = measure(context, &["wsbare", "wsbare/again"], &[("rtt", &echo)])?;
+        samples.extend(measure(context, &[ROW, "js/wispjs", "py/wispjs"], &[("udp", &udp)])?);
+        Ok(samples)
+    },
+};
+
+/// Connections.
+pub static OPENS: Family = Family {
+    name: "opens",
+    about: "200 connections in Chromium, each opened, used for an echo and closed: one by one, and all at once",
+    reference: "js/wispjs",
+    figures: &[
+        Figure { name: "sequential", unit: "per s" },
+        Figure { name: "concurrent", unit: "per s" },
+        Figure { name: "failed", unit: "of 200" },
+    ],
+    measure: |context| {
+        let ops: &[Operation] =
+            &[("seq", &[("per_s", "sequential")]), ("conc", &[("per_s", "concurrent"), ("fail", "failed")])];
+        measure(context, &["js/wispjs", ROW, "py/wispjs", "wsbare"], ops)
+    },
+};
+
+/// From nothing to an octet.
+pub static FIRST: Family = Family {
+    name: "first",
+    about: "time in Chromium until a tunnel is open, and until a new connection has echoed an octet",
+    reference: "wsbare",
+    figures: &[
+        Figure { name: "tunnel open", unit: "ms" },
+        Figure { name: "first octet", unit: "ms" },
+        Figure { name: "first octet, 95 %", unit: "ms" },
+    ],
+    measure: |context| {
+        let keys = [("open_ms", "tunnel open"), ("ms", "first octet"), ("p95", "first octet, 95 %")];
+        measure(context, &["wsbare", ROW, "wsbare/again", "js/wispjs"], &[("first", &keys)])
+    },
+};
+
+/// An operation of the harness, and which of its results are our figures.
+type Operation<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+
+fn measure(context: &Context, peers: &[&str], operations: &[Operation]) -> Result<Vec<Sample>> {
+    let harness = context.peers.join("run.mjs");
+    if !harness.exists() {
+        let folder = context.peers.display();
+        return Err(
+            Unavailable(format!("the harness with the peers is not in {folder}: name its folder by --peers")).into()
+        );
+    }
+    if !is_root() {
+        return Err(Unavailable("needs root, for a TUN device in a namespace".into()).into());
+    }
+    npm::build()?;
+    let gateway = build_release(&["webtun-gateway"])?.join("webtun-gateway");
+    let lines = scratch("bench")?.join("peers.jsonl");
+    let _ = std::fs::remove_file(&lines);
+    let names: Vec<_> = operations.iter().map(|(name, _)| *name).collect();
+    let _namespace = Namespace::create()?;
+    let mut run = Command::line(&format!("ip netns exec {NAMESPACE} node")).args([harness]);
+    run = run.args(["--peers", &peers.join(","), "--ops", &names.join(","), "--ref", peers[0]]);
+    run = run.args(["--rounds", &context.rounds.to_string(), "--limit", "60"]);
+    run = run.args(["--rows".as_ref(), root().join("wasm/npm/bench/rows.mjs").as_path()]);
+    run = run.args(["--out".as_ref(), lines.as_path()]).env("WEBTUN_GATEWAY", gateway);
+    if context.smoke {
+        // MiB of a transfer, and how often the rest is done.
+        run = run.args(["--n", "4", "--count", "10"]);
+    }
+    if let Err(error) = run.output() {
+        let message = error.to_string();
+        return Err(if message.contains("not set up") { Unavailable(message).into() } else { error });
+    }
+    let samples = read(&lines, operations)?;
+    if peers.contains(&ROW) && !samples.iter().any(|sample| sample.variant == ROW) {
+        return Err("nothing of ours was measured: did the gateway start?".into());
+    }
+    Ok(samples)
+}
+
+fn read(lines: &Path, operations: &[Operation]) -> Result<Vec<Sample>> {
+    let text = std::fs::read_to_string(lines).map_err(|error| format!("the harness has written nothing: {error}"))?;
+    let lines = text.lines().map(serde_json::from_str).collect::<std::result::Result<Vec<Value>, _>>()?;
+    let mut samples = Vec::new();
+    for line in &lines {
+        samples.extend(samples_of(line, operations)?);
+    }
+    Ok(samples)
+}
+
+fn samples_of(line: &Value, operations: &[Operation]) -> Result<Vec<Sample>> {
+    let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let (variant, operation) = (text("peer"), text("op"));
+    if let Some(error) = line["error"].as_str() {
+        let message = format!("{variant}, {operation}: {error}");
+        // A peer may fail; its row has a sample less.
+        eprintln!("{message}");
+        return if variant == ROW { Err(message.into()) } else { Ok(Vec::new()) };
+    }
+    if line["bad"].as_f64().is_some_and(|offset| offset >= 0.0) {
+        return Err(format!("{variant}, {operation}: a wrong octet at {}", line["bad"]).into());
+    }
+    let round = line["round"].as_u64().ok_or("a line without a round")? as u32 - 1;
+    let keys = operations.iter().find(|(name, _)| *name == operation).map_or(&[][..], |(_, keys)| *keys);
+    let sample = |figure: String, value| Sample { round, variant: variant.clone(), figure, value };
+    let mut samples: Vec<_> =
+        keys.iter().filter_map(|(key, figure)| Some(sample((*figure).to_owned(), line[*key].as_f64()?))).collect();
+    if let ("down" | "up", Some(cpu), Some(octets)) = (operation.as_str(), line["srv_cpu"].as_f64(), line["n"].as_f64())
+    {
+        samples.push(sample(format!("{operation}, server"), cpu / (octets / GIB)));
+    }
+    Ok(samples)
+}
+
+/// A network without any other program's devices and rules; gone when dropped.
+struct Namespace;
+
+impl Namespace {
+    fn create() -> Result<Self> {
+        let _ = Command::line(&format!("ip netns delete {NAMESPACE}")).output();
+        Command::line(&format!("ip netns add {NAMESPACE}")).output()?;
+        let namespace = Self;
+        Command::line(&format!("ip -n {NAMESPACE} link set lo up")).output()?;
+        Command::line(&format!("ip -n {NAMESPACE} address add {HOST} dev lo")).output()?;
+        Ok(namespace)
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::line(&format!("ip netns delete {NAMESPACE}")).output();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOWN: Operation = ("down", &[("mib_s", "down")]);
+
+    #[test]
+    fn a_line_becomes_figures() {
+        let line = serde_json::json!({
+            "peer": "webtun", "op": "down", "round": 2, "n": 1 << 29, "mib_s": 350.5, "bad": -1, "srv_cpu": 0.25,
+        });
+        let samples = samples_of(&line, &[DOWN]).unwrap();
+        let seen: Vec<_> = samples.iter().map(|sample| (sample.round, sample.figure.as_str(), sample.value)).collect();
+        assert_eq!(seen, [(1, "down", 350.5), (1, "down, server", 0.5)]);
+    }
+
+    #[test]
+    fn our_failure_is_one_and_a_peers_is_not() {
+        let line = |peer: &str| serde_json::json!({"peer": peer, "op": "down", "round": 1, "error": "hung"});
+        assert!(samples_of(&line("py/wispjs"), &[DOWN]).unwrap().is_empty());
+        assert!(samples_of(&line("webtun"), &[DOWN]).is_err());
+        let wrong = serde_json::json!({"peer": "webtun", "op": "down", "round": 1, "mib_s": 1.0, "bad": 17});
+        assert!(samples_of(&wrong, &[DOWN]).unwrap_err().to_string().contains("wrong octet at 17"));
+    }
+}

@@ -1,0 +1,28 @@
+//! What a page has to load.
+
+use crate::Result;
+use crate::bench::family::{Context, Family, Figure, Sample};
+use crate::command::Command;
+use crate::files::root;
+use crate::npm;
+
+/// See the module.
+pub static FAMILY: Family = Family {
+    name: "size",
+    about: "what a page loads, by the slim and by the default entry, compressed by gzip",
+    reference: "slim",
+    figures: &[
+        Figure { name: "JavaScript", unit: "octets" },
+        Figure { name: "WebAssembly", unit: "octets" },
+        Figure { name: "together", unit: "octets" },
+    ],
+    measure,
+};
+
+fn measure(context: &Context) -> Result<Vec<Sample>> {
+    npm::build()?;
+    let folder = root().join("wasm/npm");
+    // It is the same in each round.
+    let once = Context { rounds: 1, ..context.clone() };
+    once.interleave(&["slim", "index"], |entry| Command::line("node bench/size.mjs").args([entry]).in_folder(&folder))
+}
