@@ -16,6 +16,7 @@ use crate::mss;
 use crate::packet::IpPacket;
 use crate::segment_limit::SegmentLimit;
 use crate::send_next::SendNext;
+use crate::time_wait::Finished;
 
 /// How many addresses fit beside the two loopback ones (feature `iface-max-addr-count-8`).
 pub(crate) const MAX_ADDRESSES: usize = 6;
@@ -47,6 +48,8 @@ pub(crate) struct Core {
     handle: SocketHandle,
     next: SendNext,
     limit: SegmentLimit,
+    /// The sequence number behind the peer's FIN, where one has come.
+    end: Option<u32>,
     /// Lives as long as the socket's buffers.
     _buffers: Reservation,
 }
@@ -55,7 +58,7 @@ impl Core {
     pub fn new(socket: tcp::Socket<'static>, buffers: Reservation) -> Self {
         let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = set.add(socket);
-        Self { set, handle, next: SendNext::default(), limit: SegmentLimit::new(), _buffers: buffers }
+        Self { set, handle, next: SendNext::default(), limit: SegmentLimit::new(), end: None, _buffers: buffers }
     }
 
     /// The peer has advertised this window.
@@ -71,6 +74,17 @@ impl Core {
         let socket = self.socket();
         let closing = matches!(socket.state(), tcp::State::FinWait1 | tcp::State::Closing | tcp::State::LastAck);
         closing && socket.send_queue() == 0 && self.next.is_last(acknowledgment)
+    }
+
+    /// A FIN has come, perhaps too early; `end` is the sequence number behind it.
+    pub fn heard_fin(&mut self, end: u32) {
+        self.end = Some(end);
+    }
+
+    /// Where the connection is in TIME-WAIT and the peer knows: all that is still needed of it.
+    pub fn finished(&self) -> Option<Finished> {
+        let waits = self.socket().state() == tcp::State::TimeWait;
+        self.end.filter(|_| waits).and_then(|end| self.next.finished(end))
     }
 
     /// A router on the path forwards no more than so many octets at once.

@@ -24,6 +24,7 @@ mod send_next;
 mod socket;
 mod stack;
 mod state;
+mod time_wait;
 mod timers;
 mod tunnel;
 

@@ -9,6 +9,9 @@ use etherparse::{
 };
 use webtun_wire::PacketShape;
 
+use crate::demux::Flow;
+use crate::time_wait::Finished;
+
 /// IP protocol numbers that occur here.
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
@@ -203,6 +206,22 @@ pub(crate) fn build_icmpv6(
     let (IpAddr::V6(from), IpAddr::V6(to)) = (source, destination) else { return None };
     let header = Icmpv6Header::with_checksum(kind, from.octets(), to.octets(), payload).ok()?.to_bytes();
     build_ip(source, destination, hop_limit, ICMPV6, &header, payload)
+}
+
+/// The ACK of a connection in TIME-WAIT; nothing more is received on it.
+pub(crate) fn build_ack(flow: &Flow, finished: Finished) -> Option<BytesMut> {
+    let mut header = [0; 20];
+    header[..2].copy_from_slice(&flow.local.port().to_be_bytes());
+    header[2..4].copy_from_slice(&flow.remote.port().to_be_bytes());
+    header[4..8].copy_from_slice(&finished.send_next.to_be_bytes());
+    header[8..12].copy_from_slice(&finished.receive_next.to_be_bytes());
+    // Five words of header, and the ACK flag.
+    header[12..14].copy_from_slice(&[5 << 4, 0x10]);
+    let mut packet = build_ip(flow.local.ip(), flow.remote.ip(), HOP_LIMIT, TCP, &header, &[])?;
+    let transport = header_len(flow.local.ip());
+    let checksum = transport_checksum(&packet, transport, TCP);
+    packet[transport + 16..transport + 18].copy_from_slice(&checksum.to_be_bytes());
+    Some(packet)
 }
 
 /// Header by header: etherparse's `PacketBuilder` would bring all kinds of headers into the WebAssembly module.

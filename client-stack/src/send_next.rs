@@ -1,4 +1,5 @@
 use crate::packet;
+use crate::time_wait::Finished;
 
 /// SND.NXT of one connection as RFC 9293 section 3.3.1 means it, and its place in segments that only acknowledge.
 ///
@@ -10,6 +11,8 @@ use crate::packet;
 #[derive(Debug, Default)]
 pub(crate) struct SendNext {
     highest: Option<u32>,
+    /// RCV.NXT, as the last segment has told it.
+    acknowledged: u32,
     peer_window_closed: bool,
 }
 
@@ -29,6 +32,12 @@ impl SendNext {
         self.highest == Some(number.wrapping_add(1))
     }
 
+    /// Both numbers, where the peer has been told that everything before `end` has come.
+    pub fn finished(&self, end: u32) -> Option<Finished> {
+        let send_next = self.highest?;
+        (self.acknowledged == end).then_some(Finished { send_next, receive_next: end })
+    }
+
     /// Notes what a segment of ours occupies; one that occupies nothing gets the number that comes next.
     pub fn apply(&mut self, packet: &mut [u8]) {
         let Some(segment) = packet.get_mut(packet::ip_header_len(packet)..) else { return };
@@ -37,6 +46,7 @@ impl SendNext {
         let sequence = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
         let occupied =
             segment.len().saturating_sub(data_offset) as u32 + u32::from(flags & SYN > 0) + u32::from(flags & FIN > 0);
+        self.acknowledged = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let end = sequence.wrapping_add(occupied);
         let ahead = |from: u32, to: u32| (to.wrapping_sub(from) as i32) > 0;
         match self.highest {

@@ -97,6 +97,8 @@ pub struct HostStats {
     pub datagrams_dropped: u64,
     /// Replies dropped because the packet queue was full.
     pub replies_dropped: u64,
+    /// Octets that the buffers of TCP connections have reserved (a gauge).
+    pub buffer_octets: u64,
     /// How often a TCP socket was looked at to see whether it has something to send: the work of a poll.
     pub socket_polls: u64,
 }

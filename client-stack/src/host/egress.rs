@@ -84,6 +84,9 @@ impl Host {
             let turn = self.engine.egress(core, SHARE, &mut self.queue, now);
             let change = socket.observe(false, now);
             if turn == Turn::Idle {
+                if let Some(finished) = socket.leave_time_wait() {
+                    self.time_wait.insert(socket.flow, finished, now);
+                }
                 self.schedule(id, now);
             } else {
                 self.mark_dirty(id);

@@ -1,7 +1,7 @@
 //! The way of a packet in.
 //!
 //! 1. parse, and drop what is malformed, a fragment, not for us, or not what its offload header says
-//! 2. TCP: its connection by the 5-tuple, else a listener (a SYN makes a socket), else a RST
+//! 2. TCP: its connection by the 5-tuple, else one in TIME-WAIT, else a listener (a SYN makes a socket), else a RST
 //! 3. UDP: its socket, else port unreachable
 //! 4. ICMP: answer echo requests, match replies, tell the socket that a report is about
 
@@ -17,6 +17,7 @@ use crate::outbound::Outbound;
 use crate::packet::{self, IpPacket};
 use crate::socket::icmp::{self, Message};
 use crate::socket::tcp::{Owner, listen, new_socket};
+use crate::time_wait::Judgement;
 use crate::{Datagram, SocketEvent, SocketId, TcpOptions};
 
 /// A TCP packet for a connection.
@@ -96,8 +97,24 @@ impl Host {
         let reopens = opening && known.is_some_and(|id| self.tcp.get(&id).is_none_or(|socket| socket.in_time_wait()));
         match known {
             Some(id) if !reopens => self.receive_segment(id, Segment { packet, parsed, header, is_many }, now),
-            _ => match self.listening.find(flow.local, flow.remote) {
-                Some(listener) if opening => self.receive_syn(listener, flow, packet, parsed, now),
+            _ => self.receive_unconnected(&flow, Segment { packet, parsed, header, is_many }, now),
+        }
+    }
+
+    /// A segment of no open connection: of one in TIME-WAIT, or the first of a new one.
+    fn receive_unconnected(&mut self, flow: &Flow, segment: Segment<'_>, now: Instant) {
+        let Segment { packet, parsed, header, .. } = segment;
+        let opening = header.syn() && !header.ack() && !header.rst();
+        let data = parsed.payload.len() - header.slice().len();
+        match self.time_wait.receive(flow, &header, data, now) {
+            Judgement::Ignore => {}
+            Judgement::Acknowledge(finished) => {
+                if let Some(ack) = packet::build_ack(flow, finished) {
+                    self.queue.push_reply(Outbound::Complete(ack));
+                }
+            }
+            Judgement::Unknown => match self.listening.find(flow.local, flow.remote) {
+                Some(listener) if opening => self.receive_syn(listener, *flow, packet, parsed, now),
                 _ => self.engine.ingress(packet, parsed, None, &mut self.queue, now),
             },
         }
@@ -116,7 +133,11 @@ impl Host {
                     return;
                 }
             }
-            core.expect_ack(is_many);
+            if header.fin() {
+                let data = parsed.payload.len() - header.slice().len();
+                core.heard_fin(header.sequence_number().wrapping_add(data as u32).wrapping_add(1));
+            }
+            core.expect_ack(is_many || header.fin());
         }
         self.engine.ingress(packet, parsed, socket.core_mut(), &mut self.queue, now);
         socket.heard(now);

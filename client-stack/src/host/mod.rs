@@ -29,6 +29,7 @@ use crate::ports::EphemeralPorts;
 use crate::socket::listener::Listener;
 use crate::socket::tcp::TcpSocket;
 use crate::socket::udp::UdpSocket;
+use crate::time_wait::TimeWait;
 use crate::timers::Timers;
 use crate::{CloseReason, HostConfig, HostStats, PingError, SocketEvent, SocketId, UdpError, packet};
 
@@ -61,6 +62,7 @@ pub struct Host {
     udp_bound: Bindings,
     udp_blocked: VecDeque<SocketId>,
     pings: ping::Pings,
+    time_wait: TimeWait,
     ports: EphemeralPorts,
     /// TCP sockets that may have something to send, in turn.
     dirty: VecDeque<SocketId>,
@@ -95,6 +97,7 @@ impl Host {
             udp_bound: Bindings::default(),
             udp_blocked: VecDeque::new(),
             pings: ping::Pings::new(rng.next_u32()),
+            time_wait: TimeWait::new(rng.next_u64()),
             ports: EphemeralPorts::new(secret),
             dirty: VecDeque::new(),
             timers: Timers::new(),
@@ -133,6 +136,7 @@ impl Host {
     /// sockets are told and go on, listeners go on.
     pub fn drop_flows(&mut self, reason: CloseReason, now: Instant) {
         self.queue.clear();
+        self.time_wait.clear();
         let remote = |flow: &Flow| !self.is_own(flow.remote.ip());
         let all = sorted(self.tcp.iter().filter(|(_, socket)| remote(&socket.flow)));
         self.end_connections(all, reason, false, now);
@@ -210,7 +214,8 @@ impl Host {
 
     /// Counts since the host was made.
     pub fn stats(&self) -> HostStats {
-        HostStats { replies_dropped: self.queue.dropped(), ..self.stats }
+        let buffer_octets = self.budget.reserved() as u64;
+        HostStats { replies_dropped: self.queue.dropped(), buffer_octets, ..self.stats }
     }
 
     /// The local address of a connection, a listener or a UDP socket.

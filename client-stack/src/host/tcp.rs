@@ -30,7 +30,7 @@ impl Host {
         if !self.has_room_for_socket() {
             return Err(ConnectError::TooManySockets);
         }
-        let flow = Flow { local: self.choose_local(remote, options.local.map(canonical))?, remote };
+        let flow = Flow { local: self.choose_local(remote, options.local.map(canonical), now)?, remote };
         let buffers = self.reserve_buffers(&options);
         let mut socket = new_socket(buffers.sizes, &options);
         if !self.engine.connect(&mut socket, flow.local, flow.remote) {
@@ -42,7 +42,12 @@ impl Host {
         Ok(id)
     }
 
-    fn choose_local(&mut self, remote: SocketAddr, wanted: Option<SocketAddr>) -> Result<SocketAddr, ConnectError> {
+    fn choose_local(
+        &mut self,
+        remote: SocketAddr,
+        wanted: Option<SocketAddr>,
+        now: Instant,
+    ) -> Result<SocketAddr, ConnectError> {
         let source = self.source_for(remote.ip()).ok_or(ConnectError::AddressNotAvailable)?;
         let ip = match wanted {
             Some(wanted) if !wanted.ip().is_unspecified() => wanted.ip(),
@@ -51,20 +56,20 @@ impl Host {
         if !self.is_own(ip) || ip.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::AddressNotAvailable);
         }
-        let (flows, listening) = (&self.flows, &self.listening);
+        let (flows, time_wait, listening) = (&self.flows, &self.time_wait, &self.listening);
+        let taken = |flow: &Flow| flows.contains_key(flow) || time_wait.contains(flow, now);
         match wanted.map_or(0, |wanted| wanted.port()) {
             0 => {
                 let free = |port| {
                     let local = SocketAddr::new(ip, port);
-                    !flows.contains_key(&Flow { local, remote }) && listening.find(local, remote).is_none()
+                    !taken(&Flow { local, remote }) && listening.find(local, remote).is_none()
                 };
                 let port = self.ports.pick(ip, Some(remote), free).ok_or(ConnectError::NoPorts)?;
                 Ok(SocketAddr::new(ip, port))
             }
             port => {
                 let local = SocketAddr::new(ip, port);
-                let taken = flows.contains_key(&Flow { local, remote });
-                if taken { Err(ConnectError::AddressInUse) } else { Ok(local) }
+                if taken(&Flow { local, remote }) { Err(ConnectError::AddressInUse) } else { Ok(local) }
             }
         }
     }

@@ -13,6 +13,7 @@ use webtun_wire::Instant;
 use self::clock::{keep_alive_interval, smoltcp_duration};
 use crate::demux::Flow;
 use crate::engine::Core;
+use crate::time_wait::Finished;
 use crate::timers::Scheduled;
 use crate::{BufferSizes, CloseReason, ConnectError, SocketId, TcpOptions, TcpState};
 
@@ -236,6 +237,13 @@ impl TcpSocket {
             self.core = None;
         }
         done && over
+    }
+
+    /// Gives the buffers back in TIME-WAIT, once the peer knows that its FIN has come.
+    pub fn leave_time_wait(&mut self) -> Option<Finished> {
+        let finished = self.core.as_ref()?.finished()?;
+        self.core = None;
+        Some(finished)
     }
 
     /// Half-close: a FIN follows what was sent.
