@@ -57,6 +57,15 @@ fn wrong_values_are_named_with_what_would_be_right() {
     for (text, key, hint) in [
         ("[nat]\nudp_timeout_s = 5\n", "nat.udp_timeout_s", "at least 120"),
         ("[nat]\nblock_size = 100\n", "nat.block_size", "multiple of 64"),
+        ("[external]\nipv4 = [\"10.0.0.1\", \"10.0.0.2\"]\n", "external.ipv4", "external.machine_ipv4"),
+        ("[external]\nmachine_ipv6 = [\"2001:db8::1\", \"2001:db8::2\"]\n", "external.machine_ipv6", "2 for the 1"),
+        ("[external]\nmode = \"routed\"\nmachine_ipv4 = \"192.0.2.7\"\n", "external.machine_ipv4", "routed"),
+        (
+            "[external]\nmode = \"routed\"\nipv4 = [\"10.0.0.1\", \"10.0.0.0/31\"]\n",
+            "external.ipv4",
+            "10.0.0.1 stands twice",
+        ),
+        ("[external]\nannounced_ipv4 = \"2001:db8::1\"\n", "external.announced_ipv4", "this family"),
         ("[inner]\nipv4 = \"100.64.0.0/30\"\n", "inner.ipv4", "at most 29"),
         ("[inner]\nipv4 = \"100.64.0.0\"\n", "inner.ipv4", "line 2"),
         ("[external]\nport_range = \"9-1\"\n", "external.port_range", "16384-65535"),
@@ -92,6 +101,7 @@ fn what_is_printed_is_read_back_unchanged_and_has_no_token() {
     let scratch = Scratch::new("round-trip");
     let mut first =
         command(&scratch.0, &["--print-config", "--token", "s3cret", "--allow-origin", "https://a.example"]);
+    first.args(["--set", "external.mode=routed", "--set", "external.ipv4=[\"198.51.100.4/30\",\"198.51.100.9\"]"]);
     first.args(["--set", "external.ipv6=off", "--set", "dns.zones={\"playground.test\"=[\"10.0.0.1\"]}"]);
     first.args(["--set", "policy.rule=[{action=\"allow\",prefix=\"10.0.0.0/8\",protocol=\"tcp\",ports=80}]"]);
     let hash = TokenHash::of(b"other").to_string();

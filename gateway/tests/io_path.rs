@@ -3,13 +3,11 @@
 mod io_support;
 
 use io_support::tunnel::Tunnel;
-use io_support::{Gateway, Scratch, block_on, shell};
+use io_support::{Gateway, Scratch, block_on, other_machine, shell, there};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
-use webtun_stack::{
-    Event, ListenOptions, PortMapOptions, Protocol, Received, SocketEvent, SocketId, TcpOptions, UdpOptions,
-};
+use webtun_stack::{Event, ListenOptions, PortMapOptions, Protocol, SocketEvent, SocketId, TcpOptions, UdpOptions};
 
 /// The clients' destination: this machine's own address, which only a rule makes reachable.
 const OPEN: [&str; 4] = [
@@ -21,48 +19,6 @@ const OPEN: [&str; 4] = [
 ];
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Moves `peer0` into a network namespace of its own, which is another machine then: 192.0.2.1 and 2001:db8::1.
-fn other_machine() {
-    shell(
-        "mount -t tmpfs tmpfs /run
-         ip netns add other
-         ip link set peer0 netns other
-         ip -n other link set lo up
-         ip -n other addr add 192.0.2.1/24 dev peer0
-         ip -n other addr add 2001:db8::1/64 dev peer0 nodad
-         ip -n other link set peer0 up",
-    );
-}
-
-/// Runs a shell command on the other machine, in the background.
-fn there(command: &str) -> std::process::Child {
-    let mut program = std::process::Command::new("ip");
-    program.args(["netns", "exec", "other", "sh", "-c", command]);
-    program.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("ip runs")
-}
-
-async fn receive(tunnel: &mut Tunnel, id: SocketId, wanted: usize) -> Vec<u8> {
-    let mut data = Vec::new();
-    let clock = tunnel.now();
-    tunnel
-        .until(|stack, event| {
-            let (Event::Socket(SocketEvent::TcpReadable(of)) | Event::Socket(SocketEvent::TcpIncoming(of))) = event
-            else {
-                return None;
-            };
-            if of != id {
-                return None;
-            }
-            let mut buffer = [0; 4096];
-            while let Ok(Received::Data(len)) = stack.tcp_recv(id, &mut buffer, clock) {
-                data.extend_from_slice(&buffer[..len]);
-            }
-            (data.len() >= wanted).then_some(())
-        })
-        .await;
-    data
-}
 
 /// Listens behind a mapped port, and gives back its external endpoint and the listener.
 async fn listen(tunnel: &mut Tunnel, ipv6: bool) -> (SocketAddr, SocketId) {
@@ -134,7 +90,7 @@ c.sendall((a[0] + \" \" + str(a[1])).encode())
                 let remote = SocketAddr::new(destination.parse().expect("an address"), 7000);
                 let now = tunnel.now();
                 let id = tunnel.stack.tcp_connect(remote, TcpOptions::default(), now).expect("a socket");
-                let told = String::from_utf8(receive(&mut tunnel, id, 8).await).expect("text");
+                let told = String::from_utf8(tunnel.receive(id, 8).await).expect("text");
                 let (address, port) = told.split_once(' ').expect("address and port");
                 assert!(address.ends_with(seen), "{told}");
                 let local = tunnel.stack.tcp_addresses(id).expect("a connection").0;

@@ -4,6 +4,7 @@
 //! ([`cli`]). A key that does not exist is an error in each of them ([`load`]). Durations are whole seconds and say so
 //! by the ending `_s`.
 
+mod addresses;
 mod auth;
 pub mod cli;
 mod dataplane;
@@ -14,6 +15,7 @@ mod sections;
 mod validate;
 mod values;
 
+pub use addresses::{Addresses, Family};
 pub use auth::{Auth, AuthToken, Jwt, Token, TokenHash, is_peer_name};
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use origin::{AllowedOrigin, Origin, split_authority};

@@ -1,4 +1,4 @@
-use super::{PortRange, Switch};
+use super::{Addresses, PortRange, Switch};
 use crate::dataplane::Pref64;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -35,21 +35,29 @@ pub enum ExternalMode {
 pub struct External {
     /// How packets leave.
     pub mode: ExternalMode,
-    /// The NAT's IPv4 address on the TUN device, or `"off"`.
-    pub ipv4: Switch<Ipv4Addr>,
-    /// The NAT's IPv6 address on the TUN device, or `"off"`.
-    pub ipv6: Switch<Ipv6Addr>,
+    /// The NAT's IPv4 addresses on the TUN device, 256 at most, or `"off"`. Each session has one of them, and each of them
+    /// has the ports of `port_range`.
+    pub ipv4: Addresses<Ipv4Addr>,
+    /// Likewise for IPv6.
+    pub ipv6: Addresses<Ipv6Addr>,
     /// A prefix of at most 64 bits that the network routes to this machine, in place of `ipv6`: clients' addresses are
     /// translated into it (RFC 6296), or are the same on both sides where it is `inner.ipv6`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipv6_prefix: Option<Ipv6Net>,
-    /// The IPv4 address told to clients as theirs on the outside. Default: the machine's primary one when masquerading,
-    /// else `ipv4`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub announced_ipv4: Option<Ipv4Addr>,
+    /// When masquerading, the machine's own addresses that the kernel translates those of `ipv4` to, one for each in their
+    /// order. `"off"`: the one that the kernel chooses by the route, for a single address.
+    #[serde(skip_serializing_if = "Addresses::is_off")]
+    pub machine_ipv4: Addresses<Ipv4Addr>,
     /// Likewise for IPv6.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub announced_ipv6: Option<Ipv6Addr>,
+    #[serde(skip_serializing_if = "Addresses::is_off")]
+    pub machine_ipv6: Addresses<Ipv6Addr>,
+    /// The IPv4 addresses told to clients as theirs on the outside, one for each of `ipv4` in their order. `"off"`:
+    /// `machine_ipv4`, else the machine's primary one when masquerading, else `ipv4`.
+    #[serde(skip_serializing_if = "Addresses::is_off")]
+    pub announced_ipv4: Addresses<Ipv4Addr>,
+    /// Likewise for IPv6.
+    #[serde(skip_serializing_if = "Addresses::is_off")]
+    pub announced_ipv6: Addresses<Ipv6Addr>,
     /// The ports that belong to the clients, on all of the machine's addresses when masquerading.
     pub port_range: PortRange,
     /// The largest packet in octets that the path to the outside takes; larger ones are fragmented, and the MSS of TCP
@@ -62,11 +70,13 @@ impl Default for External {
     fn default() -> Self {
         Self {
             mode: ExternalMode::Masquerade,
-            ipv4: Switch::On(Ipv4Addr::new(100, 127, 255, 1)),
-            ipv6: Switch::On(Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0xffff, 0, 0, 0, 1)),
+            ipv4: Addresses::one(Ipv4Addr::new(100, 127, 255, 1)),
+            ipv6: Addresses::one(Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0xffff, 0, 0, 0, 1)),
             ipv6_prefix: None,
-            announced_ipv4: None,
-            announced_ipv6: None,
+            machine_ipv4: Addresses::OFF,
+            machine_ipv6: Addresses::OFF,
+            announced_ipv4: Addresses::OFF,
+            announced_ipv6: Addresses::OFF,
             port_range: PortRange { first: 16384, last: 65535 },
             path_mtu: None,
         }

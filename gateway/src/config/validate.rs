@@ -1,4 +1,4 @@
-use super::{Config, Switch, is_peer_name};
+use super::{Addresses, Config, ExternalMode, Family, is_peer_name};
 use crate::dataplane::Pref64;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -156,8 +156,8 @@ impl Config {
     fn validate_external(&self) -> Result<(), Invalid> {
         let fail = |key, problem: String| Err(Invalid { key, problem });
         let external = &self.external;
-        let has_ipv6 = external.ipv6 != Switch::Off || external.ipv6_prefix.is_some();
-        if external.ipv4 == Switch::Off && !has_ipv6 {
+        let has_ipv6 = !external.ipv6.is_off() || external.ipv6_prefix.is_some();
+        if external.ipv4.is_off() && !has_ipv6 {
             return fail("external.ipv4", "IPv4 and IPv6 cannot both be \"off\"".to_owned());
         }
         if let Some(prefix) = external.ipv6_prefix.filter(|prefix| prefix.trunc() != self.inner.ipv6.trunc()) {
@@ -174,12 +174,14 @@ impl Config {
         if external.path_mtu.is_some_and(|mtu| mtu < 1280) {
             return fail("external.path_mtu", "at least 1280, the minimum of IPv6".to_owned());
         }
-        let v4 = external.ipv4.value().map(|&it| ("external.ipv4", IpAddr::V4(it), IpNet::V4(self.inner.ipv4)));
-        let single = external.ipv6.value().filter(|_| external.ipv6_prefix.is_none());
-        let v6 = single.map(|&it| ("external.ipv6", IpAddr::V6(it), IpNet::V6(self.inner.ipv6)));
-        for (key, address, inner) in v4.into_iter().chain(v6) {
+        validate_pool(external.mode, &V4, [&external.ipv4, &external.machine_ipv4, &external.announced_ipv4])?;
+        validate_pool(external.mode, &V6, [&external.ipv6, &external.machine_ipv6, &external.announced_ipv6])?;
+        let v6 = if external.ipv6_prefix.is_some() { &Addresses::OFF } else { &external.ipv6 };
+        let v4 = external.ipv4.as_slice().iter().map(|&it| (V4[0], IpAddr::V4(it), IpNet::V4(self.inner.ipv4)));
+        let v6 = v6.as_slice().iter().map(|&it| (V6[0], IpAddr::V6(it), IpNet::V6(self.inner.ipv6)));
+        for (key, address, inner) in v4.chain(v6) {
             if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
-                return fail(key, "must be an address that other machines could have".to_owned());
+                return fail(key, "must be addresses that other machines could have".to_owned());
             }
             if inner.contains(&address) {
                 return fail(key, format!("must not be one of the clients' addresses ({inner})"));
@@ -187,4 +189,38 @@ impl Config {
         }
         Ok(())
     }
+}
+
+const V4: [&str; 3] = ["external.ipv4", "external.machine_ipv4", "external.announced_ipv4"];
+const V6: [&str; 3] = ["external.ipv6", "external.machine_ipv6", "external.announced_ipv6"];
+
+/// Checks the addresses of a family, those of the machine that they become, and those that are announced for them; `keys`
+/// are theirs. The NAT uses the same ports at each address, so that two of them cannot become one.
+fn validate_pool<A: Family>(
+    mode: ExternalMode,
+    keys: &[&'static str; 3],
+    [own, machine, announced]: [&Addresses<A>; 3],
+) -> Result<(), Invalid> {
+    let fail = |key, problem: String| Err(Invalid { key, problem });
+    for (&key, addresses) in keys.iter().zip([own, machine, announced]) {
+        if let Some(address) = addresses.repeated() {
+            return fail(key, format!("{address} stands twice"));
+        }
+        let (count, wanted) = (addresses.as_slice().len(), own.as_slice().len());
+        if !addresses.is_off() && count != wanted {
+            return fail(key, format!("{count} for the {wanted} of `{}`; one for each is needed", keys[0]));
+        }
+    }
+    if mode == ExternalMode::Routed && !machine.is_off() {
+        return fail(keys[1], "nothing is translated to it in mode \"routed\"".to_owned());
+    }
+    if mode == ExternalMode::Masquerade && own.as_slice().len() > 1 && machine.is_off() {
+        let problem = format!(
+            "several addresses need as many of this machine's own in `{}`, since at one their ports would clash; or the \
+             mode \"routed\"",
+            keys[1]
+        );
+        return fail(keys[0], problem);
+    }
+    Ok(())
 }

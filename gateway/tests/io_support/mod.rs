@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod jwt;
+pub mod mirror;
 pub mod tunnel;
 
 use ::http::HeaderValue;
@@ -71,6 +72,26 @@ pub fn shell(commands: &str) -> String {
     let output = Command::new("sh").args(["-ec", commands]).output().expect("sh runs");
     assert!(output.status.success(), "{commands}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// Moves `peer0` into a network namespace of its own, which is another machine then: 192.0.2.1 and 2001:db8::1.
+pub fn other_machine() {
+    shell(
+        "mount -t tmpfs tmpfs /run
+         ip netns add other
+         ip link set peer0 netns other
+         ip -n other link set lo up
+         ip -n other addr add 192.0.2.1/24 dev peer0
+         ip -n other addr add 2001:db8::1/64 dev peer0 nodad
+         ip -n other link set peer0 up",
+    );
+}
+
+/// Runs a shell command on the other machine, in the background.
+pub fn there(command: &str) -> Child {
+    let mut program = Command::new("ip");
+    program.args(["netns", "exec", "other", "sh", "-c", command]);
+    program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("ip runs")
 }
 
 /// A folder that goes away with the value.

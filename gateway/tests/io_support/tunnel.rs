@@ -3,7 +3,7 @@
 use super::{Client, Received};
 use std::net::SocketAddr;
 use std::time::Duration;
-use webtun_stack::{Event, Instant, Stack, StackConfig, Status};
+use webtun_stack::{Event, Instant, SocketEvent, SocketId, Stack, StackConfig, Status};
 
 /// See the module.
 pub struct Tunnel {
@@ -58,5 +58,27 @@ impl Tunnel {
                 }
             }
         }
+    }
+
+    /// What a connection brings, until it is so much.
+    pub async fn receive(&mut self, id: SocketId, wanted: usize) -> Vec<u8> {
+        let mut data = Vec::new();
+        let clock = self.now();
+        self.until(|stack, event| {
+            let (Event::Socket(SocketEvent::TcpReadable(of)) | Event::Socket(SocketEvent::TcpIncoming(of))) = event
+            else {
+                return None;
+            };
+            if of != id {
+                return None;
+            }
+            let mut buffer = [0; 4096];
+            while let Ok(webtun_stack::Received::Data(len)) = stack.tcp_recv(id, &mut buffer, clock) {
+                data.extend_from_slice(&buffer[..len]);
+            }
+            (data.len() >= wanted).then_some(())
+        })
+        .await;
+        data
     }
 }

@@ -8,7 +8,7 @@ mod sysctl;
 pub mod tun;
 mod watch;
 
-use crate::config::{Config, ExternalMode, PortRange};
+use crate::config::{Addresses, Config, ExternalMode, Family, PortRange};
 use crate::dataplane::{ExternalAddress, OwnAddresses};
 pub use host::HostChanges;
 use ipnet::Ipv6Net;
@@ -80,6 +80,14 @@ pub enum SetupError {
         /// The system's word.
         error: io::Error,
     },
+    /// An address to translate to is somebody else's.
+    #[error("`{key}`: {address} is not an address of this machine; add it to an interface first (`ip address add`)")]
+    NotOurs {
+        /// Where it is configured.
+        key: &'static str,
+        /// The address.
+        address: IpAddr,
+    },
     /// Notes cannot be kept.
     #[error("{path} cannot be used ({error}); choose a folder that can be written with `runtime_dir`")]
     RuntimeDir {
@@ -98,8 +106,8 @@ pub enum SetupError {
 struct Plan {
     tun: String,
     mode: ExternalMode,
-    ipv4: Option<Ipv4Addr>,
-    ipv6: Option<Ipv6Addr>,
+    ipv4: Vec<OnDevice<Ipv4Addr>>,
+    ipv6: Vec<OnDevice<Ipv6Addr>>,
     /// Routed in every mode.
     ipv6_prefix: Option<Ipv6Net>,
     ports: PortRange,
@@ -107,9 +115,34 @@ struct Plan {
     listen_port: u16,
 }
 
+/// An address of the NAT on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct OnDevice<A> {
+    address: A,
+    /// The machine's address that the kernel translates it to; `None`: the one that the route asks for, or none in mode
+    /// `routed`.
+    machine: Option<A>,
+}
+
+fn on_device<A: Family>(addresses: &Addresses<A>, machine: &Addresses<A>) -> Vec<OnDevice<A>> {
+    let machine = machine.as_slice().iter().copied().map(Some).chain(std::iter::repeat(None));
+    addresses.as_slice().iter().zip(machine).map(|(&address, machine)| OnDevice { address, machine }).collect()
+}
+
+/// The address after all of them.
+fn address_after<A: Family>(on_device: &[OnDevice<A>]) -> Option<IpAddr> {
+    on_device.iter().map(|it| it.address).max().map(|last| last.next().into())
+}
+
 impl Plan {
     fn has_ipv6(&self) -> bool {
-        self.ipv6.is_some() || self.ipv6_prefix.is_some()
+        !self.ipv6.is_empty() || self.ipv6_prefix.is_some()
+    }
+
+    /// The NAT's addresses on the device, with the machine's.
+    fn on_device(&self) -> impl Iterator<Item = (IpAddr, Option<IpAddr>)> {
+        let v4 = self.ipv4.iter().map(|it| (it.address.into(), it.machine.map(IpAddr::V4)));
+        v4.chain(self.ipv6.iter().map(|it| (it.address.into(), it.machine.map(IpAddr::V6))))
     }
 
     /// The addresses of the machine's own end of the device: those after the external ones. Only what is not routed needs
@@ -118,9 +151,7 @@ impl Plan {
         if self.mode == ExternalMode::Routed {
             return Vec::new();
         }
-        let v4 = self.ipv4.map(|it| IpAddr::V4(Ipv4Addr::from_bits(it.to_bits().wrapping_add(1))));
-        let v6 = self.ipv6.map(|it| IpAddr::V6(Ipv6Addr::from_bits(it.to_bits().wrapping_add(1))));
-        v4.into_iter().chain(v6).collect()
+        address_after(&self.ipv4).into_iter().chain(address_after(&self.ipv6)).collect()
     }
 }
 
@@ -157,17 +188,20 @@ impl Egress {
     /// See [`SetupError`]. What was done before the error is undone.
     pub fn set_up(config: &Config, listen_port: u16) -> Result<Self, SetupError> {
         let external = &config.external;
-        let wants_ipv6 = external.ipv6.value().is_some() || external.ipv6_prefix.is_some();
+        let wants_ipv6 = !external.ipv6.is_off() || external.ipv6_prefix.is_some();
         let has_ipv6 = wants_ipv6 && ipv6_works();
+        let is_translated = has_ipv6 && external.ipv6_prefix.is_none();
+        let ipv6 = if is_translated { &external.ipv6 } else { &Addresses::OFF };
         let plan = Plan {
             tun: config.tun.name.clone(),
             mode: external.mode,
-            ipv4: external.ipv4.value().copied(),
-            ipv6: external.ipv6.value().copied().filter(|_| has_ipv6 && external.ipv6_prefix.is_none()),
+            ipv4: on_device(&external.ipv4, &external.machine_ipv4),
+            ipv6: on_device(ipv6, &external.machine_ipv6),
             ipv6_prefix: external.ipv6_prefix.filter(|_| has_ipv6).map(|prefix| prefix.trunc()),
             ports: external.port_range,
             listen_port,
         };
+        check_machine_addresses(&plan)?;
         let tun = tun::open(&plan.tun)?;
         let mut changes = HostChanges::begin(&config.runtime_dir)?;
         changes.apply(&plan)?;
@@ -193,17 +227,42 @@ fn own_addresses() -> Result<OwnAddresses, SetupError> {
 fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
     let machine = Machine::look(&plan.tun)?;
     let found = |ipv6: bool| (plan.mode == ExternalMode::Masquerade).then(|| machine.primary(ipv6)).flatten();
-    let mut external = Vec::new();
-    if let Some(address) = plan.ipv4.map(IpAddr::V4) {
-        let announced = config.external.announced_ipv4.map(IpAddr::V4).or_else(|| found(false)).unwrap_or(address);
-        external.push(ExternalAddress { address, announced });
-    }
-    if let Some(address) = plan.ipv6.map(IpAddr::V6) {
-        let announced = config.external.announced_ipv6.map(IpAddr::V6).or_else(|| found(true)).unwrap_or(address);
-        external.push(ExternalAddress { address, announced });
-    }
+    let v4 = announced(&plan.ipv4, &config.external.announced_ipv4, || found(false));
+    let v6 = announced(&plan.ipv6, &config.external.announced_ipv6, || found(true));
+    let external = v4.into_iter().chain(v6).collect();
     let host_side = plan.host_side();
     Ok(Surroundings { external, prefix: plan.ipv6_prefix, host_side, own: machine.own(), path_mtu: machine.path_mtu() })
+}
+
+/// The NAT's addresses with what the outside sees of each: as configured, else the machine's that it becomes, else what
+/// `found` says, else the address itself.
+fn announced<A: Family>(
+    on_device: &[OnDevice<A>],
+    configured: &Addresses<A>,
+    found: impl Fn() -> Option<IpAddr>,
+) -> Vec<ExternalAddress> {
+    let mut configured = configured.as_slice().iter().copied();
+    let seen = |it: &OnDevice<A>| {
+        let told = configured.next().or(it.machine).map(A::into).or_else(&found);
+        ExternalAddress { address: it.address.into(), announced: told.unwrap_or(it.address.into()) }
+    };
+    on_device.iter().map(seen).collect()
+}
+
+/// The kernel would translate to any address, and answers to a foreign one would never come.
+fn check_machine_addresses(plan: &Plan) -> Result<(), SetupError> {
+    let wanted: Vec<IpAddr> = plan.on_device().filter_map(|(_, machine)| machine).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let own = own_addresses()?.hosts;
+    match wanted.into_iter().find(|address| !own.contains(address)) {
+        Some(address) => {
+            let key = if address.is_ipv4() { "external.machine_ipv4" } else { "external.machine_ipv6" };
+            Err(SetupError::NotOurs { key, address })
+        }
+        None => Ok(()),
+    }
 }
 
 fn ipv6_works() -> bool {
@@ -223,7 +282,7 @@ fn configure_link(plan: &Plan) -> Result<(), SetupError> {
         script.push_str(&format!("link set dev {tun} addrgenmode none\n"));
     }
     script.push_str(&format!("link set dev {tun} mtu {} txqueuelen 4096 up\n", tun::MTU));
-    for address in plan.ipv4.map(IpAddr::V4).into_iter().chain(plan.ipv6.map(IpAddr::V6)) {
+    for (address, _) in plan.on_device() {
         script.push_str(&format!("route replace {address} dev {tun}\n"));
     }
     if let Some(prefix) = plan.ipv6_prefix {

@@ -1,9 +1,9 @@
 //! The table `inet webtun`: masquerade with ports kept, and the clients' ports passed through to the TUN device.
 
 use super::command::run;
-use super::{Plan, SetupError};
+use super::{OnDevice, Plan, SetupError};
 use crate::config::{ExternalMode, PortRange};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// Replaces the table in one transaction.
 ///
@@ -56,12 +56,12 @@ fn forward_chain(plan: &Plan, line: &mut impl FnMut(&str)) {
     let tun = &plan.tun;
     line("chain forward {");
     line("  type filter hook forward priority filter; policy accept;");
-    match plan.ipv4 {
-        Some(address) => line(&format!("  iifname \"{tun}\" ip saddr != {address} drop")),
+    match addresses(&plan.ipv4) {
+        Some(ours) => line(&format!("  iifname \"{tun}\" ip saddr != {ours} drop")),
         None => line(&format!("  iifname \"{tun}\" meta nfproto ipv4 drop")),
     }
-    match (plan.ipv6, plan.ipv6_prefix) {
-        (Some(address), _) => line(&format!("  iifname \"{tun}\" ip6 saddr != {address} drop")),
+    match (addresses(&plan.ipv6), plan.ipv6_prefix) {
+        (Some(ours), _) => line(&format!("  iifname \"{tun}\" ip6 saddr != {ours} drop")),
         (None, Some(prefix)) => {
             // Routed, whatever becomes of IPv4: what may come in is the gateway's to say.
             line(&format!("  iifname \"{tun}\" ip6 saddr != {prefix} drop"));
@@ -100,12 +100,8 @@ fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
     }
     let PortRange { first, last } = plan.ports;
     let range = format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}");
-    if let Some(address) = plan.ipv4 {
-        line(&format!("  meta nfproto ipv4 {range} dnat ip to {address}"));
-    }
-    if let Some(address) = plan.ipv6 {
-        line(&format!("  meta nfproto ipv6 {range} dnat ip6 to {address}"));
-    }
+    pass_through(&plan.ipv4, "ip", &range, line);
+    pass_through(&plan.ipv6, "ip6", &range, line);
     line("}");
     line("chain prerouting {");
     line("  type nat hook prerouting priority dstnat; policy accept;");
@@ -133,13 +129,53 @@ fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
         let from_here = format!("oifname \"{tun}\" meta nfproto {nfproto} fib saddr type local");
         line(&format!("  {from_here} snat {family} to {address}"));
     }
-    if let Some(address) = plan.ipv4 {
-        line(&format!("  ip saddr {address} oifname != \"{tun}\" masquerade"));
-    }
-    if let Some(address) = plan.ipv6 {
-        line(&format!("  ip6 saddr {address} oifname != \"{tun}\" masquerade"));
-    }
+    translate(&plan.ipv4, "ip", tun, line);
+    translate(&plan.ipv6, "ip6", tun, line);
     line("}");
+}
+
+/// A set of the NAT's addresses of a family, where there are any.
+fn addresses<A: Display>(ours: &[OnDevice<A>]) -> Option<String> {
+    let list: Vec<_> = ours.iter().map(|it| it.address.to_string()).collect();
+    (!list.is_empty()).then(|| format!("{{ {} }}", list.join(", ")))
+}
+
+/// A map between the machine's addresses and the NAT's, where the machine's are given.
+fn pairs<A: Copy + Display>(ours: &[OnDevice<A>], pair: impl Fn(A, A) -> (A, A)) -> Option<String> {
+    let given = ours.iter().filter_map(|it| Some(pair(it.machine?, it.address)));
+    let list: Vec<_> = given.map(|(from, to)| format!("{from} : {to}")).collect();
+    (!list.is_empty()).then(|| format!("map {{ {} }}", list.join(", ")))
+}
+
+/// Destinations in the clients' range become the NAT's address. `family` is "ip" or "ip6".
+fn pass_through<A: Copy + Display>(ours: &[OnDevice<A>], family: &str, range: &str, line: &mut impl FnMut(&str)) {
+    match (pairs(ours, |machine, address| (machine, address)), ours) {
+        (Some(map), _) => line(&format!("  {range} dnat {family} to {family} daddr {map}")),
+        (None, [only, ..]) => {
+            let nfproto = if family == "ip" { "ipv4" } else { "ipv6" };
+            line(&format!("  meta nfproto {nfproto} {range} dnat {family} to {}", only.address));
+        }
+        (None, []) => {}
+    }
+}
+
+/// Sources become the machine's address. With the port named, the kernel keeps it even where a socket of the machine has
+/// the same flow: the client's packet is lost then. By default it would take another port, and the mapping would depend on
+/// the destination (RFC 4787 REQ-1). The identifiers of ICMP cannot be named.
+fn translate<A: Copy + Display>(ours: &[OnDevice<A>], family: &str, tun: &str, line: &mut impl FnMut(&str)) {
+    let Some(set) = addresses(ours) else { return };
+    let from_clients = format!("{family} saddr {set} oifname != \"{tun}\"");
+    match pairs(ours, |machine, address| (address, machine)) {
+        Some(map) => {
+            let snat = format!("snat {family} to {family} saddr {map}");
+            line(&format!("  {from_clients} meta l4proto {{ tcp, udp }} {snat} : th sport"));
+            line(&format!("  {from_clients} {snat}"));
+        }
+        None => {
+            line(&format!("  {from_clients} meta l4proto {{ tcp, udp }} masquerade to :th sport"));
+            line(&format!("  {from_clients} masquerade"));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -150,8 +186,8 @@ mod tests {
         Plan {
             tun: "webtun0".to_owned(),
             mode,
-            ipv4: Some([100, 127, 255, 1].into()),
-            ipv6: None,
+            ipv4: vec![OnDevice { address: [100, 127, 255, 1].into(), machine: None }],
+            ipv6: Vec::new(),
             ipv6_prefix: None,
             ports: PortRange { first: 16384, last: 65535 },
             listen_port: 20000,
@@ -180,6 +216,22 @@ mod tests {
         let accepted = script.find("ip6 daddr 2001:db8:7:1::/64 accept").expect("packets come in");
         assert!(accepted < script.find("oifname \"webtun0\" drop").expect("others do not"), "{script}");
         assert!(script.contains("ip6 saddr != 2001:db8:7:1::/64 drop") && !script.contains("dnat ip6"), "{script}");
+    }
+
+    #[test]
+    fn each_of_several_addresses_becomes_its_own_one_of_the_machine() {
+        let mut plan = plan(ExternalMode::Masquerade);
+        let pair = |last| OnDevice { address: [100, 127, 255, last].into(), machine: Some([192, 0, 2, last].into()) };
+        plan.ipv4 = vec![pair(1), pair(2)];
+        let script = script(&plan, true);
+        for part in [
+            "ip saddr != { 100.127.255.1, 100.127.255.2 } drop",
+            "dnat ip to ip daddr map { 192.0.2.1 : 100.127.255.1, 192.0.2.2 : 100.127.255.2 }",
+            "snat ip to ip saddr map { 100.127.255.1 : 192.0.2.1, 100.127.255.2 : 192.0.2.2 } : th sport",
+            "snat ip to 100.127.255.3",
+        ] {
+            assert!(script.contains(part), "{part} is missing: {script}");
+        }
     }
 
     #[test]

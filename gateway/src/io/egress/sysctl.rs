@@ -86,7 +86,7 @@ impl Change {
 /// Everything that `plan` needs, in order.
 pub(super) fn wanted(plan: &Plan) -> Vec<Wanted> {
     let mut list = Vec::new();
-    if plan.ipv4.is_some() {
+    if !plan.ipv4.is_empty() {
         list.push(Wanted::new("net/ipv4/ip_forward", "1", true));
     }
     if plan.has_ipv6() {
