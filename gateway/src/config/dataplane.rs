@@ -20,11 +20,6 @@ impl Config {
     /// The dataplane's configuration. Without a rule of the operator's, clients reach nothing on this machine but mapped
     /// ports, and answer its own connections.
     pub fn dataplane(&self, surroundings: &Surroundings) -> GatewayConfig {
-        let mut rules: Vec<Rule> = self.policy.rule.iter().map(rule_of).collect();
-        for &address in &surroundings.host_side {
-            let destination = Some(address.into());
-            rules.push(Rule { destination, ..Rule::new(Action::Allow) });
-        }
         GatewayConfig {
             inner_v4: self.inner.ipv4,
             inner_v6: self.inner.ipv6,
@@ -34,7 +29,7 @@ impl Config {
             external_prefix: surroundings.prefix,
             nat: self.nat(),
             nat64: self.pref64(),
-            rules,
+            rules: self.policy.rule.iter().map(rule_of).collect(),
             own: surroundings.own.clone(),
             foreign_nat64: self.policy.nat64_prefixes.iter().filter_map(|prefix| Pref64::new(*prefix)).collect(),
             ..GatewayConfig::new(surroundings.external.clone())

@@ -173,8 +173,6 @@ pub struct Surroundings {
     pub external: Vec<ExternalAddress>,
     /// The prefix of the clients' IPv6 addresses outside, in place of an external one.
     pub prefix: Option<Ipv6Net>,
-    /// The source addresses that clients see where the machine itself connects to them.
-    pub host_side: Vec<IpAddr>,
     /// The machine's own addresses.
     pub own: OwnAddresses,
     /// The largest packet on the way to the outside, in octets.
@@ -230,8 +228,7 @@ fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
     let v4 = announced(&plan.ipv4, &config.external.announced_ipv4, || found(false));
     let v6 = announced(&plan.ipv6, &config.external.announced_ipv6, || found(true));
     let external = v4.into_iter().chain(v6).collect();
-    let host_side = plan.host_side();
-    Ok(Surroundings { external, prefix: plan.ipv6_prefix, host_side, own: machine.own(), path_mtu: machine.path_mtu() })
+    Ok(Surroundings { external, prefix: plan.ipv6_prefix, own: machine.own(), path_mtu: machine.path_mtu() })
 }
 
 /// The NAT's addresses with what the outside sees of each: as configured, else the machine's that it becomes, else what
