@@ -412,14 +412,14 @@ fn filtering_is_as_configured() {
 #[test]
 fn more_blocks_come_on_demand_and_are_announced() {
     let mut world = World::new(config());
-    let client = world.connect_as(&peer(Allowance { blocks: 2, ..Allowance::SESSION }));
+    let client = world.connect_as(&peer(Allowance { blocks: 4, ..Allowance::SESSION }));
     let remote = remotes()[0];
     let packets: Vec<_> = (0..600).map(|i| udp((client.v4, 1000 + i), (remote, 53), b"")).collect();
     world.send(&client, &packets);
     assert_eq!(world.take_outside().len(), 512);
     let (_, capsules) = world.collect(&client);
     let announced = capsules.iter().find(|c| c.starts_with("ExternalPorts")).expect("EXTERNAL_PORTS");
-    assert_eq!(announced.matches("PortBlock").count(), 3);
+    assert_eq!(announced.matches("PortBlock").count(), 5);
     assert!(capsules.iter().any(|c| c.contains("reason: Exhausted")));
     assert_eq!(world.gateway.stats().drops(DropReason::NoPorts), 88);
     world.pass(Duration::from_secs(300));

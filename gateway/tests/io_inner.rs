@@ -131,6 +131,30 @@ isolated! {
         gateway.stop();
     }
 
+    fn one_session_cannot_keep_the_others_from_resolving() {
+        let scratch = Scratch::new("dns-share");
+        Resolver { address: "127.0.0.1", answer: 1, truncates: false }.start();
+        let silent = UdpSocket::bind("127.0.0.2:53").expect("port 53 of the namespace");
+        let dns = "dns={upstream=[\"127.0.0.1\"], zones={\"silent.test\"=[\"127.0.0.2\"]}, timeout_s=100}";
+        let flags = ["--listen", "127.0.0.1:0", "--set", dns, "--set", "limits.dns_queries=8"];
+        let gateway = Gateway::start(&scratch.0, &flags);
+        block_on(async {
+            let mut greedy = Tunnel::open(gateway.address).await;
+            let now = greedy.now();
+            for n in 0..20 {
+                greedy.stack.resolve(&format!("{n}.silent.test"), Family::V4, now);
+            }
+            let asked = tokio::task::spawn_blocking(move || silent.recv_from(&mut [0; 512]));
+            tokio::select! {
+                asked = asked => drop(asked.expect("it runs").expect("a query")),
+                () = greedy.until(|_, _| None) => {}
+            }
+            let mut other = Tunnel::open(gateway.address).await;
+            assert_eq!(resolve(&mut other, "example.org").await, told(1));
+        });
+        gateway.stop();
+    }
+
     fn without_a_resolver_that_answers_there_is_a_server_failure() {
         let scratch = Scratch::new("dns-none");
         let dns = "dns={upstream=[\"127.0.0.3\"], timeout_s=1}";

@@ -74,7 +74,13 @@ fn address(text: &str) -> IpAddr {
 }
 
 fn state() -> String {
-    shell("nft list ruleset; ip -brief address; ip route; ip -6 route; grep . /proc/sys/net/ipv4/ip_local_*port*")
+    // Whether the other end of a link is up already is not the gateway's doing.
+    shell(
+        "nft list ruleset
+         ip -o address | grep -o ' inet.*/[0-9]*'
+         (ip route; ip -6 route) | sed 's/ linkdown//'
+         grep . /proc/sys/net/ipv4/ip_local_*port*",
+    )
 }
 
 isolated! {

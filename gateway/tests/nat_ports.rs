@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 use support::packets::{SYN, echo, source, tcp, udp};
-use support::{Client, World, patient};
-use webtun_gateway::dataplane::{DropReason, Event, ExternalAddress, GatewayConfig, MapRequest};
+use support::{Client, World, hello, patient};
+use webtun_gateway::dataplane::{DropReason, Event, ExternalAddress, GatewayConfig, MapRequest, Peer};
 use webtun_wire::{CloseCode, PortBlock, PortMapResult};
 
 const REMOTE: &str = "8.8.4.4";
@@ -136,7 +136,7 @@ fn an_empty_block_goes_back_and_rests() {
     let other = world.connect();
     assert_ne!(other.blocks[0].first, back[0].1.first, "it rests");
     assert_eq!(world.connect().blocks[0].first, back[0].1.first, "it rests no longer where nothing else is left");
-    let refused = world.handshake(&support::hello(None), &webtun_gateway::dataplane::Peer::new("late"));
+    let refused = world.handshake(&hello(None), &Peer::new("late"));
     assert_eq!(refused.map(|client| client.id).map_err(|reject| reject.code()), Err(CloseCode::Exhausted));
 }
 
@@ -157,6 +157,63 @@ fn the_blocks_of_a_session_that_is_over_rest() {
     world.pass(seconds(120));
     let firsts = [world.connect(), world.connect()].map(|client| client.blocks[0].first);
     assert!(firsts.contains(&one.blocks[0].first), "it is free like any other");
+}
+
+/// IPv4 blocks that sessions have, by the events.
+fn assigned_v4(world: &World) -> i32 {
+    let change = |event: &Event| match event {
+        Event::BlockAssigned { block, .. } => i32::from(block.address.is_ipv4()),
+        Event::BlockReturned { block, .. } => -i32::from(block.address.is_ipv4()),
+        _ => 0,
+    };
+    world.events.iter().map(change).sum()
+}
+
+/// As many sessions as one peer may have, of which those that come first take as many ports as they can get.
+fn be_greedy(world: &mut World) -> Vec<Client> {
+    let greedy = Peer::new("greedy");
+    let open = |world: &mut World| world.handshake(&hello(None), &greedy);
+    let mut sessions = Vec::new();
+    while let Ok(client) = open(world) {
+        for port in (10_000..14_000).take_while(|_| sessions.len() < 8) {
+            let _ = send(world, &client, port);
+        }
+        sessions.push(client);
+    }
+    sessions
+}
+
+#[test]
+fn one_peer_leaves_ports_to_others_by_the_defaults() {
+    let mut world = World::new(patient());
+    assert_eq!(world.gateway.free_port_blocks(), 2 * 384);
+    let held = be_greedy(&mut world);
+    assert_eq!(held.len(), 128);
+    assert_eq!(assigned_v4(&world), 190);
+    // To drop them and to open others is of no more use.
+    for client in held {
+        world.gateway.close_session(client.id, CloseCode::Normal, world.now);
+    }
+    world.settle();
+    let again = be_greedy(&mut world);
+    assert_eq!((again.len(), assigned_v4(&world)), (128, 190));
+    for _ in 0..100 {
+        let other = world.connect();
+        assert!(send(&mut world, &other, 5000).is_some(), "a session of another peer has ports");
+    }
+}
+
+#[test]
+fn a_session_that_finds_no_block_is_refused_and_told_when_to_come_again() {
+    let mut world = World::new(blocks(1));
+    let held = world.connect();
+    let refused =
+        world.handshake(&hello(None), &Peer::new("late")).map(|client| client.id).expect_err("no block is left");
+    assert_eq!(refused.code(), CloseCode::Exhausted);
+    let message = refused.message();
+    let close = format!("{:?}", webtun_wire::capsules(&message).next());
+    assert!(close.contains("no block of external ports is free") && close.contains("retry_after_ms: 10000"), "{close}");
+    assert!(send(&mut world, &held, 5000).is_some(), "who has one keeps it");
 }
 
 #[test]

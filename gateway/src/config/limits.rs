@@ -245,7 +245,7 @@ pub struct Limits {
     pub drain_s: u32,
     /// How long a session outlives its connection.
     pub grace_s: u32,
-    /// DNS queries being forwarded, at once.
+    /// DNS queries being forwarded, at once. One session gets a sixth of them; half is for sessions that have none.
     pub dns_queries: u32,
     /// What each session may use.
     pub session: SessionAllowance,
@@ -259,7 +259,7 @@ impl Default for Limits {
             connections: 4096,
             handshakes: 256,
             sessions: 1024,
-            sessions_per_peer: 256,
+            sessions_per_peer: 128,
             handshake_timeout_s: 10,
             write_timeout_s: 60,
             drain_s: 0,

@@ -152,7 +152,7 @@ impl Default for Nat {
             tcp_opening_timeout_s: 240,
             tcp_closing_timeout_s: 240,
             icmp_timeout_s: 60,
-            block_size: 256,
+            block_size: 128,
             block_idle_s: 120,
             port_hold_s: 120,
             held_ports: 32_768,

@@ -230,7 +230,7 @@ impl Default for NatConfig {
             timeouts: NatTimeouts::default(),
             first_port: 16_384,
             last_port: 65_535,
-            block_size: 256,
+            block_size: 128,
             block_idle: Duration::from_secs(120),
             port_hold: Duration::from_secs(120),
             held_ports: 32_768,
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn the_defaults_are_sound() {
         assert_eq!(check(|_| {}), Ok(()));
-        assert_eq!(NatConfig::default().block_count(), 192);
+        assert_eq!(NatConfig::default().block_count(), 384);
     }
 
     #[test]

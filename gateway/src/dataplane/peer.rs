@@ -97,7 +97,7 @@ impl Allowance {
     pub const SESSION: Self = Self {
         mappings: 8192,
         flows: 16_384,
-        blocks: 16,
+        blocks: 32,
         mapped_ports: 64,
         queue_octets: 2 << 20,
         new_flows: Rate { per_second: 500, burst: 4096 },
@@ -107,7 +107,8 @@ impl Allowance {
         ..Self::UNLIMITED
     };
 
-    /// The default of a peer: as much as a few busy sessions need, and never all ports of an external address.
+    /// The default of a peer: as much as a few busy sessions need. With the first blocks of all its sessions, these are half
+    /// of the blocks of an external address.
     pub const PEER: Self = Self {
         mappings: 32_768,
         flows: 65_536,
@@ -122,6 +123,6 @@ impl Allowance {
 
 impl Default for PeerLimits {
     fn default() -> Self {
-        Self { sessions: 64, each: Allowance::SESSION, total: Allowance::PEER }
+        Self { sessions: 128, each: Allowance::SESSION, total: Allowance::PEER }
     }
 }

@@ -218,7 +218,7 @@ fn inner_host(
     let queries = count(config.limits.dns_queries);
     let addresses = [gateway.config().inner_host_v4().into(), gateway.config().inner_host_v6().into()];
     let pref64 = gateway.config().pref64().filter(|_| config.nat64.dns64);
-    let forwarder = Forwarder::new(&config.dns, pref64, queries);
+    let forwarder = Forwarder::new(&config.dns, pref64);
     InnerHost::new(&addresses, forwarder, queries, seed()?, clock.now())
         .map_err(|error| RunError::Internal(error.to_string()))
 }

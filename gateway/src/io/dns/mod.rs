@@ -5,18 +5,18 @@
 
 mod dns64;
 pub mod message;
+mod slots;
 mod upstream;
 
 use crate::config;
 use crate::dataplane::Pref64;
 use dns64::{Dns64, Plan};
 use message::{Query, TYPICAL_UDP_LEN};
+pub(super) use slots::{Slot, Slots};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How often the list of resolvers is gone through before the client is told SERVFAIL.
 const ROUNDS: usize = 2;
@@ -41,13 +41,12 @@ pub struct Forwarder {
     zones: BTreeMap<String, Vec<IpAddr>>,
     timeout: Duration,
     dns64: Option<Dns64>,
-    slots: Arc<Semaphore>,
 }
 
 impl Forwarder {
-    /// A forwarder with at most `queries` queries under way. With `pref64` it synthesizes IPv6 addresses below that
+    /// With `pref64` it synthesizes IPv6 addresses below that
     /// prefix for names that have none (RFC 6147).
-    pub fn new(config: &config::Dns, pref64: Option<Pref64>, queries: usize) -> Self {
+    pub fn new(config: &config::Dns, pref64: Option<Pref64>) -> Self {
         let resolvers = if config.upstream.is_empty() { machine_resolvers() } else { config.upstream.clone() };
         if resolvers.is_empty() && config.zones.is_empty() {
             tracing::warn!("no resolver is known, so clients cannot resolve names; set dns.upstream");
@@ -58,13 +57,15 @@ impl Forwarder {
             zones: zones.map(|(zone, servers)| (message::normalise(zone), servers.clone())).collect(),
             timeout: Duration::from_secs(config.timeout_s.into()),
             dns64: pref64.map(Dns64::new),
-            slots: Arc::new(Semaphore::new(queries)),
         }
     }
 
-    /// A place for one more query, unless too many are under way.
-    pub fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slots).try_acquire_owned().ok()
+    /// That `query` will not be answered; none where it is no query at all.
+    pub fn refuse(query: &[u8]) -> Option<Vec<u8>> {
+        match Query::parse(query) {
+            Ok(query) => Some(query.failure()),
+            Err(refusal) => refusal,
+        }
     }
 
     /// Answers `query`; none where it is no query at all.
@@ -163,7 +164,7 @@ mod tests {
             zones: BTreeMap::from([zone("Playground.Test.", 2), zone("deep.playground.test", 3)]),
             ..config::Dns::default()
         };
-        Forwarder::new(&config, None, 1)
+        Forwarder::new(&config, None)
     }
 
     #[test]
@@ -179,13 +180,6 @@ mod tests {
         assert_eq!(last("a.deep.playground.test"), 3);
         assert_eq!(last("notplayground.test"), 1);
         assert_eq!(last(""), 1);
-    }
-
-    #[test]
-    fn queries_under_way_are_bounded() {
-        let forwarder = forwarder();
-        let first = forwarder.slot();
-        assert!(first.is_some() && forwarder.slot().is_none());
     }
 
     #[test]

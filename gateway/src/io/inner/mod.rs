@@ -6,7 +6,7 @@
 
 mod stream;
 
-use super::dns::{Door, Forwarder};
+use super::dns::{Door, Forwarder, Slot, Slots};
 use crate::dataplane::PORT_CONTROL;
 use bytes::BytesMut;
 use std::collections::BTreeMap;
@@ -18,7 +18,8 @@ use webtun_stack::{BindError, Host, HostConfig, ListenOptions, SocketEvent, Sock
 use webtun_wire::Instant;
 
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 53);
-/// TCP connections to the resolver at once, of all clients together; a further one is reset.
+/// TCP connections to the resolver at once, of all clients together; each session has its share ([`Slots`]), beyond which
+/// its connections are reset.
 const MAX_STREAMS: usize = 256;
 
 /// An answer on its way to the client.
@@ -40,20 +41,25 @@ pub struct InnerHost {
     udp: SocketId,
     port_control: SocketId,
     listener: SocketId,
-    streams: BTreeMap<SocketId, DnsStream>,
+    streams: BTreeMap<SocketId, (DnsStream, Slot)>,
+    stream_slots: Arc<Slots>,
+    query_slots: Arc<Slots>,
+    /// The host's own, from which those of sessions are counted.
+    addresses: Vec<IpAddr>,
     forwarder: Arc<Forwarder>,
     answers: mpsc::Sender<Answer>,
 }
 
 impl InnerHost {
-    /// A host with `addresses`, and the channel whose answers go to [`Self::answer`].
+    /// A host with `addresses`, which lie in their prefixes as those of each session do in both, and at most `queries` DNS
+    /// queries under way; and the channel whose answers go to [`Self::answer`].
     ///
     /// # Errors
     /// Where port 53 of the fresh host cannot be bound, which would be a fault of the stack.
     pub fn new(
         addresses: &[IpAddr],
         forwarder: Forwarder,
-        capacity: usize,
+        queries: usize,
         seed: [u8; 32],
         now: Instant,
     ) -> Result<(Self, mpsc::Receiver<Answer>), BindError> {
@@ -64,9 +70,20 @@ impl InnerHost {
         let port_control = host.udp_bind(SocketAddr::new(DNS.ip(), PORT_CONTROL), UdpOptions::default(), now)?;
         let udp = host.udp_bind(DNS, UdpOptions::default(), now)?;
         let listener = host.tcp_listen(DNS, ListenOptions::default(), now)?;
-        let (answers, receiver) = mpsc::channel(capacity);
-        let streams = BTreeMap::new();
-        Ok((Self { host, udp, port_control, listener, streams, forwarder: Arc::new(forwarder), answers }, receiver))
+        let (answers, receiver) = mpsc::channel(queries);
+        let this = Self {
+            host,
+            udp,
+            port_control,
+            listener,
+            streams: BTreeMap::new(),
+            stream_slots: Slots::new(MAX_STREAMS),
+            query_slots: Slots::new(queries),
+            addresses: addresses.to_vec(),
+            forwarder: Arc::new(forwarder),
+            answers,
+        };
+        Ok((this, receiver))
     }
 
     /// A packet for one of the host's addresses.
@@ -84,7 +101,7 @@ impl InnerHost {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.host.handle_timeout(now);
         let expired: Vec<SocketId> =
-            self.streams.iter().filter(|(_, stream)| stream.deadline() <= now).map(|(&id, _)| id).collect();
+            self.streams.iter().filter(|(_, (stream, _))| stream.deadline() <= now).map(|(&id, _)| id).collect();
         for id in expired {
             self.close(id, now);
         }
@@ -93,7 +110,7 @@ impl InnerHost {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.host.poll_timeout().into_iter().chain(self.streams.values().map(DnsStream::deadline)).min()
+        self.host.poll_timeout().into_iter().chain(self.streams.values().map(|(stream, _)| stream.deadline())).min()
     }
 
     /// Sends an answer.
@@ -106,7 +123,7 @@ impl InnerHost {
                 }
             }
             Asker::Tcp(id) => {
-                if let Some(stream) = self.streams.get_mut(&id) {
+                if let Some((stream, _)) = self.streams.get_mut(&id) {
                     stream.push_answer(&answer.message, now);
                     self.serve(id, now);
                 }
@@ -142,32 +159,39 @@ impl InnerHost {
 
     fn read_datagrams(&mut self) {
         while let Some(datagram) = self.host.udp_recv(self.udp) {
-            self.forward(datagram.payload, Asker::Udp(datagram.from));
+            // Lost where there is no place, as on a wire; the client asks again.
+            self.forward(&datagram.payload, Asker::Udp(datagram.from));
         }
     }
 
     fn accept(&mut self, now: Instant) {
         while let Some(id) = self.host.tcp_accept(self.listener) {
-            if self.streams.len() >= MAX_STREAMS {
+            let asker = self.host.tcp_addresses(id).map(|(_, remote)| self.asker(remote.ip()));
+            if let Some(slot) = asker.and_then(|asker| self.stream_slots.take(asker)) {
+                self.streams.insert(id, (DnsStream::new(now), slot));
+                self.serve(id, now);
+            } else {
                 self.host.tcp_abort(id, now);
                 self.host.close(id, now);
-            } else {
-                self.streams.insert(id, DnsStream::new(now));
-                self.serve(id, now);
             }
         }
     }
 
     /// Moves octets both ways on one connection, and starts on the queries that are complete.
     fn serve(&mut self, id: SocketId, now: Instant) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        let queries = stream.exchange(&mut self.host, id, now);
-        let over = stream.is_over();
-        for query in queries {
-            self.forward(query, Asker::Tcp(id));
-        }
-        if over {
-            self.close(id, now);
+        // Once more after refusals: they make room for queries that have come already.
+        loop {
+            let Some((stream, _)) = self.streams.get_mut(&id) else { return };
+            let mut queries = stream.exchange(&mut self.host, id, now);
+            let over = stream.is_over();
+            queries.retain(|query| !self.forward(query, Asker::Tcp(id)));
+            if over {
+                self.close(id, now);
+            }
+            let Some((stream, _)) = self.streams.get_mut(&id).filter(|_| !queries.is_empty()) else { return };
+            for refusal in queries.iter().filter_map(|query| Forwarder::refuse(query)) {
+                stream.push_answer(&refusal, now);
+            }
         }
     }
 
@@ -177,19 +201,19 @@ impl InnerHost {
         }
     }
 
-    /// Has a task answer the query. Past the bound it is dropped, and the client asks again.
-    fn forward(&self, query: Vec<u8>, to: Asker) {
-        let Some(slot) = self.forwarder.slot() else {
-            tracing::debug!("a DNS query is dropped: too many are under way");
-            return;
-        };
+    /// Has a task answer the query. False where the session has its share of the queries under way.
+    fn forward(&self, query: &[u8], to: Asker) -> bool {
         let asker = match to {
             Asker::Udp(asker) => Some(asker),
             Asker::Tcp(id) => self.host.tcp_addresses(id).map(|(_, remote)| remote),
         };
-        let door =
-            Door { over_tcp: matches!(to, Asker::Tcp(_)), over_ipv6: asker.is_some_and(|asker| asker.is_ipv6()) };
-        let (forwarder, answers) = (Arc::clone(&self.forwarder), self.answers.clone());
+        let Some(asker) = asker.map(|asker| asker.ip().to_canonical()) else { return false };
+        let Some(slot) = self.query_slots.take(self.asker(asker)) else {
+            tracing::debug!(%asker, "a DNS query is refused: too many are under way");
+            return false;
+        };
+        let door = Door { over_tcp: matches!(to, Asker::Tcp(_)), over_ipv6: asker.is_ipv6() };
+        let (forwarder, answers, query) = (Arc::clone(&self.forwarder), self.answers.clone(), query.to_vec());
         tokio::spawn(async move {
             if let Some(message) = forwarder.answer(&query, door).await {
                 // An error means that the driver has ended.
@@ -197,5 +221,17 @@ impl InnerHost {
             }
             drop(slot);
         });
+        true
+    }
+
+    /// A number for the session that has this address: how far it lies from the host's own, the same in both families.
+    fn asker(&self, address: IpAddr) -> u32 {
+        let own = self.addresses.iter().find(|own| own.is_ipv4() == address.to_canonical().is_ipv4());
+        match (own, address.to_canonical()) {
+            (Some(IpAddr::V4(own)), IpAddr::V4(v4)) => v4.to_bits().wrapping_sub(own.to_bits()),
+            // A host number has at most 28 bits.
+            (Some(IpAddr::V6(own)), IpAddr::V6(v6)) => v6.to_bits().wrapping_sub(own.to_bits()) as u32,
+            _ => u32::MAX,
+        }
     }
 }
