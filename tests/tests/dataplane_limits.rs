@@ -210,7 +210,7 @@ fn mappings_and_flows_of_a_peer_are_counted_together() {
         direct.open(&Peer::new("other")).unwrap();
         let count = if reason == DropReason::NoPorts { 300 } else { 15 };
         let began = begin_flows(&mut direct, 0, count) + begin_flows(&mut direct, 1, count);
-        assert_eq!(began, if reason == DropReason::NoPorts { 512 } else { 20 }, "{reason}");
+        assert_eq!(began, if reason == DropReason::NoPorts { 256 } else { 20 }, "{reason}");
         assert_eq!(direct.gateway.stats().drops(reason), u64::from(count) * 2 - began as u64);
         assert_eq!(begin_flows(&mut direct, 2, count), usize::from(count), "another peer is not concerned");
     }
