@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use support::packets::{source, udp};
 use support::{Client, World, config, hello, sequence};
-use webtun_gateway::dataplane::{DropReason, Event, Gateway, Peer, PeerLimits};
+use webtun_gateway::dataplane::{DropReason, Event, Gateway, GatewayConfig, Peer, PeerLimits};
 use webtun_wire::{AssignedAddress, BatchWriter, Capsule, CloseCode, Hello, Prefix, Resume, capsules};
 
 fn remote() -> IpAddr {
@@ -304,6 +304,29 @@ fn sessions_are_limited_per_peer_and_by_the_pool() {
     (0..3).for_each(|_| drop(world.connect()));
     let reject = world.handshake(&hello(None), &Peer::new("last")).expect_err("refused");
     assert_eq!(reject.code(), CloseCode::Exhausted);
+}
+
+/// How long a client that is refused now shall wait.
+fn retry_after(world: &mut World, peer: &Peer) -> Duration {
+    let message = world.handshake(&hello(None), peer).expect_err("refused").message();
+    let Some(Ok(Capsule::Close(close))) = capsules(&message).next() else { panic!("no CLOSE") };
+    Duration::from_millis(close.retry_after_ms.into())
+}
+
+#[test]
+fn a_refusal_tells_when_the_first_grace_ends() {
+    let mut world = World::new(GatewayConfig { grace: Duration::from_secs(3), ..config() });
+    let two = Peer { limits: PeerLimits { sessions: 2, ..PeerLimits::default() }, ..Peer::new("two") };
+    let (first, _second) = (world.connect_as(&two), world.connect_as(&two));
+    let other = world.connect();
+    assert_eq!(retry_after(&mut world, &two), Duration::from_secs(10), "nobody is about to go");
+    world.gateway.disconnect(other.id, world.now);
+    world.now += Duration::from_secs(1);
+    world.gateway.disconnect(first.id, world.now);
+    world.now += Duration::from_secs(1);
+    assert_eq!(retry_after(&mut world, &two), Duration::from_secs(2), "the peer's own, not another's");
+    world.now += Duration::from_millis(1999);
+    assert_eq!(retry_after(&mut world, &two), Duration::from_millis(250), "not at once");
 }
 
 #[test]

@@ -73,8 +73,10 @@ const MAX_CONTEXTS: usize = 16;
 /// What a connection without a credential is told, unless it goes on with a session that needs none.
 const UNPROVED: Reject =
     Reject { code: CloseCode::Unauthorized, retry_after: Duration::ZERO, reason: "a token is needed" };
-/// When a client that was refused for want of room may try again.
+/// When a client that was refused for want of room may try again, where nothing tells of room before.
 const RETRY: Duration = Duration::from_secs(10);
+/// The shortest such time, for the rush that might follow.
+const RETRY_SOON: Duration = Duration::from_millis(250);
 
 impl Gateway {
     /// The first message of a connection whose credentials the shell has accepted. Opens a session or goes on with one;
@@ -142,13 +144,15 @@ impl Gateway {
         if let Some(retry_after) = self.draining {
             return Err(Reject::new(CloseCode::Shutdown, retry_after, "the gateway is going away"));
         }
-        let exhausted = |reason| Reject::new(CloseCode::Exhausted, RETRY, reason);
         if self.sessions.len() >= self.config.max_sessions {
-            return Err(exhausted("the gateway has as many sessions as it may"));
+            let retry_after = self.room_after(|_| true, now);
+            return Err(Reject::new(CloseCode::Exhausted, retry_after, "the gateway has as many sessions as it may"));
         }
         if self.peers.sessions(&peer.name) >= peer.limits.sessions {
-            return Err(Reject::new(CloseCode::Limit, RETRY, "the peer has as many sessions as it may"));
+            let retry_after = self.room_after(|session| session.peer.name == peer.name, now);
+            return Err(Reject::new(CloseCode::Limit, retry_after, "the peer has as many sessions as it may"));
         }
+        let exhausted = |reason| Reject::new(CloseCode::Exhausted, RETRY, reason);
         let lease = self.leases.take().ok_or(exhausted("no inner address is free"))?;
         let id = SessionId(self.next_session);
         self.next_session += 1;
@@ -169,6 +173,13 @@ impl Gateway {
         let peer = peer.name.clone();
         self.events.push_back(Event::SessionOpened { id, peer, inner_v4: lease.v4, inner_v6: lease.v6 });
         Ok(id)
+    }
+
+    /// When the first of the sessions `among` which one must go ends its grace, if its client does not come back.
+    fn room_after(&self, among: impl Fn(&Session) -> bool, now: Instant) -> Duration {
+        let ends = self.sessions.values().filter(|session| among(session)).filter_map(|it| it.tunnel.grace_end());
+        let first = ends.map(|end| end.saturating_duration_since(now)).min();
+        first.map_or(RETRY, |wait| wait.clamp(RETRY_SOON, RETRY))
     }
 
     /// A wrong secret, a foreign peer and a session that is gone look alike from outside.

@@ -135,6 +135,11 @@ impl Tunnel {
         });
     }
 
+    /// When the session ends, where it waits for its client.
+    pub(super) fn grace_end(&self) -> Option<Instant> {
+        self.link.is_none().then_some(self.grace_end)
+    }
+
     /// The connection is gone. False where there was none.
     pub(super) fn detach(&mut self, grace: Duration, now: Instant) -> bool {
         self.grace_end = now + grace;
