@@ -63,11 +63,12 @@ fn start_logging(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
 
 /// Programs that start a gateway wait for the line `listening on`, which comes last.
 fn announce(ready: &Ready) {
+    let scheme = if ready.is_tls { "https" } else { "http" };
     let mut text = String::new();
     if let Some(token) = &ready.made_token {
-        text = format!("open http://{}/?token={token}\n", ready.host);
+        text = format!("open {scheme}://{}/?token={token}\n", ready.host);
     }
-    text.push_str(&format!("listening on http://{}/\n", ready.address));
+    text.push_str(&format!("listening on {scheme}://{}/\n", ready.address));
     // Whoever has closed our standard output does not want to know.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -81,6 +81,10 @@ fn wrong_values_are_named_with_what_would_be_right() {
         ("allow_origins = [\"example.org\"]\n", "allow_origins", "https://example.org"),
         ("static_dir = \"/nonexistent\"\n", "static_dir", "not a folder"),
         ("listen = \"localhost\"\n", "listen", "line 1"),
+        ("[tls]\ncertificate = \"gw.pem\"\n", "tls", "both files"),
+        ("[http]\ntrusted_proxies = [\"10.0.0.0/33\"]\n", "http.trusted_proxies", "line 2"),
+        ("[http]\nforwarded_header = \"x_real_ip\"\n", "http.forwarded_header", "x_forwarded_for"),
+        ("[limits]\nhandshakes_per_address = 0\n", "limits.handshakes_per_address", "at least 1"),
     ] {
         let error = failure(with_file(&scratch.0, text));
         assert!(error.contains(key) && error.contains(hint), "{text}: {error}");

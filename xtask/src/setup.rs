@@ -26,6 +26,7 @@ const TESTS: &[Tool] = &[
     ("traceroute", "traceroute"),
     ("tracepath", "iputils-tracepath"),
     ("nc", "netcat-openbsd"),
+    ("openssl", "openssl"),
     ("python3", "python3-minimal"),
     ("unshare", "util-linux"),
 ];

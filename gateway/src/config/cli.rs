@@ -26,6 +26,12 @@ pub struct Cli {
     /// An origin whose pages may connect, such as `https://example.org`; can be given several times.
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     pub allow_origins: Vec<String>,
+    /// A PEM file with the certificate, for TLS; also WEBTUN_TLS__CERTIFICATE.
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with its private key; also WEBTUN_TLS__KEY.
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// What to log, such as debug or warn,webtun_gateway=trace [default: info].
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
@@ -88,6 +94,11 @@ impl Cli {
         }
         if !self.allow_origins.is_empty() {
             insert(&mut table, "allow_origins", list(&self.allow_origins));
+        }
+        for (key, file) in [("tls.certificate", &self.tls_certificate), ("tls.key", &self.tls_key)] {
+            if let Some(file) = file {
+                insert(&mut table, key, text(&file.to_string_lossy()));
+            }
         }
         if let Some(filter) = &self.log {
             insert(&mut table, "log.filter", text(filter));

@@ -230,13 +230,16 @@ pub struct Group {
 pub struct Limits {
     /// TCP connections to the listener, at once.
     pub connections: u32,
-    /// WebSockets that have not yet opened a session, at once.
+    /// Connections without a session, at once, whatever they do: TLS, HTTP, or a WebSocket without HELLO. At the bound the
+    /// newcomer takes the place of the one that has been there longest, of the address that has most of them.
     pub handshakes: u32,
+    /// The same from one IPv4 address or IPv6 prefix of 64 bits, where the newcomer takes the place of the oldest.
+    pub handshakes_per_address: u32,
     /// Sessions, at once, those in their grace time included.
     pub sessions: u32,
     /// Sessions of one peer, or of all clients where no token is needed, at once.
     pub sessions_per_peer: u32,
-    /// How long a request's head or a session's first message may take.
+    /// How long a TLS handshake, a request's head, and a session's first message may take, each.
     pub handshake_timeout_s: u32,
     /// How long one message may take to be written before its client counts as gone.
     pub write_timeout_s: u32,
@@ -258,6 +261,7 @@ impl Default for Limits {
         Self {
             connections: 4096,
             handshakes: 256,
+            handshakes_per_address: 64,
             sessions: 1024,
             sessions_per_peer: 128,
             handshake_timeout_s: 10,

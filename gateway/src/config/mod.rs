@@ -8,6 +8,7 @@ mod addresses;
 mod auth;
 pub mod cli;
 mod dataplane;
+mod http;
 mod limits;
 pub mod load;
 mod origin;
@@ -17,6 +18,7 @@ mod values;
 
 pub use addresses::{Addresses, Family};
 pub use auth::{Auth, AuthToken, Jwt, Token, TokenHash, is_peer_name};
+pub use http::{ForwardedHeader, Http, Tls};
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use origin::{AllowedOrigin, Origin, split_authority};
 pub use sections::{
@@ -49,6 +51,10 @@ pub struct Config {
     pub allow_origins: Vec<AllowedOrigin>,
     /// Credentials with more to say.
     pub auth: Auth,
+    /// TLS at the listener.
+    pub tls: Tls,
+    /// Proxies before the listener.
+    pub http: Http,
     /// Where the made token is kept.
     pub state_dir: PathBuf,
     /// Where it is noted what has been changed on this machine, so that a crash leaves nothing behind.
@@ -93,6 +99,8 @@ impl Default for Config {
             tokens: Vec::new(),
             allow_origins: Vec::new(),
             auth: Auth::default(),
+            tls: Tls::default(),
+            http: Http::default(),
             state_dir: PathBuf::from("/var/lib/webtun"),
             runtime_dir: PathBuf::from("/run/webtun"),
             tun: Tun::default(),

@@ -31,6 +31,9 @@ impl Config {
         {
             return fail("static_dir", &format!("{} is not a folder", dir.display()));
         }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return fail("tls", "TLS needs both files, `tls.certificate` and `tls.key`");
+        }
         self.validate_sections()
     }
 
@@ -85,6 +88,7 @@ impl Config {
             ("audit.file_octets", self.audit.file_octets, 4096),
             ("audit.files", self.audit.files, 1),
             ("limits.handshakes", limits.handshakes, 1),
+            ("limits.handshakes_per_address", limits.handshakes_per_address, 1),
             ("limits.sessions", limits.sessions, 1),
             ("limits.sessions_per_peer", limits.sessions_per_peer, 1),
             ("limits.handshake_timeout_s", limits.handshake_timeout_s, 1),

@@ -12,3 +12,5 @@ pub mod metrics;
 pub mod pace;
 pub mod run;
 pub mod session;
+pub mod stream;
+pub mod tls;

@@ -6,10 +6,11 @@ use super::auth::{Credentials, Gate, KeyError, kept_token};
 use super::dns::Forwarder;
 use super::driver::{Clock, Command, Driver, DriverHandle};
 use super::egress::{Egress, SetupError, watch_addresses};
-use super::http::{Phase, Site, listen};
+use super::http::{HalfOpen, Phase, Site, listen};
 use super::inner::InnerHost;
 use super::metrics::Handshakes;
 use super::session::Doorway;
+use super::tls::{self, TlsError};
 use crate::config::Config;
 use crate::dataplane::{ConfigError, Gateway};
 use std::io;
@@ -47,6 +48,9 @@ pub enum RunError {
         /// The system's word.
         error: io::Error,
     },
+    /// Certificate and key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The audit log.
     #[error("the audit log cannot be written: {0}; set audit.output to another file, or \"off\"")]
     Audit(io::Error),
@@ -97,6 +101,7 @@ fn describe(error: &io::Error) -> String {
 /// See [`RunError`]. Whatever the outcome, nothing of the gateway stays behind on the machine.
 pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     // Before anything is changed on the machine: most starts that fail fail here.
+    let certificate = tls::load(&config.tls)?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|error| RunError::Listen { address: config.listen, error })?;
     let operators = match config.admin.value() {
@@ -128,11 +133,18 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         let (handshakes, phase) = (handshakes.clone(), told_phase.clone());
         tokio::spawn(admin::listen(listener, Admin { driver: handle.clone(), handshakes, phase }))
     });
-    let site = site(&config, gate, handle, handshakes);
+    let (certificate, keeper) = match certificate {
+        Some(loaded) => {
+            let (current, told) = watch::channel(loaded);
+            (Some(told), Some(tokio::spawn(tls::keep_fresh(config.tls.clone(), current))))
+        }
+        None => (None, None),
+    };
+    let site = Site { tls: certificate, ..site(&config, gate, handle, handshakes) };
     let (shutdown, told) = oneshot::channel();
     let mut driver = tokio::spawn(driver.run(told));
     let server = tokio::spawn(listen(listener, site, told_phase));
-    ready(&Ready { address, made_token: made, host: host_for_people(address, &config) });
+    ready(&Ready { address, made_token: made, host: host_for_people(address, &config), is_tls: keeper.is_some() });
 
     let outcome = tokio::select! {
         () = drain(&mut stop, &phase, &for_draining, config.limits.drain_s) => {
@@ -145,9 +157,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         ended = &mut driver => driver_outcome(ended),
     };
     watcher.abort();
-    key_watcher.abort();
-    if let Some(operators) = operators {
-        operators.abort();
+    for task in operators.into_iter().chain(keeper).chain([key_watcher]) {
+        task.abort();
     }
     phase.send_replace(Phase::Stopping);
     if tokio::time::timeout(GOODBYES, server).await.is_err() {
@@ -166,6 +177,8 @@ pub struct Ready {
     pub made_token: Option<String>,
     /// The address for a browser's address bar.
     pub host: SocketAddr,
+    /// True where it speaks TLS.
+    pub is_tls: bool,
 }
 
 fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunError> {
@@ -180,20 +193,23 @@ fn site(config: &Config, gate: Arc<Gate>, driver: DriverHandle, handshakes: Hand
     let limits = &config.limits;
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
-    let places = count(limits.handshakes);
     Site {
         gate: Arc::clone(&gate),
         allow_origins: config.allow_origins.clone(),
         static_dir: config.static_dir.clone(),
-        header_timeout: patience,
+        tls: None,
+        http: config.http.clone(),
+        handshake_timeout: patience,
         connections: count(limits.connections),
-        doorway: Doorway::new(driver, gate, places, patience, write_timeout, handshakes),
+        half_open: HalfOpen::new(count(limits.handshakes), count(limits.handshakes_per_address)),
+        doorway: Doorway::new(driver, gate, patience, write_timeout, handshakes),
     }
 }
 
-/// The token of a gateway that strangers could reach and that has no credential.
+/// The token of a gateway that strangers could reach, by itself or by way of a proxy, and that has no credential.
 fn made_token(config: &Config) -> Result<Option<String>, RunError> {
-    if config.has_credentials() || config.listen.ip().is_loopback() {
+    let is_private = config.listen.ip().is_loopback() && config.http.trusted_proxies.is_empty();
+    if config.has_credentials() || is_private {
         return Ok(None);
     }
     let made = kept_token(&config.state_dir);

@@ -163,14 +163,16 @@ impl Gateway {
                 panic!("the gateway does not serve: {:?}", this.errors.recv_timeout(PATIENCE));
             };
             this.printed.push(line.clone());
-            if let Some(url) = line.strip_prefix("listening on http://") {
+            let url = line.strip_prefix("listening on http");
+            if let Some((_, url)) = url.and_then(|url| url.split_once("://")) {
                 this.address = url.trim_end_matches('/').parse().expect("an address");
                 return this;
             }
         }
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends it a signal, such as `HUP`.
+    pub fn signal(&self, signal: &str) {
         shell(&format!("kill -{signal} {}", self.child.id()));
     }
 
@@ -344,6 +346,25 @@ pub fn http(address: SocketAddr, request: &str) -> String {
     let mut response = Vec::new();
     let _ = stream.read_to_end(&mut response);
     String::from_utf8_lossy(&response).into_owned()
+}
+
+/// Waits until `wanted` finds what the test waits for.
+pub fn eventually<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while std::time::Instant::now() < deadline {
+        if let Some(found) = wanted() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("in vain waited for {what}");
+}
+
+/// A figure of the gateway's metrics, by its name and labels.
+pub fn figure(name: &str) -> u64 {
+    let text = get(([127, 0, 0, 1], 9077).into(), "/metrics");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name}: {text}")).trim().parse().expect("a number")
 }
 
 /// A GET request for `path`, after whose response the connection is closed.

@@ -26,6 +26,23 @@ impl Tunnel {
         this
     }
 
+    /// Gives the connection up and goes on with the session over another one.
+    pub async fn reconnect(&mut self, address: SocketAddr) {
+        let now = self.now();
+        self.stack.handle_disconnected(now);
+        self.client = Client::connect(address, "webtun.v1").await.expect("a WebSocket");
+        let now = self.now();
+        self.stack.handle_connected(now);
+    }
+
+    /// Sends what the stack has to say, without reading anything.
+    pub async fn flush(&mut self) {
+        let now = self.now();
+        while let Some(message) = self.stack.poll_transmit(now) {
+            self.client.send(&message).await;
+        }
+    }
+
     pub fn now(&self) -> Instant {
         Instant::from_micros(self.origin.elapsed().as_micros() as u64)
     }

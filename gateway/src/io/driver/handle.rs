@@ -14,6 +14,13 @@ pub struct LinkId {
     pub(super) number: u64,
 }
 
+impl LinkId {
+    /// Whose connection it is.
+    pub fn session(self) -> SessionId {
+        self.session
+    }
+}
+
 /// What connections tell the driver.
 pub enum Command {
     /// The first message of a connection whose credentials are good, or which goes on with a session by its secret.

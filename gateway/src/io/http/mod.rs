@@ -1,7 +1,9 @@
-//! The one listener: health, files, and the upgrade to a WebSocket.
+//! The one listener: TLS, health, files, and the upgrade to a WebSocket.
 
 mod admit;
 mod files;
+mod forwarded;
+mod half_open;
 mod origin;
 mod ticket;
 mod upgrade;
@@ -10,10 +12,12 @@ use super::auth::Gate;
 use super::metrics::HandshakeResult;
 use super::pace::PacedStream;
 use super::session::{Doorway, serve};
-use crate::config::AllowedOrigin;
+use super::stream::Stream;
+use crate::config::{AllowedOrigin, Http};
 use admit::admit;
 use bytes::Bytes;
 use files::Files;
+pub use half_open::{HalfOpen, Place, Source};
 use http::header::{ALLOW, CONTENT_TYPE, SEC_WEBSOCKET_VERSION};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -24,14 +28,23 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use upgrade::{Upgrade, UpgradeError};
+
+/// The largest head of a request, in octets, of which the longest credential is a part.
+const MAX_HEAD: usize = 16 * 1024;
+/// How long a connection may stay that does not become a WebSocket: whoever takes a response octet by octet does not have
+/// it for ever.
+const LIFETIME: Duration = Duration::from_secs(300);
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -43,10 +56,16 @@ pub struct Site {
     pub allow_origins: Vec<AllowedOrigin>,
     /// Files to serve.
     pub static_dir: Option<PathBuf>,
-    /// How long a request's head may take.
-    pub header_timeout: Duration,
+    /// Certificate and key, which may change; none where there is no TLS.
+    pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    /// The proxies.
+    pub http: Http,
+    /// How long a TLS handshake may take, and a request's head.
+    pub handshake_timeout: Duration,
     /// Connections at once, WebSockets included.
     pub connections: usize,
+    /// Places for connections without a session.
+    pub half_open: Arc<HalfOpen>,
     /// Where WebSockets go.
     pub doorway: Doorway,
 }
@@ -82,7 +101,12 @@ pub async fn listen(listener: TcpListener, site: Site, mut phase: watch::Receive
             () = stopping(&mut phase) => break,
         };
         match accepted {
-            Ok((stream, remote)) => drop(tokio::spawn(converse(Arc::clone(&state), stream, remote, slot))),
+            Ok((stream, remote)) => {
+                let remote = remote.ip().to_canonical();
+                let place = state.site.half_open.enter(Source::of(remote, &state.site.http.trusted_proxies));
+                let visit = Arc::new(Visit { remote, place, _slot: slot });
+                tokio::spawn(receive(Arc::clone(&state), stream, visit));
+            }
             Err(error) => {
                 // Mostly a lack of descriptors, which only time mends.
                 tracing::warn!(%error, "a connection cannot be accepted");
@@ -99,20 +123,61 @@ async fn stopping(phase: &mut watch::Receiver<Phase>) {
     let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
 }
 
-/// One HTTP connection, up to its end or its upgrade.
-async fn converse(state: Arc<State>, stream: TcpStream, remote: SocketAddr, slot: OwnedSemaphorePermit) {
+/// One connection's share in what there is a bound for.
+struct Visit {
+    /// The other end of the TCP connection.
+    remote: IpAddr,
+    place: Place,
+    /// A WebSocket counts as a connection for as long as it is open.
+    _slot: OwnedSemaphorePermit,
+}
+
+/// One connection, up to its end or its upgrade, unless a newcomer takes its place before.
+async fn receive(state: Arc<State>, stream: TcpStream, visit: Arc<Visit>) {
     // The tunnel makes its own batches; waiting for more would only add delay.
     let _ = stream.set_nodelay(true);
-    let slot = Arc::new(slot);
+    let conversation = async {
+        if let Some(stream) = secure(&state.site, stream, visit.remote).await {
+            converse(&state, stream, &visit).await;
+        }
+    };
+    tokio::select! {
+        ended = timeout(LIFETIME, conversation) => drop(ended),
+        () = visit.place.displaced() => state.site.doorway.count(HandshakeResult::Displaced),
+    }
+}
+
+/// The TLS handshake, where there is TLS.
+async fn secure(site: &Site, stream: TcpStream, remote: IpAddr) -> Option<Stream> {
+    let stream = PacedStream::new(stream);
+    let Some(tls) = &site.tls else { return Some(stream.into()) };
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+    match timeout(site.handshake_timeout, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream.into()),
+        Ok(Err(error)) => {
+            site.doorway.count(HandshakeResult::Tls);
+            tracing::debug!(%remote, %error, "a TLS handshake has failed");
+            None
+        }
+        Err(_) => {
+            site.doorway.count(HandshakeResult::Timeout);
+            tracing::debug!(%remote, "a TLS handshake takes too long");
+            None
+        }
+    }
+}
+
+async fn converse(state: &Arc<State>, stream: Stream, visit: &Arc<Visit>) {
     let service = service_fn(|request| {
-        let (state, slot) = (Arc::clone(&state), Arc::clone(&slot));
-        async move { Ok::<_, Infallible>(respond(state, request, remote, slot).await) }
+        let (state, visit) = (Arc::clone(state), Arc::clone(visit));
+        async move { Ok::<_, Infallible>(respond(&state, request, visit).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(state.site.header_timeout)
+        .header_read_timeout(state.site.handshake_timeout)
         .max_headers(100)
-        .serve_connection(TokioIo::new(PacedStream::new(stream)), service)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut phase = state.phase.clone();
@@ -128,24 +193,22 @@ async fn converse(state: Arc<State>, stream: TcpStream, remote: SocketAddr, slot
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%remote, %error, "an HTTP connection has failed");
+        if error.is_timeout() {
+            state.site.doorway.count(HandshakeResult::Timeout);
+        }
+        tracing::debug!(remote = %visit.remote, %error, "an HTTP connection has failed");
     }
 }
 
-async fn respond(
-    state: Arc<State>,
-    request: Request<Incoming>,
-    remote: SocketAddr,
-    slot: Arc<OwnedSemaphorePermit>,
-) -> Response<Body> {
+async fn respond(state: &State, request: Request<Incoming>, visit: Arc<Visit>) -> Response<Body> {
     if upgrade::is_upgrade(request.headers()) {
-        return open_websocket(&state, request, remote, slot);
+        return open_websocket(state, request, visit);
     }
     match request.uri().path() {
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" if *state.phase.borrow() != Phase::Serving => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => text(StatusCode::OK, "ready\n"),
-        "/ticket" => ticket::respond(&state.site, request.method(), request.headers(), remote.ip()),
+        "/ticket" => ticket::respond(&state.site, request.method(), request.headers(), visit.remote),
         path => match &state.files {
             Some(files) => files.serve(request).await,
             None if path == "/" && request.method() == Method::GET => text(
@@ -162,20 +225,16 @@ async fn respond(
     }
 }
 
-fn open_websocket(
-    state: &Arc<State>,
-    mut request: Request<Incoming>,
-    remote: SocketAddr,
-    slot: Arc<OwnedSemaphorePermit>,
-) -> Response<Body> {
+fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visit>) -> Response<Body> {
     let site = &state.site;
     if request.uri().path() != "/" {
         return text(StatusCode::NOT_FOUND, "no WebSocket is served on this path; the gateway is at /\n");
     }
-    if let Err(error) = origin::check(request.headers(), &site.allow_origins, site.gate.is_open()) {
+    let forwarded::Origin { client, host } = forwarded::origin(visit.remote, request.headers(), &site.http);
+    if let Err(error) = origin::check(request.headers(), &host, &site.allow_origins, site.gate.is_open()) {
         site.doorway.count(HandshakeResult::Origin);
         tracing::info!("a WebSocket of a foreign page is refused");
-        tracing::debug!(%remote, %error);
+        tracing::debug!(%client, %error);
         return text(StatusCode::FORBIDDEN, &error.to_string());
     }
     let upgrade = match Upgrade::parse(request.method(), request.headers()) {
@@ -186,19 +245,17 @@ fn open_websocket(
             return response;
         }
     };
-    let Some(handshake) = site.doorway.begin_handshake() else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "too many connections are opening sessions; try again\n");
-    };
-    let admission = admit(&site.gate, upgrade.token.as_deref(), request.uri().query(), remote.ip());
+    visit.place.move_to(Source::of(client, &site.http.trusted_proxies));
+    let admission = admit(&site.gate, upgrade.token.as_deref(), request.uri().query(), client);
     let upgraded = hyper::upgrade::on(&mut request);
     let doorway = site.doorway.clone();
     tokio::spawn(async move {
-        // Held to the end: a WebSocket counts as a connection for as long as it is open.
-        let _slot = slot;
-        match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<PacedStream>>()) {
-            Ok(Ok(parts)) => serve(parts.io.into_inner(), parts.read_buf, admission, handshake, &doorway, remote).await,
-            Ok(Err(_)) => tracing::error!("an upgraded connection is not the TCP connection that it was"),
-            Err(error) => tracing::debug!(%remote, %error, "an upgrade has failed"),
+        match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<Stream>>()) {
+            Ok(Ok(parts)) => {
+                serve(parts.io.into_inner(), parts.read_buf, admission, &visit.place, &doorway, client).await;
+            }
+            Ok(Err(_)) => tracing::error!("an upgraded connection is not the one that it was"),
+            Err(error) => tracing::debug!(%client, %error, "an upgrade has failed"),
         }
     });
     upgrade.response()

@@ -1,6 +1,6 @@
 //! `POST /ticket`: exchanges a credential for a ticket, for clients that can set nothing but a WebSocket's address.
 
-use super::{Body, Site, origin, text};
+use super::{Body, Site, forwarded, origin, text};
 use crate::io::auth::{Issued, NoTicket, Refusal};
 use crate::io::session::Farewell;
 use bytes::Bytes;
@@ -15,12 +15,13 @@ use std::time::Duration;
 
 /// Answers a request to `/ticket`. Pages of the origins that may open WebSockets may read the answer.
 pub(super) fn respond(site: &Site, method: &Method, headers: &HeaderMap, remote: IpAddr) -> Response<Body> {
-    if let Err(error) = origin::check(headers, &site.allow_origins, site.gate.is_open()) {
+    let forwarded::Origin { client, host } = forwarded::origin(remote, headers, &site.http);
+    if let Err(error) = origin::check(headers, &host, &site.allow_origins, site.gate.is_open()) {
         tracing::info!("a ticket for a foreign page is refused");
         return text(StatusCode::FORBIDDEN, &error.to_string());
     }
     let mut response = match *method {
-        Method::POST => issue(site, headers, remote),
+        Method::POST => issue(site, headers, client),
         Method::OPTIONS => preflight(),
         _ => {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "a ticket is asked for by POST\n");
@@ -37,8 +38,8 @@ pub(super) fn respond(site: &Site, method: &Method, headers: &HeaderMap, remote:
     response
 }
 
-fn issue(site: &Site, headers: &HeaderMap, remote: IpAddr) -> Response<Body> {
-    match site.gate.issue(bearer(headers), remote) {
+fn issue(site: &Site, headers: &HeaderMap, client: IpAddr) -> Response<Body> {
+    match site.gate.issue(bearer(headers), client) {
         Ok(Issued { ticket, life }) => {
             let body = serde_json::json!({ "ticket": ticket, "expires_in": life.as_secs() });
             let body = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync();

@@ -29,33 +29,36 @@ pub struct Snapshot {
 
 type Label = [(&'static str, &'static str); 1];
 
-/// How a WebSocket's handshake has ended.
+/// How a handshake has ended: TLS, HTTP, or the WebSocket's up to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeResult {
     /// With a session, new or resumed.
     Accepted,
     /// By CLOSE.
     Refused(CloseCode),
-    /// No first message came in time.
+    /// The client has not done its part in time.
     Timeout,
     /// The client has gone.
     Gone,
-    /// Too many others were under way.
-    Busy,
+    /// A newcomer has taken its place.
+    Displaced,
     /// The page was of a foreign origin.
     Origin,
     /// Too many wrong credentials had come from that address.
     Throttled,
+    /// TLS has failed.
+    Tls,
 }
 
 impl HandshakeResult {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Accepted,
         Self::Timeout,
         Self::Gone,
-        Self::Busy,
+        Self::Displaced,
         Self::Origin,
         Self::Throttled,
+        Self::Tls,
         Self::Refused(CloseCode::Normal),
         Self::Refused(CloseCode::Shutdown),
         Self::Refused(CloseCode::Version),
@@ -74,9 +77,10 @@ impl HandshakeResult {
             Self::Accepted => "accepted",
             Self::Timeout => "timeout",
             Self::Gone => "gone",
-            Self::Busy => "busy",
+            Self::Displaced => "displaced",
             Self::Origin => "origin",
             Self::Throttled => "throttled",
+            Self::Tls => "tls",
             Self::Refused(CloseCode::Normal) => "normal",
             Self::Refused(CloseCode::Shutdown) => "shutdown",
             Self::Refused(CloseCode::Version) => "version",
@@ -119,7 +123,7 @@ impl Handshakes {
 /// Never in practice: writing to a String does not fail.
 pub fn render(snapshot: Snapshot, handshakes: &Handshakes) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
-    registry.register("webtun_handshakes", "WebSocket handshakes by result", handshakes.0.clone());
+    registry.register("webtun_handshakes", "Handshakes by result", handshakes.0.clone());
     registry.register_collector(Box::new(Figures(snapshot)));
     registry.register_collector(Box::new(process::Process));
     let mut text = String::new();
@@ -171,13 +175,13 @@ mod tests {
         snapshot.stats.queue_delay.counts[1] = 2;
         snapshot.stats.queue_delay.sum_us = 500;
         let handshakes = Handshakes::default();
-        handshakes.count(HandshakeResult::Busy);
+        handshakes.count(HandshakeResult::Displaced);
         let text = render(snapshot, &handshakes).expect("text");
         for line in [
             "webtun_packets_total{direction=\"uplink\"} 17",
             "webtun_port_blocks{state=\"assigned\"} 3",
             "webtun_port_blocks{state=\"free\"} 189",
-            "webtun_handshakes_total{result=\"busy\"} 1",
+            "webtun_handshakes_total{result=\"displaced\"} 1",
             "webtun_queue_delay_seconds_bucket{le=\"0.0001\"} 0",
             "webtun_queue_delay_seconds_bucket{le=\"0.0003\"} 2",
             "webtun_queue_delay_seconds_bucket{le=\"+Inf\"} 2",

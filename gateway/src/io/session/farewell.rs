@@ -48,6 +48,13 @@ impl Farewell {
         }
     }
 
+    /// For a client whose place a newcomer has taken, and who may try again after a second.
+    pub fn displaced() -> Self {
+        let words = "too many others are opening sessions; try again";
+        let message = close_message(CloseCode::Limit, Duration::from_secs(1), words);
+        Self { message: Some(message), ..Self::new(CloseCode::Limit, words) }
+    }
+
     /// For a connection that shows no sign of life; without CLOSE, because its session may come back.
     pub fn silent() -> Self {
         Self { frame_code: 4408, words: "silent for too long", ..Self::from_gateway(CloseCode::Internal, None) }

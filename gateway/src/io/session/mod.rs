@@ -5,17 +5,18 @@ mod socket;
 
 use super::auth::{Gate, Refusal};
 use super::driver::{Command, DriverHandle, LinkEnd, Opened};
+use super::http::Place;
 use super::metrics::{HandshakeResult, Handshakes};
-use super::pace::PacedStream;
+use super::stream::Stream;
 use crate::dataplane::{Gateway, Peer};
 use bytes::Bytes;
 pub use farewell::Farewell;
 use futures_util::StreamExt;
 use socket::{Ending, Incoming, Socket};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use webtun_wire::CloseCode;
 
@@ -35,34 +36,22 @@ pub enum Admission {
 pub struct Doorway {
     driver: DriverHandle,
     gate: Arc<Gate>,
-    handshakes: Arc<Semaphore>,
     handshake_timeout: Duration,
     write_timeout: Duration,
     results: Handshakes,
 }
 
 impl Doorway {
-    /// At most `handshakes` WebSockets are at once without a session, each for at most `handshake_timeout`. A client that
-    /// does not take a message within `write_timeout` loses its connection.
+    /// A WebSocket is at most `handshake_timeout` without a session. A client that does not take a message within
+    /// `write_timeout` loses its connection.
     pub fn new(
         driver: DriverHandle,
         gate: Arc<Gate>,
-        handshakes: usize,
         handshake_timeout: Duration,
         write_timeout: Duration,
         results: Handshakes,
     ) -> Self {
-        let handshakes = Arc::new(Semaphore::new(handshakes));
-        Self { driver, gate, handshakes, handshake_timeout, write_timeout, results }
-    }
-
-    /// Takes one of the places for WebSockets without a session.
-    pub fn begin_handshake(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.handshakes).try_acquire_owned().ok();
-        if place.is_none() {
-            self.results.count(HandshakeResult::Busy);
-        }
-        place
+        Self { driver, gate, handshake_timeout, write_timeout, results }
     }
 
     /// Counts how a handshake, of whatever layer, has ended.
@@ -71,34 +60,53 @@ impl Doorway {
     }
 }
 
+/// How many octets a client may send before it has a session: more than any HELLO has, and little enough that memory is
+/// not what many of them exhaust.
+const FIRST_OCTETS: usize = 64 * 1024;
+
 /// Runs a WebSocket to its end. `early` is what was read behind the request's head.
 pub async fn serve(
-    stream: PacedStream,
+    mut stream: Stream,
     early: Bytes,
     admission: Admission,
-    handshake: OwnedSemaphorePermit,
+    place: &Place,
     doorway: &Doorway,
-    remote: SocketAddr,
+    client: IpAddr,
 ) {
+    stream.ration(Some(FIRST_OCTETS));
     let mut socket = Socket::new(stream, early).await;
-    let opened = match timeout(doorway.handshake_timeout, open(&mut socket, admission, doorway)).await {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(ending)) => {
-            doorway.results.count(match &ending {
-                Ending::Farewell(farewell) => farewell.result(),
-                Ending::Closed | Ending::Lost | Ending::Released => HandshakeResult::Gone,
-            });
-            return socket.finish(ending, remote).await;
-        }
-        Err(_) => {
-            doorway.results.count(HandshakeResult::Timeout);
-            let words = "no HELLO in time";
-            return socket.finish(Ending::Farewell(Farewell::new(CloseCode::Protocol, words)), remote).await;
+    let opening = timeout(doorway.handshake_timeout, open(&mut socket, admission, doorway));
+    let ending = tokio::select! {
+        opened = opening => match opened {
+            Ok(Ok(opened)) => {
+                place.release();
+                doorway.count(HandshakeResult::Accepted);
+                tracing::info!(session = %opened.link.session(), %client, "session connected");
+                socket.ration(None);
+                return run(socket, opened, doorway, client).await;
+            }
+            Ok(Err(ending)) => {
+                doorway.count(match &ending {
+                    Ending::Farewell(farewell) => farewell.result(),
+                    Ending::Closed | Ending::Lost | Ending::Released => HandshakeResult::Gone,
+                });
+                ending
+            }
+            Err(_) => {
+                doorway.count(HandshakeResult::Timeout);
+                Ending::Farewell(Farewell::new(CloseCode::Protocol, "no HELLO in time"))
+            }
+        },
+        () = place.displaced() => {
+            doorway.count(HandshakeResult::Displaced);
+            return socket.dismiss(Farewell::displaced()).await;
         }
     };
-    drop(handshake);
-    doorway.results.count(HandshakeResult::Accepted);
-    run(socket, opened, doorway, remote).await;
+    // Its place is taken for as long as it may take its leave, and can still be needed for a newcomer.
+    tokio::select! {
+        () = socket.finish(ending, client) => {}
+        () = place.displaced() => {}
+    }
 }
 
 /// Waits for the first message and has the driver open or resume a session with it.
@@ -129,7 +137,7 @@ async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> R
 }
 
 /// Carries messages both ways until either side ends it.
-async fn run(socket: Socket, opened: Opened, doorway: &Doorway, remote: SocketAddr) {
+async fn run(socket: Socket, opened: Opened, doorway: &Doorway, client: IpAddr) {
     let Opened { link, mut outgoing, mut farewell } = opened;
     let (mut sink, mut stream) = socket.split();
     let mut ending = tokio::select! {
@@ -153,7 +161,7 @@ async fn run(socket: Socket, opened: Opened, doorway: &Doorway, remote: SocketAd
     if matches!(ending, Ending::Farewell(_)) {
         socket.flush_queued(&mut outgoing).await;
     }
-    socket.finish(ending, remote).await;
+    socket.finish(ending, client).await;
 }
 
 /// Messages of one connection that wait for the driver: one is being dealt with, one is ready to be. All connections share

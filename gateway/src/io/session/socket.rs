@@ -1,9 +1,10 @@
 use super::Farewell;
-use crate::io::pace::{MessageRoom, PacedStream};
+use crate::io::pace::MessageRoom;
+use crate::io::stream::Stream as Carrier;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -17,12 +18,14 @@ use webtun_wire::{CloseCode, MAX_MESSAGE_LEN};
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a goodbye may take where others wait for the place.
+const BRIEFLY: Duration = Duration::from_millis(100);
 /// How many octets of a client that has been refused are read, so that the refusal is not lost to a reset.
 const LAST_WORDS: u64 = 4 << 20;
 
 pub(super) type Item = Result<Message, Error>;
-pub(super) type Sink = SplitSink<WebSocketStream<PacedStream>, Message>;
-pub(super) type Stream = SplitStream<WebSocketStream<PacedStream>>;
+pub(super) type Sink = SplitSink<WebSocketStream<Carrier>, Message>;
+pub(super) type Stream = SplitStream<WebSocketStream<Carrier>>;
 
 /// How a WebSocket ends.
 #[derive(Debug)]
@@ -63,14 +66,19 @@ pub(super) fn classify(item: Option<Item>) -> Incoming {
 }
 
 /// A WebSocket without compression: packets are mostly compressed or encrypted already.
-pub(super) struct Socket(WebSocketStream<PacedStream>);
+pub(super) struct Socket(WebSocketStream<Carrier>);
 
 impl Socket {
-    pub(super) async fn new(stream: PacedStream, early: Bytes) -> Self {
+    pub(super) async fn new(stream: Carrier, early: Bytes) -> Self {
         let config =
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_LEN)).max_frame_size(Some(MAX_MESSAGE_LEN));
         let early = early.to_vec();
         Self(WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await)
+    }
+
+    /// See [`Carrier::ration`].
+    pub(super) fn ration(&mut self, octets: Option<usize>) {
+        self.0.get_mut().ration(octets);
     }
 
     pub(super) fn split(self) -> (Sink, Stream) {
@@ -100,19 +108,25 @@ impl Socket {
     }
 
     /// Says goodbye where that makes sense, and closes.
-    pub(super) async fn finish(mut self, ending: Ending, remote: SocketAddr) {
+    pub(super) async fn finish(mut self, ending: Ending, client: IpAddr) {
         match ending {
             Ending::Farewell(farewell) => {
-                tracing::debug!(%remote, code = ?farewell.code, words = farewell.words, "a WebSocket is closed");
+                tracing::debug!(%client, code = ?farewell.code, words = farewell.words, "a WebSocket is closed");
                 let _ = timeout(GOODBYE, self.say(farewell)).await;
                 let _ = timeout(GOODBYE, listen_out(self.0.into_inner())).await;
             }
             Ending::Closed => {
                 // Sends the answer to the client's close frame, which the codec has prepared.
                 let _ = timeout(GOODBYE, self.0.close(None)).await;
+                let _ = timeout(GOODBYE, self.0.into_inner().shutdown()).await;
             }
-            Ending::Lost | Ending::Released => tracing::debug!(%remote, "a WebSocket is lost"),
+            Ending::Lost | Ending::Released => tracing::debug!(%client, "a WebSocket is lost"),
         }
+    }
+
+    /// Says goodbye without making sure that it is heard: for when time and room are short.
+    pub(super) async fn dismiss(mut self, farewell: Farewell) {
+        let _ = timeout(BRIEFLY, self.say(farewell)).await;
     }
 
     async fn say(&mut self, farewell: Farewell) -> Result<(), Error> {
@@ -126,7 +140,8 @@ impl Socket {
 
 /// Closes our direction and reads the other to its end: closing with unread octets would reset the connection, and the
 /// client might never see the close frame.
-async fn listen_out(mut stream: PacedStream) -> std::io::Result<()> {
+async fn listen_out(mut stream: Carrier) -> std::io::Result<()> {
+    stream.ration(None);
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(LAST_WORDS), &mut tokio::io::sink()).await.map(drop)
 }
