@@ -1,7 +1,7 @@
 //! How much waits in front of a WebSocket, which is where it can no longer be overtaken.
 //!
 //! Flows take turns in the dataplane's queue. Behind it a message is as long as it is, and the kernel's socket is a FIFO
-//! that would take megabytes. So both are kept as short as the connection is slow: [`DELAY`] worth of octets in a message,
+//! that would take megabytes. So both are kept as short as the connection is slow: `DELAY` worth of octets in a message,
 //! and as many unsent in the socket (`TCP_NOTSENT_LOWAT`). On a fast connection neither bound is felt.
 
 use socket2::SockRef;
