@@ -64,6 +64,16 @@ impl Command {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// Runs it with our own stderr, and returns what it wrote to stdout. Err unless it succeeds.
+    pub fn output_beside_errors(mut self) -> Result<String> {
+        let output = self.0.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.map_err(|error| format!("cannot run `{self}`: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("`{self}` failed: {}", output.status).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// The same command for tokio.
     pub fn into_tokio(self) -> tokio::process::Command {
         self.0.into()

@@ -56,7 +56,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "docs")]
     smoke: bool,
     /// The folder of the harness that starts the peers; by default a neighbour of this checkout
-    #[arg(long, value_name = "DIR", env = "WEBTUN_BENCH_PEERS")]
+    #[arg(long, value_name = "DIR", env = "BENCH_PEERS")]
     peers: Option<PathBuf>,
 }
 

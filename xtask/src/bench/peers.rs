@@ -15,7 +15,11 @@ use crate::workspace::{build_release, is_root, scratch};
 const ROW: &str = "webtun";
 const NAMESPACE: &str = "webtun-bench";
 /// Where the harness's targets are found by packets of a tunnel; `rows.mjs` names it too.
-const HOST: &str = "198.18.0.1/32";
+const HOST: &str = "198.18.0.1";
+/// What listens on all addresses answers a datagram from the address of the device that the answer leaves by, which is not
+/// the one that was asked. Before the connection tracking, so that it knows the answer.
+const ANSWERS: &str = "table ip answers { chain output { type filter hook output priority -310; \
+                       oifname \"wtbench0\" meta l4proto udp ip saddr set 198.18.0.1; }; }";
 const GIB: f64 = (1 << 30) as f64;
 
 const MIB_S: &str = "MiB/s";
@@ -128,14 +132,15 @@ fn measure(context: &Context, peers: &[&str], operations: &[Operation]) -> Resul
     run = run.args(["--peers", &peers.join(","), "--ops", &names.join(","), "--ref", peers[0]]);
     run = run.args(["--rounds", &context.rounds.to_string(), "--limit", "60"]);
     run = run.args(["--rows".as_ref(), root().join("wasm/npm/bench/rows.mjs").as_path()]);
-    run = run.args(["--out".as_ref(), lines.as_path()]).env("WEBTUN_GATEWAY", gateway);
+    run = run.args(["--out".as_ref(), lines.as_path()]).env("BENCH_GATEWAY", gateway);
     if context.smoke {
         // MiB of a transfer, and how often the rest is done.
         run = run.args(["--n", "4", "--count", "10"]);
     }
-    if let Err(error) = run.output() {
+    // It says by this code, and on stderr, that its programs are not installed.
+    if let Err(error) = run.output_beside_errors() {
         let message = error.to_string();
-        return Err(if message.contains("not set up") { Unavailable(message).into() } else { error });
+        return Err(if message.contains("exit status: 2") { Unavailable(message).into() } else { error });
     }
     let samples = read(&lines, operations)?;
     if peers.contains(&ROW) && !samples.iter().any(|sample| sample.variant == ROW) {
@@ -187,7 +192,8 @@ impl Namespace {
         Command::line(&format!("ip netns add {NAMESPACE}")).output()?;
         let namespace = Self;
         Command::line(&format!("ip -n {NAMESPACE} link set lo up")).output()?;
-        Command::line(&format!("ip -n {NAMESPACE} address add {HOST} dev lo")).output()?;
+        Command::line(&format!("ip -n {NAMESPACE} address add {HOST}/32 dev lo")).output()?;
+        Command::line(&format!("ip netns exec {NAMESPACE} nft")).args([ANSWERS]).output()?;
         Ok(namespace)
     }
 }
