@@ -5,6 +5,7 @@ mod support;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use support::packets::{ACK, SYN, destination, source, tcp};
 use support::{Client, EXTERNAL_V4, World, cases, config};
 
 fn world() -> (World, Client) {
@@ -136,8 +137,47 @@ fn nat_pmp_maps_by_sixteen_octets() {
 }
 
 #[test]
+fn options_that_were_passed_over_do_not_come_back() {
+    let (mut world, client) = world();
+    let prefer_failure = [2, 0, 0, 0];
+    let options = [&[200, 0, 0, 1, 7, 0, 0, 0][..], &prefer_failure, &[255, 0, 0, 0]].concat();
+    let request = [map(client.v4, 1, 80, 30_000, 600), options].concat();
+    let answer = ask(&mut world, client.v4, &request).expect("an answer");
+    assert_eq!((result(&answer), &answer[60..]), (0, &prefer_failure[..]));
+    let refused = ask(&mut world, client.v4, &[&request[..], &[1, 0, 0, 0]].concat()).expect("an answer");
+    assert_eq!((result(&refused), refused.len()), (5, request.len() + 4), "an error brings back what was asked");
+}
+
+#[test]
+fn an_ipv6_client_is_reached_at_ipv4() {
+    let (mut world, client) = world();
+    let mut request = map(client.v6, 1, 80, 0, 600);
+    request[44..60].copy_from_slice(&mapped("0.0.0.0".parse().expect("an address")));
+    let granted = ask(&mut world, client.v6, &request).expect("an answer");
+    assert_eq!((result(&granted), &granted[44..60]), (0, &mapped(EXTERNAL_V4)[..]));
+    let port = external_port(&granted);
+    let stranger: IpAddr = "9.9.9.9".parse().expect("an address");
+    world.receive(&tcp((stranger, 999), (EXTERNAL_V4, port), SYN, b""));
+    let [packet] = &world.packets(&client)[..] else { panic!("it does not arrive") };
+    let embedded: IpAddr = "64:ff9b::9.9.9.9".parse().expect("an address");
+    assert_eq!((source(packet), destination(packet)), ((embedded, 999), (client.v6, 80)));
+    world.send(&client, &[tcp((client.v6, 80), (embedded, 999), SYN | ACK, b"")]);
+    assert_eq!(source(&world.take_outside()[0]), (EXTERNAL_V4, port));
+
+    request[44..60].copy_from_slice(&mapped("2001:db8::".parse().expect("an address")));
+    request[4..8].fill(0);
+    assert_eq!(result(&ask(&mut world, client.v6, &request).expect("an answer")), 0);
+    assert_eq!(world.gateway.stats().mapped_ports, 0, "to end it, no external address is looked at");
+}
+
+#[test]
 fn a_mapping_ends_with_its_lifetime() {
     let (mut world, client) = world();
+    for (asked, got) in [(1, 120), (u32::MAX, 86_400)] {
+        let granted = ask(&mut world, client.v4, &map(client.v4, 1, 81, 0, asked)).expect("an answer");
+        assert_eq!(lifetime(&granted), got);
+    }
+    ask(&mut world, client.v4, &map(client.v4, 1, 81, 0, 0)).expect("an answer");
     let granted = ask(&mut world, client.v4, &map(client.v4, 1, 80, 0, 120)).expect("an answer");
     world.pass(Duration::from_secs(u64::from(lifetime(&granted)) + 1));
     assert_eq!(world.gateway.stats().mapped_ports, 0);

@@ -54,6 +54,34 @@ impl Gateway {
         response
     }
 
+    /// Like [`Self::map_port`], for an IPv6 address of a session that strangers are to reach at an IPv4 one, by NAT64
+    /// (RFC 6887 section 11.1). `CannotProvideExternal` where nothing is translated.
+    pub(in crate::dataplane) fn map_port_by_nat64(
+        &mut self,
+        inner: Ipv6Addr,
+        request: &MapRequest,
+        now: Instant,
+    ) -> MapResponse {
+        let Some((id, alias)) = self.nat64_alias(inner.into()) else {
+            return refusal(inner.into(), PortMapResult::CannotProvideExternal);
+        };
+        let response = self.nat.map_port(id, alias, request, now);
+        self.settle(id, now);
+        response
+    }
+
+    /// The announced external IPv4 address of what a session sends from its IPv6 address by NAT64.
+    pub(in crate::dataplane) fn external_address_by_nat64(&self, inner: IpAddr) -> Option<IpAddr> {
+        let (id, alias) = self.nat64_alias(inner)?;
+        self.nat.paired_address(id, alias)
+    }
+
+    fn nat64_alias(&self, inner: IpAddr) -> Option<(SessionId, IpAddr)> {
+        self.config.pref64()?;
+        let id = *self.by_inner.get(&inner)?;
+        Some((id, self.sessions.get(&id)?.lease.nat64.into()))
+    }
+
     /// Ends every mapping that was asked for explicitly from `inner`, of one protocol or of both, but for those with a
     /// nonce (RFC 6886 section 3.4).
     pub fn unmap_ports(&mut self, inner: IpAddr, protocol: Option<u8>, now: Instant) {

@@ -18,6 +18,9 @@ const PREFER_FAILURE: u8 = 2;
 /// Options from here on may be passed over (section 7.3).
 const FIRST_OPTIONAL: u8 = 128;
 
+/// Section 15: shorter lifetimes are raised to this one, in seconds. The longest is `NatConfig::max_map_lifetime`.
+const LEAST_LIFETIME: u32 = 120;
+
 /// For how long asking again is of no use, in seconds (section 7.4).
 const LONG_ERROR: u32 = 1800;
 
@@ -50,8 +53,12 @@ pub(super) fn answer(gateway: &mut Gateway, from: IpAddr, request: &[u8], epoch:
         lifetime: LONG_ERROR,
         external: None,
     });
-    // Section 8.2: what was asked comes back, cut or filled up to what a message may be.
+    // Section 8.2: what was asked comes back, cut or filled up to what a message may be; where it was granted, without the
+    // options that were passed over (section 7.3).
     let mut out = request[..request.len().min(LONGEST)].to_vec();
+    if grant.result == 0 {
+        drop_optional(&mut out, if request[1] == MAP { MAP_END } else { HEADER });
+    }
     out.resize(out.len().max(HEADER).next_multiple_of(4), 0);
     out[0] = VERSION;
     out[1] |= 0x80;
@@ -101,17 +108,27 @@ fn map(gateway: &mut Gateway, from: IpAddr, request: &[u8], lifetime: u32, now: 
     if internal_port == 0 {
         return Err(Refusal::Protocol);
     }
+    let wants_ipv4 = suggested.is_ipv4() && from.is_ipv6();
     if prefer_failure && lifetime != 0 {
         let anywhere = suggested.is_unspecified();
         if anywhere && external_port == 0 {
             return Err(Refusal::MalformedOption);
         }
-        if !anywhere && gateway.external_address(from) != Some(suggested) {
+        let own = if wants_ipv4 { gateway.external_address_by_nat64(from) } else { gateway.external_address(from) };
+        if !anywhere && own != Some(suggested) {
             return Err(Refusal::CannotProvideExternal);
         }
     }
+    let lifetime = if lifetime == 0 { 0 } else { lifetime.max(LEAST_LIFETIME) };
     let request = MapRequest { protocol, internal_port, external_port, prefer_failure, lifetime, nonce: Some(nonce) };
-    let response = gateway.map_port(from, &request, now);
+    let response = match from {
+        IpAddr::V6(v6) if lifetime == 0 => {
+            gateway.map_port_by_nat64(v6, &request, now);
+            gateway.map_port(from, &request, now)
+        }
+        IpAddr::V6(v6) if wants_ipv4 => gateway.map_port_by_nat64(v6, &request, now),
+        _ => gateway.map_port(from, &request, now),
+    };
     let is_granted = response.external.port() != 0;
     Ok(Grant {
         result: response.result as u8,
@@ -140,6 +157,19 @@ fn options(mut rest: &[u8], of_map: bool) -> Result<bool, Refusal> {
         rest = rest.get(end..).ok_or(Refusal::MalformedOption)?;
     }
     Ok(prefer_failure)
+}
+
+/// Takes out the options that need not be understood; the list has been found sound.
+fn drop_optional(message: &mut Vec<u8>, begin: usize) {
+    let mut at = begin;
+    while let Ok([code, _, len0, len1]) = octets(message, at) {
+        let end = at + 4 + usize::from(u16::from_be_bytes([len0, len1])).next_multiple_of(4);
+        if code >= FIRST_OPTIONAL && end <= message.len() {
+            message.drain(at..end);
+        } else {
+            at = end;
+        }
+    }
 }
 
 fn octets<const N: usize>(request: &[u8], at: usize) -> Result<[u8; N], Refusal> {
