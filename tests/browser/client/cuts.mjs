@@ -18,7 +18,8 @@ export class Cuts {
   /** The transfer has come to `at`; cuts, where the next one is due. */
   async reached(at) {
     // One while the last one is still being mended finds no tunnel, and does not count.
-    if (!this.finished && at > ((this.done + 1) * this.#size) / (CUTS + 2)) this.done += await this.#context.host("cut");
+    const isDue = at > ((this.done + 1) * this.#size) / (CUTS + 2);
+    if (!this.finished && isDue) this.done += await this.#context.host("cut");
   }
 
   /** Whether all are done. */
