@@ -13,6 +13,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::arena::Block;
+
 const KIB: usize = 1024;
 /// Octets that few connections may reserve generously.
 const FEW: usize = 32 * 1024 * KIB;
@@ -58,18 +60,22 @@ impl Budget {
     }
 
     /// Reserves buffers of the wanted sizes, or of those that suit what is reserved already.
-    pub fn reserve(&self, wanted: Option<BufferSizes>) -> Reservation {
+    /// `None` where the memory cannot grow.
+    pub fn reserve(&self, wanted: Option<BufferSizes>) -> Option<Reservation> {
         let chosen = || BufferSizes::beside(self.reserved.load(Ordering::Relaxed));
         let sizes = wanted.unwrap_or_else(chosen).clamped();
+        let (receive, send) = (Block::new(sizes.receive)?, Block::new(sizes.send)?);
         self.reserved.fetch_add(sizes.receive + sizes.send, Ordering::Relaxed);
-        Reservation { sizes, reserved: Arc::clone(&self.reserved) }
+        Some(Reservation { sizes, receive, send, reserved: Arc::clone(&self.reserved) })
     }
 }
 
-/// The buffers of one connection; given back when it is dropped.
+/// The buffers of one connection; given back when it is dropped, which is after the socket that has taken them.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     pub sizes: BufferSizes,
+    pub receive: Block,
+    pub send: Block,
     reserved: Arc<AtomicUsize>,
 }
 
@@ -84,7 +90,7 @@ mod tests {
     use super::*;
 
     fn reserve(budget: &Budget, count: usize) -> Vec<Reservation> {
-        (0..count).map(|_| budget.reserve(None)).collect()
+        (0..count).map(|_| budget.reserve(None).unwrap()).collect()
     }
 
     fn octets(reservations: &[Reservation]) -> usize {
@@ -105,14 +111,14 @@ mod tests {
     fn what_is_dropped_can_be_had_again() {
         let budget = Budget::default();
         drop(reserve(&budget, 5000));
-        assert_eq!(budget.reserve(None).sizes, BufferSizes::beside(0));
+        assert_eq!(budget.reserve(None).unwrap().sizes, BufferSizes::beside(0));
     }
 
     #[test]
     fn wanted_sizes_count_and_are_bounded() {
         let budget = Budget::default();
-        let huge = budget.reserve(Some(BufferSizes { receive: usize::MAX, send: 0 }));
+        let huge = budget.reserve(Some(BufferSizes { receive: usize::MAX, send: 0 })).unwrap();
         assert_eq!(huge.sizes, BufferSizes { receive: 1 << 30, send: 256 });
-        assert_eq!(budget.reserve(None).sizes.receive, 64 << 10);
+        assert_eq!(budget.reserve(None).unwrap().sizes.receive, 64 << 10);
     }
 }

@@ -44,6 +44,7 @@ pub(crate) enum Turn {
 
 /// One TCP socket of smoltcp in a set of its own.
 pub(crate) struct Core {
+    /// Before the buffers: it has taken them, and is dropped first.
     set: SocketSet<'static>,
     handle: SocketHandle,
     next: SendNext,

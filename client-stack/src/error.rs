@@ -36,6 +36,9 @@ pub enum ConnectError {
     /// Every port of the range is in use towards this destination.
     #[error("no free local port")]
     NoPorts,
+    /// There is no memory for its buffers.
+    #[error("no buffer space available")]
+    NoBuffers,
     /// The wanted local port is in use towards this destination.
     #[error("local address in use")]
     AddressInUse,

@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
 
 #[cfg(feature = "aio")]
 pub mod aio;
+mod arena;
 mod buffers;
 mod config;
 mod demux;

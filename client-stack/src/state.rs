@@ -91,7 +91,7 @@ pub struct HostStats {
     pub packets_sent: u64,
     /// Malformed, fragmented, with a wrong checksum, or not for us.
     pub packets_dropped: u64,
-    /// SYNs dropped because a backlog or the socket table was full.
+    /// SYNs dropped because a backlog or the socket table was full, or no memory was left for buffers.
     pub syns_dropped: u64,
     /// Datagrams dropped because a socket's receive buffer was full.
     pub datagrams_dropped: u64,

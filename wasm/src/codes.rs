@@ -62,7 +62,7 @@ impl From<ConnectError> for Code {
             ConnectError::Aborted => Self::Econnaborted,
             ConnectError::AddressLost => Self::Enetreset,
             ConnectError::TunnelClosed => Self::Enetdown,
-            ConnectError::NoPorts => Self::Enobufs,
+            ConnectError::NoPorts | ConnectError::NoBuffers => Self::Enobufs,
             ConnectError::AddressInUse => Self::Eaddrinuse,
             ConnectError::AddressNotAvailable => Self::Eaddrnotavail,
             ConnectError::Unaddressable => Self::Einval,

@@ -94,6 +94,7 @@ fn connect_kind(error: ConnectError) -> ErrorKind {
         ConnectError::TimedOut => ErrorKind::TimedOut,
         ConnectError::Denied => ErrorKind::PermissionDenied,
         ConnectError::LimitReached | ConnectError::TooManySockets => ErrorKind::QuotaExceeded,
+        ConnectError::NoBuffers => ErrorKind::OutOfMemory,
         ConnectError::Aborted | ConnectError::AddressLost | ConnectError::TunnelClosed => ErrorKind::ConnectionAborted,
         ConnectError::NoPorts | ConnectError::AddressInUse => ErrorKind::AddrInUse,
         ConnectError::AddressNotAvailable => ErrorKind::AddrNotAvailable,

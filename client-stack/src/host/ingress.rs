@@ -160,8 +160,11 @@ impl Host {
             return;
         }
         let options = TcpOptions { local: None, ..listener.options.tcp.clone() };
-        let buffers = self.reserve_buffers(&options);
-        let mut socket = new_socket(buffers.sizes, &options);
+        let Some(mut buffers) = self.reserve_buffers(&options) else {
+            self.stats.syns_dropped += 1;
+            return;
+        };
+        let mut socket = new_socket(&mut buffers, &options);
         if !listen(&mut socket, &flow) {
             return;
         }

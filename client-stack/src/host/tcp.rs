@@ -31,8 +31,8 @@ impl Host {
             return Err(ConnectError::TooManySockets);
         }
         let flow = Flow { local: self.choose_local(remote, options.local.map(canonical), now)?, remote };
-        let buffers = self.reserve_buffers(&options);
-        let mut socket = new_socket(buffers.sizes, &options);
+        let mut buffers = self.reserve_buffers(&options).ok_or(ConnectError::NoBuffers)?;
+        let mut socket = new_socket(&mut buffers, &options);
         if !self.engine.connect(&mut socket, flow.local, flow.remote) {
             return Err(ConnectError::Unaddressable);
         }
@@ -134,7 +134,7 @@ impl Host {
         Some(id)
     }
 
-    pub(super) fn reserve_buffers(&self, options: &TcpOptions) -> Reservation {
+    pub(super) fn reserve_buffers(&self, options: &TcpOptions) -> Option<Reservation> {
         self.budget.reserve(options.buffers.or(self.config.buffers))
     }
 

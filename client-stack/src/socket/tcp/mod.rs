@@ -11,11 +11,12 @@ use smoltcp::wire::IpListenEndpoint;
 use webtun_wire::Instant;
 
 use self::clock::{keep_alive_interval, smoltcp_duration};
+use crate::buffers::Reservation;
 use crate::demux::Flow;
 use crate::engine::Core;
 use crate::time_wait::Finished;
 use crate::timers::Scheduled;
-use crate::{BufferSizes, CloseReason, ConnectError, SocketId, TcpOptions, TcpState};
+use crate::{CloseReason, ConnectError, SocketId, TcpOptions, TcpState};
 
 /// Who gets the events of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +72,9 @@ pub(crate) struct TcpSocket {
 }
 
 /// A socket of smoltcp's, ready for connect or listen.
-pub(crate) fn new_socket(buffers: BufferSizes, options: &TcpOptions) -> Socket<'static> {
-    let (receive, send) = (vec![0; buffers.receive], vec![0; buffers.send]);
-    let mut socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(send));
+pub(crate) fn new_socket(buffers: &mut Reservation, options: &TcpOptions) -> Socket<'static> {
+    let (receive, send) = (SocketBuffer::new(buffers.receive.take()), SocketBuffer::new(buffers.send.take()));
+    let mut socket = Socket::new(receive, send);
     // Behind the gateway is the real internet; without congestion control a window's worth would go out at once.
     socket.set_congestion_control(CongestionControl::Reno);
     socket.set_nagle_enabled(!options.nodelay);
