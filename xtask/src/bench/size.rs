@@ -9,7 +9,7 @@ use crate::npm;
 /// See the module.
 pub static FAMILY: Family = Family {
     name: "size",
-    about: "what a page loads, by the slim and by the default entry, compressed by gzip",
+    about: "what a page loads that uses the slim entry, compressed by gzip",
     reference: "slim",
     figures: &[
         Figure { name: "JavaScript", unit: "octets" },
@@ -24,5 +24,5 @@ fn measure(context: &Context) -> Result<Vec<Sample>> {
     let folder = root().join("wasm/npm");
     // It is the same in each round.
     let once = Context { rounds: 1, ..context.clone() };
-    once.interleave(&["slim", "index"], |entry| Command::line("node bench/size.mjs").args([entry]).in_folder(&folder))
+    once.interleave(&["slim"], |_| Command::line("node bench/size.mjs").in_folder(&folder))
 }
