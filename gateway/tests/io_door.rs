@@ -3,12 +3,14 @@
 mod io_support;
 
 use futures_util::{SinkExt, StreamExt};
+use io_support::tunnel::Tunnel;
 use io_support::{Client, Gateway, Scratch, block_on, eventually, figure, get, hello, http};
 use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
+use webtun_stack::{Event, SocketEvent, UdpOptions};
 use webtun_wire::CloseCode;
 
 const LOCAL: [&str; 2] = ["--listen", "127.0.0.1:0"];
@@ -206,7 +208,61 @@ isolated! {
             assert!(log.contains(&format!("client={client}")), "{client} is missing: {log}");
         }
     }
+
+    fn a_client_that_does_not_read_loses_its_connection_and_not_its_session() {
+        let scratch = Scratch::new("unread");
+        // Small buffers in the kernel, so that little is enough to fill them.
+        io_support::shell(
+            "sysctl -qw net.ipv4.tcp_wmem='4096 16384 32768' net.ipv4.tcp_rmem='4096 16384 32768'
+             ip addr add 192.0.2.8/24 dev eth0",
+        );
+        let rule = "policy.rule=[{action=\"allow\",prefix=\"192.0.2.8/32\"}]";
+        let gateway = start(&scratch, &["limits.write_timeout_s=1", rule]);
+        let server = UdpSocket::bind("192.0.2.8:7000").expect("a socket");
+        server.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        block_on(async {
+            let mut tunnel = Tunnel::open(gateway.address).await;
+            let now = tunnel.now();
+            let any = SocketAddr::from(([0, 0, 0, 0], 0));
+            let options = UdpOptions { receive_buffer: 4 << 20, ..UdpOptions::default() };
+            let id = tunnel.stack.udp_bind(any, options, now).expect("a socket");
+            let remote = server.local_addr().expect("an address");
+            assert_eq!(tunnel.stack.udp_send(id, b"begin", Some(remote), now), Ok(true));
+            tunnel.flush().await;
+            let mut buffer = [0; 16];
+            let (_, client) = server.recv_from(&mut buffer).expect("the client's word");
+            for number in 0..DATAGRAMS {
+                let mut payload = vec![0; 1000];
+                payload[..4].copy_from_slice(&number.to_be_bytes());
+                server.send_to(&payload, client).expect("sending");
+                if number % 20 == 0 {
+                    // The TUN device's queue is short, and what it drops is nobody's fault.
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+            eventually("the end of the connection", || (figure("webtun_sessions{state=\"detached\"}") == 1).then_some(()));
+            tunnel.reconnect(gateway.address).await;
+            let mut wanted = 0u32;
+            tunnel
+                .until(|stack, event| {
+                    if event != Event::Socket(SocketEvent::UdpReadable(id)) {
+                        return None;
+                    }
+                    while let Some(datagram) = stack.udp_recv(id) {
+                        assert_eq!(datagram.payload[..4], wanted.to_be_bytes()[..], "in order, and each once");
+                        wanted += 1;
+                    }
+                    (wanted == DATAGRAMS).then_some(())
+                })
+                .await;
+        });
+        assert_eq!(figure("webtun_sessions_resumed_total"), 1);
+        assert!(gateway.stop().contains("reads too slowly"));
+    }
 }
+
+/// Twelve times what fits into the kernel's buffers, and less than a session's queue.
+const DATAGRAMS: u32 = 1200;
 
 /// A connection from another of this machine's addresses.
 fn from(source: &str, address: SocketAddr) -> TcpStream {

@@ -30,6 +30,7 @@ impl Tunnel {
     pub async fn reconnect(&mut self, address: SocketAddr) {
         let now = self.now();
         self.stack.handle_disconnected(now);
+        self.stack.reconnect_now(now);
         self.client = Client::connect(address, "webtun.v1").await.expect("a WebSocket");
         let now = self.now();
         self.stack.handle_connected(now);
