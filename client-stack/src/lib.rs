@@ -3,6 +3,8 @@
 #[cfg(feature = "aio")]
 pub mod aio;
 mod arena;
+#[cfg(feature = "bridge")]
+pub mod bridge;
 mod buffers;
 mod config;
 mod demux;
