@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bridge_frame;
 mod fragments;
 mod gateway;
 mod gateway_model;
@@ -14,6 +15,7 @@ mod nat_rewrite;
 mod packet_parse;
 mod wire_decode;
 
+pub use bridge_frame::bridge_frame;
 pub use fragments::fragments;
 pub use gateway_model::gateway_model;
 pub use icmp::icmp;
@@ -32,4 +34,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("fragments", fragments),
     ("icmp", icmp),
     ("gateway_model", gateway_model),
+    ("bridge_frame", bridge_frame),
 ];

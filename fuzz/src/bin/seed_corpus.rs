@@ -6,9 +6,13 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use webtun_tests::packet::{IcmpError, Segment, echo, fragment, icmp_error, tcp_with_mss, udp, with_hop_limit};
+use webtun_tests::packet::{
+    IcmpError, Segment, echo, fragment, icmp, icmp_error, tcp, tcp_with_mss, udp, with_hop_limit,
+};
 use webtun_tests::rng::SimRng;
+use webtun_wire::{OffloadChecksum, OffloadHeader, Segmentation, SegmentationKind};
 
 fn main() -> io::Result<()> {
     for (name, packet) in packets() {
@@ -46,11 +50,115 @@ fn main() -> io::Result<()> {
             }
         }
     }
+    for (name, scene) in scenes() {
+        let octets: Vec<u8> = scene.iter().flat_map(|(choice, it)| framed(*choice, it)).collect();
+        save("bridge_frame", name, &octets)?;
+    }
     for seed in 0..24 {
         let actions = SimRng::new(seed, "corpus").vec(1 + 8 * 60);
         save("gateway_model", &format!("seed-{seed}"), &actions)?;
     }
     Ok(())
+}
+
+fn framed(choice: u8, octets: &[u8]) -> Vec<u8> {
+    let [high, low] = (octets.len() as u16).to_be_bytes();
+    [&[high, low, choice][..], octets].concat()
+}
+
+/// For `bridge_frame`: who says what. 0 and 128 are frames at the two ports, 5 a packet from the first guest's tunnel, 6
+/// one with an offload header, 7 lets time pass.
+fn scenes() -> Vec<(&'static str, Vec<(u8, Vec<u8>)>)> {
+    let (router, guest, own) = ("192.168.127.1:53", "192.168.127.2:4000", "100.64.0.2:4000");
+    let [router, guest, own] = [router, guest, own].map(|it| it.parse().expect("v4"));
+    let (remote, remote6): (SocketAddr, SocketAddr) =
+        ("45.33.0.1:80".parse().expect("v4"), "[2600:1f00::1]:80".parse().expect("v6"));
+    let guest6: SocketAddr = "[fd77:6562:746e:6574::a]:4000".parse().expect("v6");
+    let syn = Segment::flags(Segment::SYN);
+    let syn_ack = Segment::flags(Segment::SYN | Segment::ACK);
+    let ack = Segment::flags(Segment::ACK);
+    let arp = || (0, arp(1, [192, 168, 127, 2], [192, 168, 127, 1]));
+    let to_router = |packet: &[u8]| (0, frame(ROUTER, packet));
+    let offload = OffloadHeader {
+        checksum: OffloadChecksum::Partial { start: 20, offset: 16 },
+        segmentation: Some(Segmentation {
+            kind: SegmentationKind::TcpV4,
+            ecn: false,
+            header_len: 40,
+            segment_size: 1460,
+        }),
+    };
+    let large = [&offload.encode()[..], &tcp_with_payload(remote, own, ack)].concat();
+    let group = [0x33, 0x33, 0, 0, 0, 2];
+    let (link_local, all_routers) = ("fe80::a".parse().expect("v6"), "ff02::2".parse().expect("v6"));
+    let solicit = icmp(link_local, all_routers, [133, 0, 0, 0, 0, 0, 0, 0], &[]);
+    let neighbor = |kind: u8, target: SocketAddr| {
+        let IpAddr::V6(target) = target.ip() else { unreachable!("IPv6") };
+        let message = icmp(link_local, all_routers, [kind, 0, 0, 0, 0, 0, 0, 0], &target.octets());
+        (0, frame(group, &with_hop_limit(message, 255)))
+    };
+    vec![
+        ("arp", vec![arp(), (128, self::arp(2, [192, 168, 127, 2], [192, 168, 127, 1]))]),
+        ("arp-spoofing", vec![arp(), (0, self::arp(2, [192, 168, 127, 1], [192, 168, 127, 2]))]),
+        ("dhcp-discover", vec![(0, dhcp(1, &[])), (0, dhcp(3, &[50, 4, 192, 168, 127, 2]))]),
+        ("dhcp-request", vec![(0, dhcp(3, &[50, 4, 192, 168, 127, 9, 61, 3, 0, 1, 2])), (7, vec![0; 255])]),
+        ("dhcp-decline", vec![(0, dhcp(3, &[50, 4, 192, 168, 127, 2])), (0, dhcp(4, &[50, 4, 192, 168, 127, 2]))]),
+        ("router-solicitation", vec![(0, frame(group, &with_hop_limit(solicit, 255)))]),
+        ("neighbor-solicitation", vec![neighbor(135, guest6), neighbor(136, guest6), neighbor(134, guest6)]),
+        ("dns", vec![arp(), to_router(&udp(guest, router, b"question")), (5, udp(remote, own, b"answer").to_vec())]),
+        (
+            "tcp",
+            vec![
+                arp(),
+                to_router(&tcp_with_mss(guest, remote, syn, 8960)),
+                (5, tcp_with_mss(remote, own, syn_ack, 1400).to_vec()),
+                to_router(&tcp_with_payload(guest, remote, ack)),
+                (6, large),
+            ],
+        ),
+        ("tcp-ipv6", vec![neighbor(136, guest6), to_router(&tcp_with_mss(guest6, remote6, syn, 8940))]),
+        (
+            "errors",
+            vec![
+                arp(),
+                to_router(&tcp_with_mss(guest, remote, syn, 8960)),
+                (5, icmp_error(remote.ip(), IcmpError::TooBig(1300), &tcp_with_mss(own, remote, syn, 1460)).to_vec()),
+                to_router(&icmp_error(guest.ip(), IcmpError::PortUnreachable, &udp(remote, guest, b"?"))),
+            ],
+        ),
+        ("fragments", fragment(udp(guest, remote, &[7; 2000]), 1500, 1).iter().map(|it| to_router(it)).collect()),
+        ("long-datagram", vec![arp(), (5, udp(remote, own, &[7; 12_000]).to_vec())]),
+        ("broadcast", vec![arp(), (0, frame([0xff; 6], &udp(guest, router, b"hear")))]),
+        ("silence", vec![arp(), (7, vec![0; 60_000]), (7, vec![0; 2000])]),
+    ]
+}
+
+const ROUTER: [u8; 6] = [2, 0x77, 0x74, 0, 0, 1];
+const CARD: [u8; 6] = [0, 0x22, 0x15, 0, 0, 1];
+
+fn frame(to: [u8; 6], packet: &[u8]) -> Vec<u8> {
+    let kind: [u8; 2] = if packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
+    [&to[..], &CARD, &kind, packet].concat()
+}
+
+fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let head = [8, 6, 0, 1, 8, 0, 6, 4, 0, operation];
+    [&[0xff; 6][..], &CARD, &head, &CARD, &sender, &[0; 6], &target].concat()
+}
+
+fn dhcp(kind: u8, options: &[u8]) -> Vec<u8> {
+    let mut message = vec![0; 236];
+    message[..3].copy_from_slice(&[1, 1, 6]);
+    message[28..34].copy_from_slice(&CARD);
+    message.extend([0x63, 0x82, 0x53, 0x63, 53, 1, kind]);
+    message.extend(options);
+    message.push(255);
+    let (from, to) = ("0.0.0.0:68".parse().expect("v4"), "255.255.255.255:67".parse().expect("v4"));
+    frame([0xff; 6], &udp(from, to, &message))
+}
+
+fn tcp_with_payload(from: SocketAddr, to: SocketAddr, head: Segment) -> Vec<u8> {
+    tcp(from, to, head, &[7; 6000]).to_vec()
 }
 
 /// For `fragments`: which datagram and how, where, how long, what is changed.
