@@ -58,7 +58,7 @@ fn drain(segment: &mut Segment, guests: &mut Vec<GuestId>, now: Instant) {
             let (v4, v6) = own(guests.len());
             let (host_v4, host_v6) =
                 (Ipv4Addr::new(100, 64, 0, 1), Ipv6Addr::new(0xfd77, 0x6562, 0x7475, 0, 0, 0, 0, 1));
-            let offload = guests.len() % 2 == 0;
+            let offload = guests.len().is_multiple_of(2);
             guests.push(guest);
             let hosts = (Some(host_v4), Some(host_v6));
             let uplink = Uplink { v4: Some(v4), v6: Some(v6), host_v4: hosts.0, host_v6: hosts.1, offload };

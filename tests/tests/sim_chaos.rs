@@ -20,7 +20,7 @@ fn number(name: &str) -> Option<u64> {
 
 fn build(seed: u64) -> World {
     let loss = [0.0, 0.001, 0.01, 0.05][seed as usize % 4];
-    let offload = seed % 2 == 0;
+    let offload = seed.is_multiple_of(2);
     let mut config = WorldConfig { clients: 3, remotes: 2, offload, ..WorldConfig::new(seed) }.with_loss(loss);
     config.tunnel = TunnelConfig { rate: Some(2_000_000), capacity: 100_000, ..TunnelConfig::default() };
     if seed % 3 == 1 {
