@@ -171,7 +171,7 @@ fn a_claim_only_lowers_limits_unless_it_may_raise_them() {
         issuer.judge(sign(&claims(more), SECRET).as_bytes()).expect("a peer").limits
     };
     let lowered = limits("");
-    assert_eq!((lowered.sessions, lowered.each.flows, lowered.each.mappings), (256, 7, 8192));
+    assert_eq!((lowered.sessions, lowered.each.flows, lowered.each.mappings), (128, 7, 8192));
     let raised = limits("may_raise_limits = true\n");
     assert_eq!((raised.sessions, raised.each.flows, raised.each.mappings), (9999, 7, usize::MAX));
     let (issuer, _file) = with_secret("");
