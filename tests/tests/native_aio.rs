@@ -281,9 +281,14 @@ async fn twenty_cuts_lose_nothing() {
         stream.read_exact(&mut echoed).await.expect("the connection survives");
         assert_eq!(pattern::mismatch(2, index as u64 * 50_000, &echoed), None);
         // A cut while there is no link would be none.
-        while net.stats().reconnects <= index as u64 {
-            sleep(Duration::from_millis(10)).await;
-        }
+        let back = async {
+            while net.stats().reconnects <= index as u64
+                || !matches!(net.status().borrow().clone(), Status::Connected { .. })
+            {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), back).await.expect("it comes back");
     }
     assert_eq!(net.stats().reconnects, 20, "{:?}", net.stats());
 }
