@@ -88,10 +88,10 @@ export class Site {
   async #serve(request, response) {
     try {
       const url = new URL(request.url, this.origin);
-      const [, area, id, name] = url.pathname.split("/");
+      const [, area, id, name, number] = url.pathname.split("/");
       if (area === "next") return this.#next(Number(url.searchParams.get("life")), response);
       if (area === "done") return this.#done(id, await body(request), response);
-      if (area === "host") return await this.#call(id, name, await body(request), response);
+      if (area === "host") return await this.#call({ id, name, number }, await body(request), response);
       const file = this.#find(url.pathname);
       if (file === undefined) return send(response, 404, { error: "no such file" });
       response.writeHead(200, { ...HEADERS, "Content-Type": TYPES[path.extname(file)] ?? "application/octet-stream" });
@@ -116,11 +116,14 @@ export class Site {
     send(response, 200, {});
   }
 
-  async #call(id, name, args, response) {
-    const call = this.#jobs.get(id)?.host?.[name];
+  async #call({ id, name, number }, args, response) {
+    const job = this.#jobs.get(id);
+    const call = job?.host?.[name];
     if (call === undefined) return send(response, 404, { error: `the scenario has no ${name} on this side` });
+    job.calls ??= new Map();
+    if (!job.calls.has(number)) job.calls.set(number, (async () => call(...args))());
     try {
-      send(response, 200, { value: await call(...args) });
+      send(response, 200, { value: await job.calls.get(number) });
     } catch (error) {
       send(response, 200, { error: error.message });
     }
