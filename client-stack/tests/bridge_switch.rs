@@ -1,0 +1,175 @@
+//! What the switch lets through, and whom it believes.
+
+#![cfg(feature = "bridge")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bridge_support;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use bridge_support::*;
+use webtun_stack::bridge::{FrameDrop, MacAddress, Segment, SegmentConfig};
+
+#[test]
+fn frames_that_are_no_frames() {
+    let (mut lab, ..) = Lab::settled();
+    let a = lab.a;
+    let good = udp(B, A, (A_V4, B_V4), (1, 2), b"");
+    for (bad, reason) in [
+        (good[..13].to_vec(), FrameDrop::Runt),
+        (good[..14].to_vec(), FrameDrop::Malformed),
+        (frame(B, A, 0x0800, &[0; 1501]), FrameDrop::Giant),
+        (frame(B, A, 0x8100, &[0; 60]), FrameDrop::Vlan),
+        (frame(B, A, 0x88a8, &[0; 60]), FrameDrop::Vlan),
+        (frame(B, A, 0x88cc, &[0; 60]), FrameDrop::EtherType),
+        (frame(B, A, 60, &[0; 60]), FrameDrop::EtherType),
+        (frame(B, A, 0x86dd, &good[14..]), FrameDrop::Malformed),
+        (frame(B, MacAddress::BROADCAST, 0x0800, &good[14..]), FrameDrop::SourceMac),
+        (frame(B, MacAddress([0; 6]), 0x0800, &good[14..]), FrameDrop::SourceMac),
+        (frame(MacAddress([2; 6]), A, 0x0800, &good[14..]), FrameDrop::UnknownDestination),
+    ] {
+        lab.refuses(a, &bad, reason);
+    }
+    let b = lab.b;
+    lab.send(a, &good);
+    assert_eq!(lab.frames(b), [&good[..]], "shorter than Ethernet demands");
+}
+
+#[test]
+fn sources_are_held_to() {
+    let (mut lab, ..) = Lab::settled();
+    let a = lab.a;
+    lab.refuses(a, &udp(ROUTER, A, (B_V4, REMOTE), (1, 2), b""), FrameDrop::SpoofedGuest);
+    lab.refuses(a, &udp(B, A, (ROUTER_V4, B_V4), (1, 2), b""), FrameDrop::SpoofedRouter);
+    lab.refuses(a, &udp(ROUTER, A, (REMOTE, REMOTE), (1, 2), b""), FrameDrop::ForeignSource);
+    lab.refuses(a, &udp(ROUTER, B, (B_V4, REMOTE), (1, 2), b""), FrameDrop::ForeignMac);
+    let theirs = Ipv6Addr::new(0x2600, 0, 0, 0, 0, 0, 0, 1);
+    lab.refuses(a, &udp6(ROUTER, A, (theirs, theirs), (1, 2), b""), FrameDrop::ForeignSource);
+    lab.refuses(a, &udp(ROUTER, A, (A_V4, REMOTE), (1, 2), b""), FrameDrop::NoUplink);
+    lab.refuses(a, &udp(ROUTER, A, (A_V4, Ipv4Addr::new(224, 0, 0, 1)), (1, 2), b""), FrameDrop::NotRoutable);
+    lab.refuses(a, &udp(ROUTER, A, (A_V4, Ipv4Addr::LOCALHOST), (1, 2), b""), FrameDrop::NotRoutable);
+    lab.refuses(
+        a,
+        &udp(ROUTER, A, (A_V4, Ipv4Addr::new(192, 168, 127, 9)), (1, 2), b""),
+        FrameDrop::UnknownDestination,
+    );
+}
+
+#[test]
+fn a_card_moves_when_it_was_silent_and_an_address_with_its_door() {
+    let (mut lab, ..) = Lab::settled();
+    let (a, b) = (lab.a, lab.b);
+    lab.now += Duration::from_secs(31);
+    lab.send(b, &arp(A, 1, (A, A_V4), ROUTER_V4));
+    assert_eq!(lab.frames(b).len(), 1, "it has moved");
+    lab.refuses(a, &arp(A, 1, (A, A_V4), ROUTER_V4), FrameDrop::ForeignMac);
+    // A guest that comes back from a saved state has another card, and its old address.
+    let restored = MacAddress([0, 0x22, 0x15, 9, 9, 9]);
+    lab.send(b, &arp(restored, 1, (restored, A_V4), ROUTER_V4));
+    assert_eq!(lab.frames(b).len(), 1);
+    let id = lab.guest_of(restored);
+    assert_eq!(lab.segment.guest(id).unwrap().v4, Some(A_V4));
+    lab.segment.remove_port(b);
+    lab.send(a, &arp(restored, 1, (restored, A_V4), ROUTER_V4));
+    assert_eq!(lab.frames(a).len(), 1, "and through another door, once the first is closed");
+}
+
+#[test]
+fn too_many_cards_at_one_door_leave_room_for_others() {
+    let mut lab = Lab::new();
+    let (a, b) = (lab.a, lab.b);
+    for last in 0..16 {
+        let mac = MacAddress([2, 1, 1, 1, 1, last]);
+        lab.send(a, &arp(mac, 1, (mac, NOWHERE), ROUTER_V4));
+    }
+    assert_eq!(lab.frames(a).len(), 16);
+    lab.refuses(a, &arp(A, 1, (A, A_V4), ROUTER_V4), FrameDrop::TooManyGuests);
+    lab.send(b, &arp(B, 1, (B, B_V4), ROUTER_V4));
+    assert_eq!(lab.frames(b).len(), 1);
+}
+
+#[test]
+fn a_storm_is_cut_off() {
+    let (mut lab, ..) = Lab::settled();
+    let (a, b) = (lab.a, lab.b);
+    let shout = udp(MacAddress::BROADCAST, A, (A_V4, Ipv4Addr::BROADCAST), (5353, 5353), b"!");
+    (0..1000).for_each(|_| lab.send(a, &shout));
+    assert_eq!((lab.frames(b).len(), lab.segment.stats().drops(FrameDrop::Storm)), (200, 800));
+    lab.now += Duration::from_millis(100);
+    (0..1000).for_each(|_| lab.send(a, &shout));
+    assert_eq!(lab.frames(b).len(), 20);
+}
+
+#[test]
+fn a_port_that_takes_nothing_holds_no_more_than_it_may() {
+    let mut lab = Lab::with(SegmentConfig { queue_octets: 10_000, ..SegmentConfig::default() });
+    let (a, b) = (lab.a, lab.b);
+    lab.send(a, &arp(A, 1, (A, A_V4), ROUTER_V4));
+    lab.send(b, &arp(B, 1, (B, B_V4), ROUTER_V4));
+    lab.frames(b);
+    for _ in 0..100 {
+        lab.send(a, &udp(B, A, (A_V4, B_V4), (1, 2), &[0; 1400]));
+    }
+    assert!(lab.segment.waiting_frames(b) < 10_000 + 1500);
+    assert_eq!(lab.frames(b).len() as u64 + lab.segment.stats().drops(FrameDrop::QueueFull), 100);
+}
+
+#[test]
+fn nothing_leaves_a_segment() {
+    let (mut lab, ..) = Lab::settled();
+    let mut other = Segment::new(SegmentConfig::default(), [2; 32]).unwrap();
+    let port = other.add_port(lab.now).unwrap();
+    let a = lab.a;
+    lab.send(a, &udp(B, A, (A_V4, B_V4), (1, 2), b"for the room"));
+    assert_eq!((other.poll_frame(port), other.poll_port(), other.poll_event()), (None, None, None));
+}
+
+#[test]
+fn a_host_is_on_the_segment_as_any_guest() {
+    let (mut lab, _, b_guest) = Lab::settled();
+    let (a, b) = (lab.a, lab.b);
+    let host = lab.segment.add_host(lab.now).unwrap();
+    let mac = lab.segment.guest(host.guest).unwrap().mac;
+    lab.send(a, &arp(A, 1, (A, A_V4), host.v4));
+    assert_eq!(lab.frames(a)[0][22..32], [&mac.0[..], &host.v4.octets()].concat());
+    assert_eq!(lab.frames(b).len(), 0, "the segment speaks for it");
+    let question = udp(mac, A, (A_V4, host.v4), (1, 2), b"question");
+    lab.send(a, &question);
+    assert_eq!(lab.segment.poll_frame(host.port).unwrap()[..], question[14..]);
+    let answer = udp(A, mac, (host.v4, A_V4), (2, 1), b"answer");
+    lab.segment.handle_host_packet(host.port, &answer[14..], lab.now);
+    assert_eq!(lab.frames(a), [&answer[..]]);
+    let foreign = udp(A, mac, (B_V4, A_V4), (2, 1), b"answer");
+    lab.segment.handle_host_packet(host.port, &foreign[14..], lab.now);
+    assert_eq!(lab.segment.stats().total_drops(), 1);
+    lab.refuses(b, &arp(B, 1, (B, host.v4), ROUTER_V4), FrameDrop::SpoofedGuest);
+    lab.refuses(b, &arp(mac, 1, (mac, B_V4), ROUTER_V4), FrameDrop::ForeignMac);
+    assert_eq!(lab.segment.guest(b_guest).unwrap().v4, Some(B_V4));
+    lab.segment.remove_port(host.port);
+    lab.refuses(a, &question, FrameDrop::UnknownDestination);
+}
+
+#[test]
+fn contradictions_in_a_configuration_are_refused() {
+    type Change = fn(&mut SegmentConfig);
+    let bad: [Change; 12] = [
+        |it| it.prefix_len = 31,
+        |it| it.router_v4 = Ipv4Addr::new(192, 168, 127, 255),
+        |it| it.pool = A_V4..=Ipv4Addr::new(192, 168, 128, 1),
+        |it| it.aliases = vec![(Ipv4Addr::new(192, 168, 127, 1), REMOTE)],
+        |it| it.aliases = vec![(A_V4, REMOTE), (B_V4, REMOTE)],
+        |it| it.aliases = vec![(A_V4, B_V4)],
+        |it| it.fixed = [(A, A_V4), (B, A_V4)].into(),
+        |it| it.dns_v4.clear(),
+        |it| it.prefix_v6 = Ipv6Addr::from(u128::from(PREFIX) | 1),
+        |it| it.mtu = 65_001,
+        |it| it.path_mtu = 1501,
+        |it| it.lease_time = Duration::from_secs(59),
+    ];
+    for (index, change) in bad.iter().enumerate() {
+        let mut config = SegmentConfig::default();
+        change(&mut config);
+        assert!(Segment::new(config, [0; 32]).is_err(), "change {index}");
+    }
+}
