@@ -38,6 +38,16 @@ export class Context {
     return this.#job.mib * 1024 * 1024;
   }
 
+  /** What the caller has given the scenario beside. */
+  get args() {
+    return this.#job.args;
+  }
+
+  /** The gateway's token, where it wants one. */
+  get token() {
+    return this.#job.token;
+  }
+
   /** `chromium` or `node`. */
   get where() {
     return this.#job.where;

@@ -55,6 +55,11 @@ export class Chromium {
     return this.#log;
   }
 
+  /** Octets of memory that all of its processes keep resident; what several share counts once. */
+  get memory() {
+    return this.#ofGroup().reduce((sum, pid) => sum + proportionalSetSize(pid), 0);
+  }
+
   /** Ends it at once, and removes its profile. */
   closeNow() {
     this.#kill();
@@ -77,6 +82,18 @@ export class Chromium {
     }
   }
 
+  /** The processes of its group. */
+  #ofGroup() {
+    return fs.readdirSync("/proc").filter((name) => {
+      try {
+        // Behind the name, which is in parentheses: state, parent, process group (proc(5)).
+        return /^\d+$/.test(name) && Number(stat(name).split(" ")[2]) === this.#child.pid;
+      } catch {
+        return false;
+      }
+    });
+  }
+
   /** The group, and what has left it but names our folder on its command line. */
   #pids() {
     const group = this.#child.pid === undefined ? [] : [-this.#child.pid];
@@ -88,5 +105,19 @@ export class Chromium {
       }
     });
     return [...group, ...named.map(Number)];
+  }
+}
+
+function stat(pid) {
+  const text = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+  return text.slice(text.lastIndexOf(")") + 2);
+}
+
+/** Octets; 0 of a process that is gone. */
+function proportionalSetSize(pid) {
+  try {
+    return Number(/^Pss: +(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))[1]) * 1024;
+  } catch {
+    return 0;
   }
 }

@@ -16,14 +16,14 @@ const SCENARIOS = path.resolve(here, "../scenarios");
 const DEADLINE = 60;
 const BROWSER_START = 60;
 
-/** All scenarios by name, or those whose name contains one of `wanted`. */
-export async function loadScenarios(wanted) {
+/** All scenarios of a folder by name, or those whose name contains one of `wanted`. */
+export async function loadScenarios(wanted, folder = SCENARIOS) {
   const scenarios = [];
-  for (const file of fs.readdirSync(SCENARIOS).filter((each) => each.endsWith(".mjs")).sort()) {
+  for (const file of fs.readdirSync(folder).filter((each) => each.endsWith(".mjs")).sort()) {
     const name = file.slice(0, -".mjs".length);
     if (wanted.length > 0 && !wanted.some((each) => name.includes(each))) continue;
     const { about, deadline = DEADLINE, where = ["chromium", "node"], strict = false, host = {} } = await import(
-      pathToFileURL(path.join(SCENARIOS, file)).href
+      pathToFileURL(path.join(folder, file)).href
     );
     scenarios.push({ name, about, deadline, where, strict, host });
   }
@@ -39,10 +39,14 @@ export class Runner {
   #children = new Set();
   #jobs = 0;
 
-  constructor(gateway) {
+  /**
+   * @param gateway - its URL
+   * @param scenarios - the folder that they are in
+   */
+  constructor(gateway, scenarios = SCENARIOS) {
     this.#gateway = gateway;
     const client = path.resolve(here, "../client");
-    const mounts = { "/client/": client, "/scenarios/": SCENARIOS, "/webtun/": packageFolder() };
+    const mounts = { "/client/": client, "/scenarios/": scenarios, "/webtun/": packageFolder() };
     this.#site = new Site(mounts, this.#tunnels);
   }
 
@@ -51,16 +55,17 @@ export class Runner {
   }
 
   /** Runs one scenario; resolves with its figures, rejects with what failed. */
-  async run(scenario, where, { mib, full }) {
+  async run(scenario, where, { mib, full, args, token }) {
     const id = `${++this.#jobs}`;
     const gateways = { main: this.#gateway, ...(scenario.strict && { strict: await this.#strictUrl() }) };
     const site = this.#site.origin;
     const tunnels = this.#tunnelCalls(id);
     const reached = () => this.#strict?.reached ?? [];
-    const tools = { gateway: this.#gateway, strict: this.#strict?.url, reached, ...tunnels };
+    const memory = () => this.#browser.memory;
+    const tools = { memory, gateway: this.#gateway, strict: this.#strict?.url, reached, ...tunnels };
     const host = { ...tunnels, ...bind(scenario.host, tools) };
     const seconds = scenario.deadline * (full ? 4 : 1);
-    const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, where };
+    const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, args, token, where };
     if (where === "chromium") await this.#openBrowser();
     let timer;
     const late = new Promise((_, reject) => {

@@ -5,6 +5,7 @@ mod family;
 mod machine;
 mod nat;
 mod native;
+mod page;
 mod peers;
 mod report;
 mod size;
@@ -26,6 +27,10 @@ static FAMILIES: &[&Family] = &[
     &nat::NAT,
     &peers::FLOW,
     &peers::FLOWS,
+    &page::FAIR,
+    &page::LOADED,
+    &page::NEAR,
+    &page::IDLE,
     &native::FAMILY,
     &size::FAMILY,
     &peers::UDP,

@@ -1,0 +1,83 @@
+//! One measurement in Chromium, in a network of its own; see `tests/browser/measures`. What that writes to its stdout, a line
+//! `FIGURE VALUE` for each figure, this writes too.
+//!
+//! With `--mbit-s` the client's access is a line of that speed, on which every packet takes `--delay-ms`; see `line.rs`.
+
+use std::error::Error;
+use std::path::Path;
+
+use clap::Parser;
+use webtun_tests::bins;
+use webtun_tests::lab::{Lab, TOKEN, URL};
+use webtun_tests::netns::{self, Netns};
+use webtun_tests::process::Daemon;
+
+/// Ten thousand sockets of one session are more than a gateway allows by itself.
+const LIMITS: &str = r#"{mappings="unlimited",flows="unlimited",port_blocks="unlimited",new_flows_per_s="unlimited"}"#;
+
+/// One measurement in Chromium
+#[derive(Debug, Parser)]
+struct Flags {
+    /// The speed of the client's line
+    #[arg(long, value_name = "MBIT/S")]
+    mbit_s: Option<u32>,
+    /// How long a packet is on the line
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    delay_ms: u32,
+    /// The measurement
+    name: String,
+    /// What it wants to be told
+    arguments: Vec<String>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let flags = Flags::parse();
+    if !netns::available() {
+        return Err("needs root and /dev/net/tun".into());
+    }
+    let (session, peer) = (format!("limits.session={LIMITS}"), format!("limits.peer={LIMITS}"));
+    let lab = Lab::start("wt-page", &["--set", "allow_origins=[\"*\"]", "--set", &session, "--set", &peer]);
+    let _line = flags.mbit_s.map(|mbit_s| slow_line(&lab, mbit_s, flags.delay_ms));
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/measure.mjs");
+    let mut run = lab.client.command("timeout");
+    run.args(["--kill-after=5", "180", "node"]).arg(program).arg(&flags.name).args(&flags.arguments);
+    run.env("WEBTUN_URL", URL).env("WEBTUN_TOKEN", TOKEN);
+    let status = run.status()?;
+    if status.success() { Ok(()) } else { Err(format!("{} has failed: {status}", flags.name).into()) }
+}
+
+/// Puts a line between client and gateway. What they send to each other goes by it; the line's ends use other addresses.
+fn slow_line(lab: &Lab, mbit_s: u32, delay_ms: u32) -> [Daemon; 2] {
+    let client = LineEnd { netns: &lab.client, device: "eth0", at: "10.83.0.2", own: "10.81.0.2", peer: "10.81.0.1" };
+    let gateway =
+        LineEnd { netns: &lab.gateway, device: "inside", at: "10.83.0.1", own: "10.81.0.1", peer: "10.81.0.2" };
+    let daemons = [(&client, &gateway), (&gateway, &client)].map(|(end, other)| {
+        end.netns.ip(&["link", "set", end.device, "mtu", "1600"]);
+        end.netns.ip(&["address", "add", &format!("{}/24", end.at), "dev", end.device]);
+        let mut command = end.netns.command(bins::example("line"));
+        command.args([
+            "--device",
+            "line0",
+            "--from",
+            &format!("{}:9000", end.at),
+            "--to",
+            &format!("{}:9000", other.at),
+        ]);
+        command.args(["--mbit-s", &mbit_s.to_string(), "--delay-ms", &delay_ms.to_string()]);
+        let mut daemon = Daemon::start(&mut command);
+        daemon.wait_for_line("ready");
+        daemon
+    });
+    for end in [client, gateway] {
+        end.netns.ip(&["route", "add", end.peer, "dev", "line0", "src", end.own]);
+    }
+    daemons
+}
+
+struct LineEnd<'a> {
+    netns: &'a Netns,
+    device: &'static str,
+    at: &'static str,
+    own: &'static str,
+    peer: &'static str,
+}
