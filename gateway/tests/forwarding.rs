@@ -102,6 +102,23 @@ fn a_denied_flow_is_told_once_by_capsule_and_each_time_by_icmp() {
     assert!(world.take_outside().is_empty());
 }
 
+/// A program that tries many addresses at once hears of each: UDP and pings are not tried again as a SYN is.
+#[test]
+fn every_denied_flow_is_told_where_icmp_errors_are_too_many() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    let to = address("192.168.1.1");
+    for begin in [4000, 4150] {
+        let flows: Vec<_> = (begin..begin + 150).map(|port| udp((client.address(to), port), (to, 80), b"x")).collect();
+        world.send(&client, &flows);
+        let (packets, capsules) = world.collect(&client);
+        assert!(packets.len() <= 50, "{}", packets.len());
+        assert_eq!(capsules.len(), 150);
+    }
+    world.send(&client, &vec![echo(client.address(to), to, 7, true); 100]);
+    assert_eq!(world.collect(&client).1.len(), 100, "of one identifier");
+}
+
 #[test]
 fn sessions_do_not_reach_each_other_even_by_rule() {
     let mut config = config();

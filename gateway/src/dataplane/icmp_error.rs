@@ -96,28 +96,37 @@ pub(super) fn build(packet: &[u8], headers: &Headers, from: IpAddr, problem: Pro
     Some(octets)
 }
 
-/// A token bucket: a session that provokes errors gets a bounded number of them (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).
+/// A token bucket: who provokes reports gets a bounded number of them (RFC 1812 4.3.2.8, RFC 4443 2.4 (f)).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
+    burst: u32,
+    interval: Duration,
     tokens: u32,
     since: Instant,
 }
 
 impl Budget {
-    const BURST: u32 = 50;
-    const INTERVAL: Duration = Duration::from_millis(10);
-
-    pub(super) fn new(now: Instant) -> Self {
-        Self { tokens: Self::BURST, since: now }
+    /// Of ICMP errors: 50 at once, 100 per second.
+    pub(super) fn of_errors(now: Instant) -> Self {
+        Self::new(50, Duration::from_millis(10), now)
     }
 
-    /// True where one more may be sent: 50 at once, 100 per second.
+    /// Of FLOW_DENIED: 500 at once, 500 per second, which is what a session may begin of flows that are not denied.
+    pub(super) fn of_denials(now: Instant) -> Self {
+        Self::new(500, Duration::from_millis(2), now)
+    }
+
+    fn new(burst: u32, interval: Duration, now: Instant) -> Self {
+        Self { burst, interval, tokens: burst, since: now }
+    }
+
+    /// True where one more may be sent.
     pub(super) fn take(&mut self, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.since).as_micros() / Self::INTERVAL.as_micros();
-        let earned = u32::try_from(elapsed).unwrap_or(u32::MAX).min(Self::BURST);
+        let elapsed = now.saturating_duration_since(self.since).as_micros() / self.interval.as_micros();
+        let earned = u32::try_from(elapsed).unwrap_or(u32::MAX).min(self.burst);
         if earned > 0 {
-            self.tokens = (self.tokens + earned).min(Self::BURST);
-            self.since = if earned == Self::BURST { now } else { self.since + Self::INTERVAL * earned };
+            self.tokens = (self.tokens + earned).min(self.burst);
+            self.since = if earned == self.burst { now } else { self.since + self.interval * earned };
         }
         let has_token = self.tokens > 0;
         self.tokens -= u32::from(has_token);
@@ -131,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_budget_refills_and_is_bounded() {
-        let mut budget = Budget::new(Instant::ZERO);
+        let mut budget = Budget::of_errors(Instant::ZERO);
         let spend = |budget: &mut Budget, at: u64| (0..200).filter(|_| budget.take(Instant::from_millis(at))).count();
         assert_eq!(spend(&mut budget, 0), 50);
         assert_eq!(spend(&mut budget, 15), 1);

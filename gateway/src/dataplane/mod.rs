@@ -179,7 +179,7 @@ impl Gateway {
             reassembler: Reassembler::new(DOWNLINK_REASSEMBLY),
             fragment_octets: 0,
             path_mtus: PathMtus::default(),
-            outside_budget: Budget::new(now),
+            outside_budget: Budget::of_errors(now),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             farewells: BTreeMap::new(),

@@ -12,10 +12,11 @@ use super::fragment::{Reassembler, ReassemblyLimits};
 use super::icmp_error::Budget;
 use super::lease::Lease;
 use super::meter::Meter;
+use super::packet::protocol;
 use super::peers::PeerIndex;
 use super::queue::Queue;
 use super::timer::Wake;
-use super::tunnel::Tunnel;
+use super::tunnel::{Control, Tunnel};
 
 /// Names a session within its gateway. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,8 +62,8 @@ pub(super) struct Session {
     pub tunnel: Tunnel,
     pub queue: Queue,
     pub reassembler: Reassembler,
-    /// ICMP errors and FLOW_DENIED.
-    pub budget: Budget,
+    /// ICMP errors.
+    pub errors: Budget,
     pub denials: Denials,
     pub wake: Wake,
     /// MessagesReady has been emitted, and poll_message has not said "none" since.
@@ -89,8 +90,8 @@ impl Session {
             tunnel,
             queue: Queue::new(queue_octets, seed),
             reassembler: Reassembler::new(REASSEMBLY),
-            budget: Budget::new(now),
-            denials: Denials::default(),
+            errors: Budget::of_errors(now),
+            denials: Denials::new(now),
             wake: Wake::default(),
             is_announced: false,
             message_room: u64::MAX,
@@ -105,24 +106,34 @@ impl Session {
 }
 
 /// The flows whose denial a client has been told of. At the bound the oldest is forgotten, and told again if it goes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Denials {
     told: VecDeque<(u8, u16, IpAddr, u16)>,
+    budget: Budget,
 }
 
 impl Denials {
     const LIMIT: usize = 128;
 
-    /// True the first time.
-    pub(super) fn is_new(&mut self, denied: &FlowDenied) -> bool {
+    fn new(now: Instant) -> Self {
+        Self { told: VecDeque::new(), budget: Budget::of_denials(now) }
+    }
+
+    /// Has `tunnel` tell the client, unless it has been told. What finds no room is told when the flow goes on. Of pings
+    /// each is told: all of a client have one identifier, so that several programs' can look like one flow.
+    pub(super) fn tell(&mut self, denied: FlowDenied, tunnel: &mut Tunnel, now: Instant) {
         let flow = (denied.protocol, denied.source_port, denied.destination, denied.destination_port);
-        if self.told.contains(&flow) {
-            return false;
+        let is_ping = matches!(denied.protocol, protocol::ICMP | protocol::ICMPV6);
+        // Whoever goes on with a flow does so at once, so it is among the last.
+        let is_told = !is_ping && self.told.iter().rev().any(|told| *told == flow);
+        if is_told || !self.budget.take(now) {
+            return;
         }
-        if self.told.len() == Self::LIMIT {
-            self.told.pop_front();
+        if tunnel.notify(Control::FlowDenied(denied)) && !is_ping {
+            if self.told.len() == Self::LIMIT {
+                self.told.pop_front();
+            }
+            self.told.push_back(flow);
         }
-        self.told.push_back(flow);
-        true
     }
 }

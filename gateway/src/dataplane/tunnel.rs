@@ -187,11 +187,13 @@ impl Tunnel {
         }
     }
 
-    /// Queues a notice; it is lost where too many wait.
-    pub(super) fn notify(&mut self, control: Control) {
-        if self.control.len() < MAX_CONTROL - MAX_CONTROL / 4 {
+    /// Queues a notice. False where too many wait, and it is lost.
+    pub(super) fn notify(&mut self, control: Control) -> bool {
+        let has_room = self.control.len() < MAX_CONTROL - MAX_CONTROL / 4;
+        if has_room {
             self.control.push_back(control);
         }
+        has_room
     }
 
     /// Queues an answer. False where the client asks faster than it reads.

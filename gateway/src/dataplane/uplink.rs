@@ -22,7 +22,6 @@ use super::meter::Meters;
 use super::nat::{Contact, GROWTH, Nat64};
 use super::packet::{Packet, Side, Transport};
 use super::policy::Subject;
-use super::tunnel::Control;
 use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fragment, mss};
 
 /// Octets of fragments that wait in the uplinks of all sessions. Each session may have as many as are left of it (and no
@@ -246,9 +245,6 @@ impl Gateway {
         };
         let from = self.inner_host(packet.headers.source);
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if !session.budget.take(now) {
-            return;
-        }
         let is_flow = !matches!(packet.headers.transport, Transport::IcmpError { .. } | Transport::IcmpOther);
         if let Some(reason) = denial.filter(|_| is_flow) {
             let (source_port, destination_port) = packet.ports();
@@ -260,9 +256,10 @@ impl Gateway {
                 destination: packet.headers.destination,
                 destination_port: if is_echo { 0 } else { destination_port },
             };
-            if session.denials.is_new(&denied) {
-                session.tunnel.notify(Control::FlowDenied(denied));
-            }
+            session.denials.tell(denied, &mut session.tunnel, now);
+        }
+        if !session.errors.take(now) {
+            return;
         }
         if let Some(error) = icmp_error::build(&packet.octets, &packet.headers, from, problem) {
             self.stats.icmp_errors += 1;

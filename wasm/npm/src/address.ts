@@ -44,6 +44,14 @@ export function literalFamily(host: string): IpFamily | undefined {
   return isIPv6(text) ? "ipv6" : undefined;
 }
 
+/** The IPv4 address that an IPv4-mapped one stands for (RFC 4291 section 2.5.5.2); any other address as it is. */
+export function unmapped(address: string): string {
+  if (literalFamily(address) !== "ipv6") return address;
+  const [, high, low] = /^\[::ffff:([0-9a-f]+):([0-9a-f]+)\]$/.exec(new URL(`http://[${address}]`).hostname) ?? [];
+  if (high === undefined || low === undefined) return address;
+  return formatIPv4(((parseInt(high, 16) << 16) | parseInt(low, 16)) >>> 0);
+}
+
 /** `[::1]` and `::1` name the same host. */
 export function stripBrackets(host: string): string {
   return host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;

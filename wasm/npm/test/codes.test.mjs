@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { internals } from "./support/internals.mjs";
 
-const { CODES, Kind, eventsOf, leaseOf, failureOf, formatAddress, literalFamily, isUnspecified } = await internals(
+const { CODES, Kind, eventsOf, leaseOf, failureOf, formatAddress, literalFamily, isUnspecified, unmapped } = await internals(
   "engine/codes",
   "engine/events",
   "address",
@@ -61,6 +61,10 @@ test("addresses as text", () => {
   for (const name of ["", "1.2.3", "256.1.1.1", "01.2.3.4", "a.b", "::1::", ":::", "1:2:3:4:5:6:7:8:9", "1.2.3.4::", "g::"]) {
     assert.equal(literalFamily(name), undefined, name);
   }
+  assert.deepEqual(
+    ["::ffff:10.0.0.1", "::FFFF:a9fe:a9fe", "0:0:0:0:0:ffff:c000:201", "::10.0.0.1", "fd00::1", "1.2.3.4"].map(unmapped),
+    ["10.0.0.1", "169.254.169.254", "192.0.2.1", "::10.0.0.1", "fd00::1", "1.2.3.4"],
+  );
   assert.ok(["::", "0:0:0:0:0:0:0:0", "0.0.0.0", "[::]"].every(isUnspecified));
   assert.ok(!["::1", "1.0.0.0", "0"].some(isUnspecified));
 });

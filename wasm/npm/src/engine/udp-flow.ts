@@ -1,5 +1,5 @@
 /** One UDP socket in the engine, bound or connected. */
-import { literalFamily, stripBrackets, type Endpoint, type IpFamily } from "../address.js";
+import { literalFamily, stripBrackets, unmapped, type Endpoint, type IpFamily } from "../address.js";
 import { failure, type Failure } from "../errors.js";
 import { datagramCost, type ExternalRequest } from "../link/protocol.js";
 import { failureOf } from "./codes.js";
@@ -54,7 +54,7 @@ export class UdpFlow implements EngineSocket, SocketOwner {
       if ("failure" in outcome) return this.#retire(outcome.failure);
       const address = this.#context.names.reachable(outcome.value);
       if (address === undefined) return this.#retire(failure("ENOTFOUND"));
-      this.#connect(request, { address, port: remote.port });
+      this.#connect(request, { address: unmapped(address), port: remote.port });
     });
   }
 
