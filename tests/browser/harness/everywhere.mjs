@@ -20,8 +20,8 @@ function question(message) {
 }
 
 /**
- * `<hex>.at.test` is the address that the digits spell. `<n>-<hex>.rebind.test` is an open one at the first query for its
- * type, and the one that the digits spell from then on.
+ * `<hex>.at.test` is the address that the digits spell. `<n>-<hex>.rebind.test` is an open one at the first query for
+ * its type, and the one that the digits spell from then on.
  */
 function addressOf([first, kind], type, seen) {
   const [hex] = first.split("-").slice(-1);
@@ -45,6 +45,18 @@ function answer(message, seen) {
   return Buffer.concat([head, record, address]);
 }
 
+/** Answers at the open addresses, by sockets of their own so that answers come from there, and tells of all others. */
+function serveDatagrams() {
+  for (const address of OPEN) {
+    const socket = dgram.createSocket({ type: net.isIPv6(address) ? "udp6" : "udp4", reuseAddr: true });
+    socket.on("message", (_, from) => socket.send("reached", from.port, from.address));
+    socket.bind(PORT, address);
+  }
+  const others = dgram.createSocket({ type: "udp6", reuseAddr: true });
+  others.on("message", (_, from) => console.log(`reached UDP-from-${from.address}`));
+  others.bind(PORT, "::");
+}
+
 function serve() {
   const seen = new Set();
   const server = net.createServer((socket) => {
@@ -52,6 +64,7 @@ function serve() {
     socket.on("error", () => {});
     socket.end("reached");
   });
+  serveDatagrams();
   server.listen(PORT, "::", () => {
     const resolver = dgram.createSocket("udp4");
     // Bound to the address, so that answers come from it.

@@ -83,6 +83,8 @@ function createBeyond() {
   ip(`-n ${NAMESPACE} -6 route add default via ${FAR[1].split("/")[0]}`);
   ip(`-n ${BEYOND} route add local default dev lo table main`);
   ip(`-n ${BEYOND} -6 route add local default dev lo table main`);
+  // No socket is bound to an IPv6 address that is the machine's own by a route alone.
+  ip(`-n ${BEYOND} address add ${OPEN[1]}/128 dev lo nodad`);
 }
 
 export class StrictGateway {
