@@ -23,6 +23,7 @@ const TESTS: &[Tool] = &[
     ("ping", "iputils-ping"),
     ("curl", "curl"),
     ("turnutils_natdiscovery", "coturn"),
+    ("natpmpc", "natpmpc"),
     ("traceroute", "traceroute"),
     ("tracepath", "iputils-tracepath"),
     ("nc", "netcat-openbsd"),
