@@ -13,6 +13,7 @@ mod gateway_model;
 mod icmp;
 mod nat_rewrite;
 mod packet_parse;
+mod pcp;
 mod wire_decode;
 
 pub use bridge_frame::bridge_frame;
@@ -21,6 +22,7 @@ pub use gateway_model::gateway_model;
 pub use icmp::icmp;
 pub use nat_rewrite::nat_rewrite;
 pub use packet_parse::packet_parse;
+pub use pcp::pcp;
 pub use wire_decode::wire_decode;
 
 /// What a target does with an input.
@@ -33,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("nat_rewrite", nat_rewrite),
     ("fragments", fragments),
     ("icmp", icmp),
+    ("pcp", pcp),
     ("gateway_model", gateway_model),
     ("bridge_frame", bridge_frame),
 ];

@@ -54,6 +54,9 @@ fn main() -> io::Result<()> {
         let octets: Vec<u8> = scene.iter().flat_map(|(choice, it)| framed(*choice, it)).collect();
         save("bridge_frame", name, &octets)?;
     }
+    for (name, requests) in port_requests() {
+        save("pcp", name, &requests.concat())?;
+    }
     for seed in 0..24 {
         let actions = SimRng::new(seed, "corpus").vec(1 + 8 * 60);
         save("gateway_model", &format!("seed-{seed}"), &actions)?;
@@ -172,6 +175,44 @@ const PIECES: [(&str, &[[u8; 4]]); 5] = [
     ),
     ("damaged", &[[0x14, 0, 3, 9], [0x18, 4, 3, 0], [2, 0, 255, 0], [3, 0, 0, 0], [0x12, 0, 15, 0]]),
 ];
+
+/// For `pcp`: what chooses, and what is asked.
+fn port_requests() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let ask = |choice: u8, request: &[u8]| {
+        let cut = (request.len() % 4) as u8;
+        [&[choice | cut << 6, (request.len() / 4) as u8][..], request].concat()
+    };
+    let map = |opcode: u8, fields: [u8; 8], lifetime: u8, suggested: [u8; 16], options: &[u8]| {
+        let head = [&[2, opcode, 0, 0, 0, 0, lifetime, 0][..], &[0; 16], &[7; 12], &fields].concat();
+        [&head[..], &suggested, options].concat()
+    };
+    let (tcp, udp) = ([6, 0, 0, 0, 0, 80, 0, 0], [17, 0, 0, 0, 0, 53, 0x75, 0x30]);
+    let any_v4 = std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets();
+    let prefer_failure = [2, 0, 0, 0];
+    vec![
+        ("announce-ipv4", vec![ask(2, &[&[2, 0][..], &[0; 22]].concat())]),
+        ("announce-ipv6", vec![ask(3, &[&[2, 0][..], &[0; 22]].concat())]),
+        ("announce-response", vec![ask(3, &[&[2, 0x80][..], &[0; 22]].concat())]),
+        ("map-renew-end", [9, 3, 0].map(|time| ask(6, &map(1, tcp, time, any_v4, &[]))).to_vec()),
+        ("map-suggested", vec![ask(2, &map(1, udp, 9, any_v4, &[]))]),
+        ("map-or-none", vec![ask(2, &map(1, udp, 9, any_v4, &prefer_failure))]),
+        ("map-none-suggested", vec![ask(2, &map(1, tcp, 9, any_v4, &prefer_failure))]),
+        ("map-ipv6", vec![ask(3, &map(1, tcp, 9, [0; 16], &[]))]),
+        ("map-nat64-and-end", [9, 0].map(|time| ask(3, &map(1, tcp, time, any_v4, &[]))).to_vec()),
+        ("map-optional-option", vec![ask(2, &map(1, tcp, 9, any_v4, &[200, 0, 0, 1, 7, 0, 0, 0]))]),
+        ("map-third-party", vec![ask(2, &map(1, tcp, 9, any_v4, &[&[1, 0, 0, 16][..], &[0; 16]].concat()))]),
+        ("map-all-protocols", vec![ask(2, &map(1, [0; 8], 9, any_v4, &[]))]),
+        ("map-anothers", vec![ask(0, &map(1, tcp, 9, any_v4, &[]))]),
+        ("peer", vec![ask(2, &[map(2, tcp, 9, any_v4, &[]), vec![1; 20]].concat())]),
+        ("version-1", vec![ask(0, &[&[1, 0][..], &[0; 22]].concat())]),
+        ("nat-pmp-address", vec![ask(0, &[0, 0])]),
+        ("nat-pmp-map-and-end", [2, 0].map(|time| ask(4, &[0, 1, 0, 0, 0, 80, 0, 0, 0, 0, time, 0])).to_vec()),
+        (
+            "nat-pmp-end-all",
+            vec![ask(0, &[0, 2, 0, 0, 0, 80, 0, 0, 0, 0, 9, 0]), ask(0, &[0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])],
+        ),
+    ]
+}
 
 fn packets() -> Vec<(&'static str, Vec<u8>)> {
     let (v4, r4) = ("100.64.0.2:4000".parse().expect("v4"), "45.33.0.1:53".parse().expect("v4"));
