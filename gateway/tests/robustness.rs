@@ -101,7 +101,7 @@ proptest! {
             packets::raw(stranger.1, EXTERNAL_V6, protocol, &octets),
         ];
         for packet in packets {
-            world.gateway.process_downlink(BytesMut::from(&packet[..]), world.now);
+            world.gateway.process_downlink(BytesMut::from(&packet[..]), &webtun_wire::OffloadHeader::default(), world.now);
             world.gateway.process_local(BytesMut::from(&packet[..]), world.now);
         }
         drain(&mut world, &client);
@@ -147,7 +147,7 @@ proptest! {
                 prop_assert!(writer.push_packet(0, &packet));
                 world.gateway.process_uplink(client.id, BytesMut::from(&writer.finish()[..]), world.now).expect("sound");
             } else {
-                world.gateway.process_downlink(BytesMut::from(&packet[..]), world.now);
+                world.gateway.process_downlink(BytesMut::from(&packet[..]), &webtun_wire::OffloadHeader::default(), world.now);
             }
             for packet in drain(&mut world, &client) {
                 prop_assert!(!is_clean || packets::is_sound(&packet), "{packet:02x?}");

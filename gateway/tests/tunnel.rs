@@ -43,6 +43,7 @@ fn the_answer_has_everything_in_order() {
     let mut message = hello(None);
     let any = |request_id, address| AssignedAddress { request_id, prefix: Prefix { address, length: 0 } };
     Capsule::ContextAssign { context: 2, kind: 1 }.encode(&mut message);
+    Capsule::ContextAssign { context: 4, kind: 2 }.encode(&mut message);
     Capsule::AddressRequest(vec![any(7, [0; 4].into()), any(8, [0; 16].into())]).encode(&mut message);
     let id = world.gateway.handshake(&message, &Peer::new("peer"), world.now).expect("a session");
     world.settle();
@@ -57,6 +58,7 @@ fn the_answer_has_everything_in_order() {
         "DnsAssign",
         "ExternalPorts",
         "Pref64",
+        "ContextAck",
         "ContextClose",
     ];
     assert_eq!(names(&answer), expected);

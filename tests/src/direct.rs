@@ -4,13 +4,18 @@ use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+use crate::packet::Offloaded;
 use webtun_gateway::dataplane::{
     Destination, DropReason, Event, Gateway, GatewayConfig, Peer, Reject, SessionError, SessionId,
 };
 use webtun_wire::{
-    Accept, BatchWriter, Capsule, CloseCode, FlowDenied, Hello, Instant, MAX_MESSAGE_LEN, PortBlock, PortMapResponse,
-    ReceiveWindow, Resume, Session, VERSION, capsules,
+    Accept, BatchWriter, Capsule, CloseCode, ContextKind, FlowDenied, Hello, Instant, MAX_MESSAGE_LEN,
+    OFFLOAD_HEADER_LEN, OffloadHeader, PortBlock, PortMapResponse, ReceiveWindow, Resume, Session, VERSION, capsules,
 };
+
+/// The context that [`Direct::open_offload`] opens.
+pub const OFFLOAD_CONTEXT: u64 = 2;
 
 /// A gateway, and what it has sent that nobody has looked at yet.
 pub struct Direct {
@@ -20,8 +25,10 @@ pub struct Direct {
     pub now: Instant,
     /// Its sessions, in the order of their opening; closed ones stay.
     pub sessions: Vec<DirectSession>,
-    /// Packets for the outside.
+    /// Packets for the outside with nothing left to be done.
     pub egress: VecDeque<BytesMut>,
+    /// Those of which something is left to the device.
+    pub egress_offload: VecDeque<Offloaded>,
     /// Packets for the inner host.
     pub local: VecDeque<BytesMut>,
     /// Events.
@@ -44,6 +51,10 @@ pub struct DirectSession {
     pub pref64: Vec<(IpAddr, u8)>,
     /// Packets that came, and were not looked at.
     pub packets: VecDeque<BytesMut>,
+    /// Those with an offload header.
+    pub offloaded: VecDeque<Offloaded>,
+    /// Contexts that the gateway has opened.
+    pub contexts: Vec<u64>,
     /// Denied flows.
     pub denied: Vec<FlowDenied>,
     /// Answers to PORT_MAP_REQUEST.
@@ -72,7 +83,15 @@ impl Direct {
     pub fn new(config: GatewayConfig, seed: [u8; 32]) -> Self {
         let now = Instant::from_millis(1000);
         let gateway = Gateway::new(config, seed, now).expect("a valid configuration");
-        Self { gateway, now, sessions: Vec::new(), egress: VecDeque::new(), local: VecDeque::new(), events: Vec::new() }
+        Self {
+            gateway,
+            now,
+            sessions: Vec::new(),
+            egress: VecDeque::new(),
+            egress_offload: VecDeque::new(),
+            local: VecDeque::new(),
+            events: Vec::new(),
+        }
     }
 
     /// Opens a session and returns its place in [`Direct::sessions`].
@@ -182,9 +201,41 @@ impl Direct {
         result
     }
 
+    /// Opens [`OFFLOAD_CONTEXT`].
+    ///
+    /// # Panics
+    ///
+    /// Panics where the gateway declines.
+    pub fn open_offload(&mut self, index: usize) {
+        let offer = Capsule::ContextAssign { context: OFFLOAD_CONTEXT, kind: ContextKind::Offload as u64 };
+        self.send_capsules(index, &[offer]).expect("an offer is no error");
+        assert!(self.sessions[index].contexts.contains(&OFFLOAD_CONTEXT), "the context is open");
+    }
+
+    /// Sends packets with their headers in one message.
+    ///
+    /// # Errors
+    ///
+    /// The gateway's.
+    ///
+    /// # Panics
+    ///
+    /// Panics where they do not fit one message.
+    pub fn send_offloaded(&mut self, index: usize, packets: &[Offloaded]) -> Result<(), SessionError> {
+        let payloads: Vec<_> = packets.iter().map(|it| [&it.header.encode()[..], &it.packet].concat()).collect();
+        let datagram = |payload| Capsule::Datagram { context: OFFLOAD_CONTEXT, payload };
+        self.send_capsules(index, &payloads.iter().map(|payload| datagram(&payload[..])).collect::<Vec<_>>())
+    }
+
+    /// A packet comes from a device that has left something to be done.
+    pub fn receive_offloaded(&mut self, it: Offloaded) {
+        self.gateway.process_downlink(it.packet, &it.header, self.now);
+        self.drain();
+    }
+
     /// A packet comes from outside.
     pub fn receive(&mut self, packet: BytesMut) {
-        self.gateway.process_downlink(packet, self.now);
+        self.gateway.process_downlink(packet, &OffloadHeader::default(), self.now);
         self.drain();
     }
 
@@ -242,7 +293,12 @@ impl Direct {
     fn take_all(&mut self) {
         while let Some(transmit) = self.gateway.poll_transmit() {
             match transmit.to {
-                Destination::Egress => self.egress.push_back(transmit.packet),
+                Destination::Egress if transmit.offload == OffloadHeader::default() => {
+                    self.egress.push_back(transmit.packet);
+                }
+                Destination::Egress => {
+                    self.egress_offload.push_back(Offloaded { header: transmit.offload, packet: transmit.packet });
+                }
                 Destination::Local => self.local.push_back(transmit.packet),
             }
         }
@@ -270,6 +326,8 @@ impl DirectSession {
             blocks: Vec::new(),
             pref64: Vec::new(),
             packets: VecDeque::new(),
+            offloaded: VecDeque::new(),
+            contexts: Vec::new(),
             denied: Vec::new(),
             port_maps: Vec::new(),
             pongs: Vec::new(),
@@ -332,6 +390,12 @@ impl DirectSession {
                 self.pref64 = all.iter().map(|prefix| (prefix.address, prefix.length)).collect();
             }
             Capsule::Datagram { context: 0, payload } => self.packets.push_back(BytesMut::from(payload)),
+            Capsule::Datagram { context: OFFLOAD_CONTEXT, payload } => {
+                let header = OffloadHeader::decode(payload).expect("the gateway's headers are well-formed");
+                let packet = BytesMut::from(&payload[OFFLOAD_HEADER_LEN..]);
+                self.offloaded.push_back(Offloaded { header, packet });
+            }
+            Capsule::ContextAck { context } => self.contexts.push(context),
             Capsule::FlowDenied(denied) => self.denied.push(denied),
             Capsule::PortMapResponse(response) => self.port_maps.push(response),
             Capsule::Pong { opaque, received } => self.pongs.push((opaque, received)),

@@ -19,6 +19,7 @@ use webtun_stack::{
     Family, Host, HostConfig, Instant, ListenOptions, Received, ResolveError, SocketId, Status, TcpOptions, UdpOptions,
 };
 use webtun_tests::pattern;
+use webtun_wire::OffloadHeader;
 
 const REMOTE: &str = "198.18.0.2:7";
 const CLOSED_PORT: &str = "198.18.0.2:8";
@@ -194,7 +195,7 @@ impl World {
             self.echo(now);
             while let Some(packet) = self.remote.poll_packet(now) {
                 progress = true;
-                self.gateway.process_downlink(packet, now);
+                self.gateway.process_downlink(packet, &OffloadHeader::default(), now);
             }
         }
         while self.gateway.poll_event().is_some() {}

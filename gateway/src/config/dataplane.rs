@@ -27,6 +27,8 @@ impl Config {
             grace: seconds(self.limits.grace_s),
             max_sessions: usize::try_from(self.limits.sessions).unwrap_or(usize::MAX),
             external_prefix: surroundings.prefix,
+            offload: self.tun.offload,
+            egress_offload: surroundings.offload,
             nat: self.nat(),
             nat64: self.pref64(),
             rules: self.policy.rule.iter().map(rule_of).collect(),

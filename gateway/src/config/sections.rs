@@ -11,11 +11,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Tun {
     /// The device's name, at most 15 characters.
     pub name: String,
+    /// Whether clients may leave checksums and segmentation to the gateway, which leaves them to the device where the
+    /// kernel can do them.
+    pub offload: bool,
 }
 
 impl Default for Tun {
     fn default() -> Self {
-        Self { name: "webtun0".to_owned() }
+        Self { name: "webtun0".to_owned(), offload: true }
     }
 }
 

@@ -7,6 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::IPV6_MIN_MTU;
 use super::nat::{NatTimeouts, Pref64};
+use super::offload::EgressOffload;
 use super::policy::{OwnAddresses, Rule};
 
 /// What holds one packet of the largest size, with what it is wrapped in.
@@ -41,6 +42,11 @@ pub struct GatewayConfig {
     pub ping_interval: Duration,
     /// Sessions at most, detached ones included; the address pool bounds them too.
     pub max_sessions: usize,
+    /// Whether clients are given contexts of kind OFFLOAD. Where the egress, or the receiver, segments nothing itself, the
+    /// gateway does.
+    pub offload: bool,
+    /// What the device at the egress takes over.
+    pub egress_offload: EgressOffload,
     /// Network address translation.
     pub nat: NatConfig,
     /// The prefix under which sessions reach IPv4 hosts from their IPv6 addresses, where there is an external IPv4
@@ -119,6 +125,8 @@ impl GatewayConfig {
             grace: Duration::from_secs(120),
             ping_interval: Duration::from_secs(15),
             max_sessions: 10_000,
+            offload: true,
+            egress_offload: EgressOffload::None,
             nat: NatConfig::default(),
             nat64: Some(Pref64::WELL_KNOWN),
             rules: Vec::new(),

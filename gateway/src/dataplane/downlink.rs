@@ -1,27 +1,29 @@
 //! From the outside, and from the gateway's inner host, to a session. A packet from outside passes, in this order:
 //!
-//! 1. parse            offsets are checked once and for all
+//! 1. parse            offsets are checked once and for all, and what the device says about them
 //! 2. address          it is for an external address of ours, and from one that can be outside
 //! 3. reassemble       from here on there are whole datagrams only, with ports
 //! 4. hop limit        enough for one more hop; the sender hears of it otherwise
 //! 5. NAT              the mapping is found, its filter asked, the destination becomes the session's
 //! 6. fit              one hop taken off (where that has not happened in the uplink), MSS clamped
 //! 7. NAT64            what has come to the IPv4 side of a session's IPv6 address becomes IPv6
-//! 8. queue            the session's, from which messages are made
+//! 8. queue            the session's, from which messages are made; many segments in one only where its client takes that
 
 use bytes::BytesMut;
-use webtun_wire::Instant;
+use webtun_wire::{Instant, MAX_PACKET_LEN, OffloadHeader};
 
 use super::icmp_error::{self, Problem};
+use super::nat::GROWTH;
 use super::packet::Packet;
 use super::queue::PACKET_OVERHEAD;
 use super::{DropReason, Gateway, SessionId, mss, special};
 
 impl Gateway {
-    /// A packet from the egress. It may be queued as it is: where it is a slice of something larger, that stays in memory.
-    pub fn process_downlink(&mut self, packet: BytesMut, now: Instant) {
+    /// A packet from the egress, with what the device there has left to be done (the header length of `offload` may be any).
+    /// It may be queued as it is: where it is a slice of something larger, that stays in memory.
+    pub fn process_downlink(&mut self, packet: BytesMut, offload: &OffloadHeader, now: Instant) {
         self.stats.downlink.count(packet.len());
-        if let Err(reason) = self.downlink(packet, now) {
+        if let Err(reason) = self.downlink(packet, offload, now) {
             self.stats.count_drop(reason);
         }
         self.refresh_gauges();
@@ -34,15 +36,15 @@ impl Gateway {
                 return Err(DropReason::SpoofedSource);
             }
             let to = *self.by_inner.get(&packet.headers.destination).ok_or(DropReason::NoSession)?;
-            self.enqueue(to, packet.octets, now)
+            self.enqueue(to, packet, now)
         });
         if let Err(reason) = result {
             self.stats.count_drop(reason);
         }
     }
 
-    fn downlink(&mut self, octets: BytesMut, now: Instant) -> Result<(), DropReason> {
-        let packet = Packet::parse(octets)?;
+    fn downlink(&mut self, octets: BytesMut, offload: &OffloadHeader, now: Instant) -> Result<(), DropReason> {
+        let packet = Packet::parse_device(octets, offload)?;
         self.check_addresses(&packet)?;
         let Some(mut packet) = self.reassemble(packet, now)? else { return Ok(()) };
         self.check_hop_limit(&packet, now)?;
@@ -90,7 +92,7 @@ impl Gateway {
             && let Some(error) = icmp_error::build(&packet.octets, headers, headers.destination, Problem::HopLimit)
         {
             self.stats.icmp_errors += 1;
-            self.transmit(error);
+            self.transmit_octets(error);
         }
         Err(DropReason::HopLimit)
     }
@@ -98,21 +100,45 @@ impl Gateway {
     /// Stages 6 to 8, for what comes from outside and for what turns round.
     pub(super) fn deliver(&mut self, to: SessionId, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
         mss::clamp(&mut packet, self.config.path_mtu);
-        if let Some(translator) = self.translator_of(to, packet.headers.destination) {
-            packet = translator.to_ipv6(&packet)?;
-        }
-        self.enqueue(to, packet.octets, now)
+        let Some(translator) = self.translator_of(to, packet.headers.destination) else {
+            return self.enqueue(to, packet, now);
+        };
+        // With the larger header a packet of many segments may get too long for one.
+        let is_long = packet.octets.len() + usize::from(GROWTH) > MAX_PACKET_LEN;
+        let packets = if is_long && packet.offload.segments.is_some() { packet.into_plain() } else { vec![packet] };
+        packets.iter().try_for_each(|packet| self.enqueue(to, translator.to_ipv6(packet)?, now))
     }
 
-    /// Stage 8. A peer's sessions together hold no more than its total, and each no more than its own.
-    pub(super) fn enqueue(&mut self, to: SessionId, packet: BytesMut, now: Instant) -> Result<(), DropReason> {
+    /// Stage 8, cut into segments where the client wants plain packets.
+    pub(super) fn enqueue(&mut self, to: SessionId, packet: Packet, now: Instant) -> Result<(), DropReason> {
+        let session = self.sessions.get(&to).ok_or(DropReason::NoSession)?;
+        let header = packet.offload_header();
+        if header == OffloadHeader::default() || session.tunnel.offload_context().is_some() {
+            return self.enqueue_octets(to, packet.octets, header, now);
+        }
+        for piece in packet.into_plain() {
+            if let Err(reason) = self.enqueue_octets(to, piece.octets, OffloadHeader::default(), now) {
+                self.stats.count_drop(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// A peer's sessions together hold no more than its total, and each no more than its own.
+    pub(super) fn enqueue_octets(
+        &mut self,
+        to: SessionId,
+        packet: BytesMut,
+        offload: OffloadHeader,
+        now: Instant,
+    ) -> Result<(), DropReason> {
         let session = self.sessions.get_mut(&to).ok_or(DropReason::NoSession)?;
         let peer = self.peers.get_mut(session.peer_index).ok_or(DropReason::NoSession)?;
         if peer.queued + packet.len() + PACKET_OVERHEAD > peer.total.queue_octets {
             return Err(DropReason::QueueFull);
         }
         let before = session.queue.octets();
-        let pushed = session.queue.push(packet, now);
+        let pushed = session.queue.push(packet, offload, now);
         peer.queued = peer.queued + session.queue.octets() - before;
         self.stats.count_drops(DropReason::QueueFull, pushed?);
         if !session.is_announced && session.tunnel.has_message(&session.queue, now) {

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use webtun_wire::{CloseCode, PortBlock};
+use webtun_wire::{CloseCode, OffloadHeader, PortBlock};
 
 use super::SessionId;
 
@@ -23,6 +23,9 @@ pub struct Transmit {
     pub to: Destination,
     /// The packet.
     pub packet: BytesMut,
+    /// What is left to the device: nothing, where [`super::GatewayConfig::egress_offload`] says that it takes nothing over.
+    /// Where the transport checksum is not made, its field holds the sum of the pseudo-header.
+    pub offload: OffloadHeader,
 }
 
 /// What a shell or an audit log wants to know.

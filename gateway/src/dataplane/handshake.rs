@@ -63,7 +63,8 @@ pub fn close_message(code: CloseCode, retry_after: Duration, reason: &str) -> By
 /// What else a handshake asks for.
 #[derive(Default)]
 struct Wishes {
-    contexts: Vec<u64>,
+    /// With their kinds.
+    contexts: Vec<(u64, u64)>,
     address_v4: u64,
     address_v6: u64,
 }
@@ -132,7 +133,7 @@ impl Gateway {
             return Err(Reject::new(CloseCode::Version, Duration::ZERO, "this gateway speaks version 1"));
         }
         let id = match (&hello.resume, peer) {
-            (Some(resume), _) => self.resume(resume, peer)?,
+            (Some(resume), _) => self.resume(resume, &wishes, peer)?,
             (None, Some(peer)) => self.open(peer, now)?,
             (None, None) => return Err(UNPROVED),
         };
@@ -183,7 +184,7 @@ impl Gateway {
     }
 
     /// A wrong secret, a foreign peer and a session that is gone look alike from outside.
-    fn resume(&mut self, resume: &Resume, peer: Option<&Peer>) -> Result<SessionId, Reject> {
+    fn resume(&mut self, resume: &Resume, wishes: &Wishes, peer: Option<&Peer>) -> Result<SessionId, Reject> {
         let unknown = match peer {
             Some(_) => Reject::new(CloseCode::UnknownSession, Duration::from_millis(1), "no such session"),
             None => UNPROVED,
@@ -194,6 +195,10 @@ impl Gateway {
         if !session.tunnel.knows(&resume.secret) || !is_theirs {
             return Err(unknown);
         }
+        let differs = |(context, kind): &(u64, u64)| session.tunnel.differs(*context, *kind);
+        if wishes.contexts.iter().any(differs) {
+            return Err(Reject::protocol("a context is open as another kind"));
+        }
         session.tunnel.resume(resume.next).map_err(|_| Reject::protocol("the two ends no longer fit together"))?;
         self.stats.sessions_resumed += 1;
         self.events.push_back(Event::SessionResumed { id });
@@ -203,6 +208,10 @@ impl Gateway {
     fn answer(&mut self, id: SessionId, resumed: bool, wishes: &Wishes, received: usize, now: Instant) {
         let mut ports = self.nat.blocks(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let mut contexts = Vec::new();
+        for (context, kind) in &wishes.contexts {
+            contexts.push((*context, session.tunnel.offer(*context, *kind, self.config.offload)));
+        }
         let (config, lease) = (&self.config, &session.lease);
         ports.extend(self.nat.prefix_block(lease.v6));
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
@@ -234,7 +243,9 @@ impl Gateway {
             let prefix = pref64.prefix();
             Capsule::Pref64(vec![Prefix { address: prefix.network().into(), length: prefix.prefix_len() }])
         }));
-        answer.extend(wishes.contexts.iter().map(|context| Capsule::ContextClose { context: *context }));
+        answer.extend(contexts.into_iter().map(|(context, is_open)| {
+            if is_open { Capsule::ContextAck { context } } else { Capsule::ContextClose { context } }
+        }));
         let mut writer = BatchWriter::new(MAX_MESSAGE_LEN);
         for capsule in &answer {
             // A search list of a megabyte would be the only capsule not to fit, and can be done without.
@@ -253,8 +264,13 @@ fn parse(message: &[u8]) -> Result<(Hello<'_>, Wishes), Reject> {
     let mut wishes = Wishes::default();
     for item in items {
         match item {
-            Ok(Capsule::ContextAssign { context, .. }) if wishes.contexts.len() < MAX_CONTEXTS => {
-                wishes.contexts.push(context);
+            Ok(Capsule::ContextAssign { context, kind })
+                if wishes.contexts.iter().any(|it| it.0 == context && it.1 != kind) =>
+            {
+                return Err(Reject::protocol("a context is offered as two kinds"));
+            }
+            Ok(Capsule::ContextAssign { context, kind }) if wishes.contexts.len() < MAX_CONTEXTS => {
+                wishes.contexts.push((context, kind));
             }
             Ok(Capsule::AddressRequest(requests)) => {
                 for request in requests {

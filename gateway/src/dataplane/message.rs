@@ -5,11 +5,12 @@ use core::fmt;
 use core::net::IpAddr;
 use core::time::Duration;
 use webtun_wire::{
-    Accept, Capsule, CloseCode, DecodeError, Instant, MAX_MESSAGE_LEN, PortMapRequest, PortMapResponse, RawCapsule,
-    ReplayError, capsule_type, next_capsule,
+    Accept, Capsule, CloseCode, DecodeError, Instant, MAX_MESSAGE_LEN, OFFLOAD_HEADER_LEN, OffloadHeader,
+    PortMapRequest, PortMapResponse, RawCapsule, ReplayError, capsule_type, next_capsule,
 };
 
 use super::handshake::close_message;
+use super::packet::Packet;
 use super::tunnel::Control;
 use super::{DropReason, Gateway, MapRequest, PACKET_CONTEXT, SessionId};
 
@@ -25,6 +26,7 @@ enum Problem {
     Decode(DecodeError),
     Replay(ReplayError),
     Misplaced(u64),
+    Context,
     Flood,
 }
 
@@ -38,7 +40,7 @@ impl SessionError {
         match self.problem {
             Problem::Unknown => CloseCode::UnknownSession,
             Problem::Flood => CloseCode::Limit,
-            Problem::Decode(_) | Problem::Replay(_) | Problem::Misplaced(_) => CloseCode::Protocol,
+            Problem::Decode(_) | Problem::Replay(_) | Problem::Misplaced(_) | Problem::Context => CloseCode::Protocol,
         }
     }
 
@@ -56,6 +58,7 @@ impl fmt::Display for Problem {
             Self::Decode(error) => write!(f, "malformed message: {error}"),
             Self::Replay(error) => error.fmt(f),
             Self::Misplaced(kind) => write!(f, "capsule type {kind:#x} has no place here"),
+            Self::Context => f.write_str("a context is open as another kind"),
             Self::Flood => f.write_str("requests come faster than their answers are read"),
         }
     }
@@ -120,16 +123,20 @@ impl Gateway {
         let is_overdrawn = self.is_overdrawn(id, now);
         let mut is_first = true;
         while let Some(raw) = next_capsule(&rest, 0)? {
-            *capsules += 1;
             if let Some((context, payload)) = raw.datagram(&rest)? {
-                let mut packet = rest.split_to(payload.end);
-                packet.advance(payload.start);
-                if is_overdrawn {
+                let mut datagram = rest.split_to(payload.end);
+                datagram.advance(payload.start);
+                *capsules += if is_overdrawn {
                     self.stats.count_drop(DropReason::UplinkRate);
+                    1
                 } else {
-                    self.datagram(id, context, packet, now);
-                }
-            } else if raw.kind == capsule_type::SEQUENCE && !is_first {
+                    self.datagram(id, context, datagram, now)
+                };
+                is_first = false;
+                continue;
+            }
+            *capsules += 1;
+            if raw.kind == capsule_type::SEQUENCE && !is_first {
                 return Err(Problem::Misplaced(raw.kind));
             } else {
                 if let Flow::Done = self.capsule(id, &raw, &rest, len, now)? {
@@ -142,12 +149,21 @@ impl Gateway {
         Ok(())
     }
 
-    fn datagram(&mut self, id: SessionId, context: u64, packet: BytesMut, now: Instant) {
-        if context == PACKET_CONTEXT {
-            self.uplink(id, packet, now);
+    /// Returns how many packets it is charged as.
+    fn datagram(&mut self, id: SessionId, context: u64, mut datagram: BytesMut, now: Instant) -> u64 {
+        let is_offload = self.sessions.get(&id).is_some_and(|session| session.tunnel.has_context(context));
+        self.stats.uplink.count(datagram.len().saturating_sub(if is_offload { OFFLOAD_HEADER_LEN } else { 0 }));
+        let packet = if context == PACKET_CONTEXT {
+            Packet::parse(datagram)
+        } else if is_offload {
+            OffloadHeader::decode(&datagram).map_err(DropReason::from).and_then(|header| {
+                datagram.advance(OFFLOAD_HEADER_LEN);
+                Packet::parse_offload(datagram, &header)
+            })
         } else {
-            self.stats.count_drop(DropReason::UnknownContext);
-        }
+            Err(DropReason::UnknownContext)
+        };
+        self.uplink(id, packet, now)
     }
 
     fn capsule(
@@ -176,8 +192,23 @@ impl Gateway {
                 self.end(id, close.code, now);
                 return Ok(Flow::Done);
             }
-            // No further context is agreed on yet: the offer is declined, and packets stay on context 0.
-            Capsule::ContextAssign { context, .. } => has_room = tunnel.answer(Control::ContextClose(context)),
+            Capsule::ContextAssign { context, kind } => {
+                if tunnel.differs(context, kind) {
+                    return Err(Problem::Context);
+                }
+                let is_open = tunnel.offer(context, kind, self.config.offload);
+                has_room =
+                    tunnel.answer(if is_open { Control::ContextAck(context) } else { Control::ContextClose(context) });
+            }
+            Capsule::ContextClose { context } => {
+                if tunnel.close_context(context) {
+                    let before = session.queue.octets();
+                    session.queue.make_plain();
+                    if let Some(peer) = self.peers.get_mut(session.peer_index) {
+                        peer.queued = peer.queued + session.queue.octets() - before;
+                    }
+                }
+            }
             Capsule::AddressRequest(requests) => {
                 let last = |ipv4: bool| {
                     let mut family = requests.iter().rev().filter(|r| r.prefix.address.is_ipv4() == ipv4);
@@ -186,7 +217,7 @@ impl Gateway {
                 has_room = tunnel.answer(Control::Addresses(last(true), last(false)));
             }
             Capsule::PortMapRequest(request) => return self.request_port(id, &request, now),
-            Capsule::ContextClose { .. } | Capsule::Unknown { .. } => {}
+            Capsule::Unknown { .. } => {}
             _ => return Err(Problem::Misplaced(raw.kind)),
         }
         if has_room { Ok(Flow::Next) } else { Err(Problem::Flood) }

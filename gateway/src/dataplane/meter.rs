@@ -8,6 +8,7 @@
 use core::time::Duration;
 use webtun_wire::Instant;
 
+use super::packet::Packet;
 use super::ratelimit::TokenBucket;
 use super::{Allowance, DropReason, Gateway, SessionId};
 
@@ -89,7 +90,7 @@ impl Gateway {
         at.map(|at| at.min(now + DEBT))
     }
 
-    /// A message from a client, with the capsules in it, whatever they are.
+    /// A message from a client, with the capsules in it, whatever they are; packets of many segments by their [`price`].
     pub(super) fn charge_uplink(&mut self, id: SessionId, capsules: u64, octets: u64, now: Instant) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.meter.uplink.charge(capsules, octets, now);
@@ -104,6 +105,17 @@ impl Gateway {
         let Some(peer) = self.peers.get_mut(session.peer_index) else { return false };
         let at = session.meter.uplink.ready_at(now).max(peer.meter.uplink.ready_at(now));
         at.is_some_and(|at| at > now + DEBT)
+    }
+}
+
+/// How many packets a packet of a client is charged as. Many segments in one cost the gateway little more than one
+/// does, and the network what they are: an eighth of them counts, or each where they are so small that nobody gains by it.
+pub(super) fn price(packet: &Packet) -> u64 {
+    const SMALL: u16 = 512;
+    let count = packet.segment_count() as u64;
+    match packet.offload.segments {
+        Some(segments) if segments.size >= SMALL => count.div_ceil(8),
+        _ => count,
     }
 }
 

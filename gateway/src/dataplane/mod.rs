@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Packets are rewritten in place and handed on without a copy; they are copied once, into the message that carries
-//! them to a client. Replies that the gateway makes up leave by the session's queue.
+//! them to a client. One that stands for many segments (`offload/`) is rewritten once for all of them. Replies that the gateway makes up leave by the session's queue.
 //!
 //! # Bounds
 //!
@@ -40,6 +40,7 @@
 mod antispoof;
 mod checksum;
 mod config;
+mod contexts;
 mod downlink;
 mod event;
 mod fragment;
@@ -52,6 +53,7 @@ mod meter;
 mod mss;
 mod nat;
 mod network;
+mod offload;
 mod packet;
 mod path_mtu;
 mod peer;
@@ -91,6 +93,7 @@ pub use self::event::{Destination, Event, Transmit};
 pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
 pub use self::nat::{MapRequest, MapResponse, NatTimeouts, Pref64};
+pub use self::offload::EgressOffload;
 pub use self::peer::{Allowance, Peer, PeerLimits};
 pub use self::policy::{Action, OwnAddresses, Rule};
 pub use self::portcontrol::PORT as PORT_CONTROL;
@@ -252,8 +255,10 @@ impl Gateway {
         if like.is_ipv4() { self.config.inner_host_v4().into() } else { self.config.inner_host_v6().into() }
     }
 
-    fn next_datagram_id(&mut self) -> u32 {
-        self.next_datagram = self.next_datagram.wrapping_add(1);
-        self.next_datagram
+    /// The first of so many identifications in a row.
+    fn next_datagram_ids(&mut self, count: usize) -> u32 {
+        let first = self.next_datagram.wrapping_add(1);
+        self.next_datagram = self.next_datagram.wrapping_add(count as u32);
+        first
     }
 }

@@ -22,11 +22,11 @@ impl Gateway {
     }
 
     /// Hands a packet that has passed the policy to a neighbour.
-    pub(super) fn deliver_to_neighbour(&mut self, to: SessionId, packet: &Packet, now: Instant) {
+    pub(super) fn deliver_to_neighbour(&mut self, to: SessionId, mut packet: Packet, now: Instant) {
         self.stats.network.count(packet.octets.len());
         // The packet is a slice of its message, all of which would stay in memory for as long as it is queued.
-        let copy = BytesMut::from(&packet.octets[..]);
-        if let Err(reason) = self.enqueue(to, copy, now) {
+        packet.octets = BytesMut::from(&packet.octets[..]);
+        if let Err(reason) = self.enqueue(to, packet, now) {
             self.stats.count_drop(reason);
         }
     }

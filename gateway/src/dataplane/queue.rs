@@ -7,15 +7,16 @@ use bytes::BytesMut;
 use core::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::FixedState;
 use std::collections::VecDeque;
-use webtun_wire::Instant;
+use webtun_wire::{Instant, OffloadHeader};
 
-use super::DropReason;
+use super::{DropReason, offload};
 
 /// What a queued packet is taken to cost besides its octets, so that empty ones are bounded too.
 pub(super) const PACKET_OVERHEAD: usize = 64;
 /// Lanes that flows are sorted into by their hash.
 const LANES: usize = 64;
-/// What a lane may send per turn, in octets; larger packets wait for several turns.
+/// What a lane may send per turn, in octets; larger packets wait for several turns. The size of two packets on most paths,
+/// so that flows of small packets do not wait for each other.
 const QUANTUM: usize = 3000;
 
 /// A session's downlink queue, bounded in octets.
@@ -36,12 +37,34 @@ pub(super) struct Queue {
     room: [u64; 2],
 }
 
+/// A packet that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Queued {
+    pub packet: BytesMut,
+    /// Not the default only where the session takes such packets.
+    pub offload: OffloadHeader,
+    /// When it came.
+    pub since: Instant,
+}
+
+impl Queued {
+    fn cost(&self) -> usize {
+        self.packet.len() + PACKET_OVERHEAD
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Lane {
-    /// Each with the time of its arrival.
-    packets: VecDeque<(BytesMut, Instant)>,
+    packets: VecDeque<Queued>,
     octets: usize,
     credit: usize,
+}
+
+impl Lane {
+    /// Octets that it has to earn before its first packet may leave; `None` where there is no packet.
+    fn debt(&self) -> Option<usize> {
+        self.packets.front().map(|queued| queued.packet.len().saturating_sub(self.credit))
+    }
 }
 
 impl Queue {
@@ -63,7 +86,7 @@ impl Queue {
     /// # Errors
     ///
     /// [`DropReason::QueueFull`] where it is this one that is dropped.
-    pub(super) fn push(&mut self, packet: BytesMut, now: Instant) -> Result<u64, DropReason> {
+    pub(super) fn push(&mut self, packet: BytesMut, offload: OffloadHeader, now: Instant) -> Result<u64, DropReason> {
         let number = (self.hasher.hash_one(FlowKey(&packet)) % LANES as u64) as usize;
         if self.lanes.is_empty() {
             self.lanes.resize(LANES, Lane::default());
@@ -73,10 +96,10 @@ impl Queue {
             lane.credit = QUANTUM;
             self.turns.push_back(number);
         }
-        let cost = packet.len() + PACKET_OVERHEAD;
-        lane.octets += cost;
-        self.octets += cost;
-        lane.packets.push_back((packet, now));
+        let queued = Queued { packet, offload, since: now };
+        lane.octets += queued.cost();
+        self.octets += queued.cost();
+        lane.packets.push_back(queued);
         let mut dropped = 0;
         while self.octets > self.limit {
             let fattest = self.turns.iter().copied().max_by_key(|lane| self.lanes[*lane].octets);
@@ -92,42 +115,72 @@ impl Queue {
 
     fn drop_newest(&mut self, number: usize) {
         let lane = &mut self.lanes[number];
-        let Some((packet, _)) = lane.packets.pop_back() else { return };
-        lane.octets -= packet.len() + PACKET_OVERHEAD;
-        self.octets -= packet.len() + PACKET_OVERHEAD;
+        let Some(queued) = lane.packets.pop_back() else { return };
+        lane.octets -= queued.cost();
+        self.octets -= queued.cost();
         if lane.packets.is_empty() {
             self.turns.retain(|turn| *turn != number);
         }
     }
 
     /// The packet that leaves next.
-    pub(super) fn front(&mut self) -> Option<&BytesMut> {
+    pub(super) fn front(&mut self) -> Option<&Queued> {
+        let mut passed = 0;
         loop {
             let number = *self.turns.front()?;
             let lane = &mut self.lanes[number];
-            let len = lane.packets.front()?.0.len();
-            if len <= lane.credit {
-                return self.lanes[number].packets.front().map(|(packet, _)| packet);
+            if lane.debt()? == 0 {
+                return self.lanes[number].packets.front();
             }
             lane.credit += QUANTUM;
             self.turns.rotate_left(1);
+            passed += 1;
+            if passed == self.turns.len() {
+                self.skip_rounds();
+                passed = 0;
+            }
         }
     }
 
-    /// Takes the packet that [`Queue::front`] has shown, with the time of its arrival.
-    pub(super) fn pop(&mut self) -> Option<(BytesMut, Instant)> {
-        let len = self.front()?.len();
+    /// Passes over the rounds in which no lane would have earned enough: packets of 64 KiB take more than twenty.
+    fn skip_rounds(&mut self) {
+        let debts = self.turns.iter().filter_map(|number| self.lanes[*number].debt());
+        let earned = debts.min().unwrap_or(0).div_ceil(QUANTUM) * QUANTUM;
+        for number in &self.turns {
+            self.lanes[*number].credit += earned;
+        }
+    }
+
+    /// Takes the packet that [`Queue::front`] has shown.
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let len = self.front()?.packet.len();
         let number = *self.turns.front()?;
         let lane = &mut self.lanes[number];
         lane.credit -= len;
         lane.octets -= len + PACKET_OVERHEAD;
         self.octets -= len + PACKET_OVERHEAD;
         self.room = [self.room[0].saturating_sub(1), self.room[1].saturating_sub(len as u64)];
-        let packet = lane.packets.pop_front();
+        let queued = lane.packets.pop_front();
         if lane.packets.is_empty() {
             self.turns.pop_front();
         }
-        packet
+        queued
+    }
+
+    /// The client takes plain packets alone from now on: what waits is cut into those. Their headers count beyond the
+    /// limit, by a tenth at most where segments are as large as usual.
+    pub(super) fn make_plain(&mut self) {
+        self.octets = 0;
+        for lane in &mut self.lanes {
+            let packets =
+                core::mem::take(&mut lane.packets).into_iter().flat_map(|Queued { packet, offload, since }| {
+                    let plain = offload::plain(packet, &offload).into_iter();
+                    plain.map(move |packet| Queued { packet, offload: OffloadHeader::default(), since })
+                });
+            lane.packets = packets.collect();
+            lane.octets = lane.packets.iter().map(Queued::cost).sum();
+            self.octets += lane.octets;
+        }
     }
 
     /// Whether a packet may leave.
@@ -198,12 +251,12 @@ mod tests {
     #[test]
     fn the_newest_is_dropped_at_the_bound() {
         let mut queue = Queue::new(300, 1);
-        assert_eq!(queue.push(packet(1, 100), NOW), Ok(0));
-        assert_eq!(queue.push(packet(1, 101), NOW), Err(DropReason::QueueFull));
-        assert_eq!(queue.push(packet(1, 50), NOW), Ok(0));
-        assert_eq!(queue.pop().map(|(p, _)| p.len()), Some(100));
-        assert_eq!(queue.front().map(|p| p.len()), Some(50));
-        assert_eq!(queue.pop().map(|(p, _)| p.len()), Some(50));
+        assert_eq!(queue.push(packet(1, 100), OffloadHeader::default(), NOW), Ok(0));
+        assert_eq!(queue.push(packet(1, 101), OffloadHeader::default(), NOW), Err(DropReason::QueueFull));
+        assert_eq!(queue.push(packet(1, 50), OffloadHeader::default(), NOW), Ok(0));
+        assert_eq!(queue.pop().map(|it| it.packet.len()), Some(100));
+        assert_eq!(queue.front().map(|it| it.packet.len()), Some(50));
+        assert_eq!(queue.pop().map(|it| it.packet.len()), Some(50));
         assert_eq!((queue.pop(), queue.octets()), (None, 0));
     }
 
@@ -211,10 +264,10 @@ mod tests {
     fn flows_take_turns_and_stay_in_order() {
         let mut queue = Queue::new(1 << 20, 1);
         for number in 0..100 {
-            queue.push(packet(1, 1000 + number), NOW).expect("room");
+            queue.push(packet(1, 1000 + number), OffloadHeader::default(), NOW).expect("room");
         }
-        queue.push(packet(2, 60), NOW).expect("room");
-        let order: Vec<usize> = core::iter::from_fn(|| queue.pop()).map(|(packet, _)| packet.len()).collect();
+        queue.push(packet(2, 60), OffloadHeader::default(), NOW).expect("room");
+        let order: Vec<usize> = core::iter::from_fn(|| queue.pop()).map(|it| it.packet.len()).collect();
         let small = order.iter().position(|len| *len == 60).expect("it left");
         assert!(small <= 3, "the small flow waited for {small} packets of the large one");
         let large: Vec<usize> = order.into_iter().filter(|len| *len != 60).collect();
@@ -224,27 +277,27 @@ mod tests {
     #[test]
     fn the_flow_with_the_most_loses() {
         let mut queue = Queue::new(20_000, 1);
-        while queue.push(packet(1, 1000), NOW).is_ok() {}
+        while queue.push(packet(1, 1000), OffloadHeader::default(), NOW).is_ok() {}
         for _ in 0..5 {
-            assert_eq!(queue.push(packet(2, 1000), NOW), Ok(1));
+            assert_eq!(queue.push(packet(2, 1000), OffloadHeader::default(), NOW), Ok(1));
         }
         assert!(queue.octets() <= 20_000);
-        let small = core::iter::from_fn(|| queue.pop()).filter(|(packet, _)| packet[21] == 2).count();
+        let small = core::iter::from_fn(|| queue.pop()).filter(|it| it.packet[21] == 2).count();
         assert_eq!((small, queue.octets()), (5, 0));
     }
 
     #[test]
     fn packets_larger_than_a_turn_leave_too() {
         let mut queue = Queue::new(1 << 20, 1);
-        queue.push(packet(1, 65_535), NOW).expect("room");
-        queue.push(packet(2, 65_535), NOW).expect("room");
+        queue.push(packet(1, 65_535), OffloadHeader::default(), NOW).expect("room");
+        queue.push(packet(2, 65_535), OffloadHeader::default(), NOW).expect("room");
         assert_eq!(core::iter::from_fn(|| queue.pop()).count(), 2);
     }
 
     #[test]
     fn nothing_leaves_while_it_is_held() {
         let mut queue = Queue::new(1 << 20, 1);
-        queue.push(packet(1, 100), NOW).expect("room");
+        queue.push(packet(1, 100), OffloadHeader::default(), NOW).expect("room");
         queue.hold(Some(Instant::from_millis(5)));
         assert!(!queue.is_ready(Instant::from_millis(4)) && queue.is_ready(Instant::from_millis(5)));
         queue.hold(None);

@@ -11,12 +11,13 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use subtle::ConstantTimeEq;
 use webtun_wire::{
-    Accept, AssignedAddress, BatchWriter, Capsule, FlowDenied, Instant, PortBlock, PortMapResponse, Prefix,
-    ReceiveWindow, ReplayError, SendRing,
+    Accept, AssignedAddress, BatchWriter, Capsule, FlowDenied, Instant, OffloadHeader, PortBlock, PortMapResponse,
+    Prefix, ReceiveWindow, ReplayError, SendRing,
 };
 
+use super::contexts::Contexts;
 use super::lease::Lease;
-use super::queue::Queue;
+use super::queue::{Queue, Queued};
 use super::stats::Stats;
 use super::{GatewayConfig, PACKET_CONTEXT};
 
@@ -34,6 +35,7 @@ const MAX_PONGS: usize = 16;
 pub(super) enum Control {
     FlowDenied(FlowDenied),
     PortMap(PortMapResponse),
+    ContextAck(u64),
     ContextClose(u64),
     /// ADDRESS_ASSIGN, with the requests that it answers (0: none) for IPv4 and IPv6.
     Addresses(u64, u64),
@@ -51,6 +53,7 @@ pub(super) struct Tunnel {
     send: SendRing<Bytes>,
     receive: ReceiveWindow,
     control: VecDeque<Control>,
+    contexts: Contexts,
     /// The list of port blocks has changed since it was last sent.
     pub ports_changed: bool,
     ping_interval: Duration,
@@ -95,6 +98,7 @@ impl Tunnel {
             send: SendRing::new(config.unacknowledged),
             receive: ReceiveWindow::new(),
             control: VecDeque::new(),
+            contexts: Contexts::default(),
             ports_changed: false,
             ping_interval: config.ping_interval,
             message_len: config.message_len,
@@ -206,6 +210,33 @@ impl Tunnel {
         has_room
     }
 
+    /// The client offers a context. True: it is open; false: it is declined.
+    pub(super) fn offer(&mut self, context: u64, kind: u64, allowed: bool) -> bool {
+        self.contexts.offer(context, kind, allowed)
+    }
+
+    /// Whether a context is offered that is open as another kind.
+    pub(super) fn differs(&self, context: u64, kind: u64) -> bool {
+        self.contexts.differs(context, kind)
+    }
+
+    /// The client ends a context. True where it takes plain packets alone from now on.
+    pub(super) fn close_context(&mut self, context: u64) -> bool {
+        let was_open = self.contexts.contains(context);
+        self.contexts.close(context);
+        was_open && self.contexts.first().is_none()
+    }
+
+    /// Whether this context is open for packets with an offload header.
+    pub(super) fn has_context(&self, context: u64) -> bool {
+        self.contexts.contains(context)
+    }
+
+    /// The context in which the client takes packets with an offload header.
+    pub(super) fn offload_context(&self) -> Option<u64> {
+        self.contexts.first()
+    }
+
     /// Whether [`Tunnel::next_message`] has one.
     pub(super) fn has_message(&self, queue: &Queue, now: Instant) -> bool {
         let Some(link) = &self.link else { return false };
@@ -303,13 +334,15 @@ impl Tunnel {
             self.control.pop_front();
         }
         while queue.is_ready(now)
-            && let Some(packet) = queue.front()
-            && writer.push_packet(PACKET_CONTEXT, packet)
+            && let Some(Queued { packet, offload, since }) = queue.front()
+            && match self.contexts.first() {
+                Some(context) if *offload != OffloadHeader::default() => writer.push_offload(context, offload, packet),
+                _ => writer.push_packet(PACKET_CONTEXT, packet),
+            }
         {
             stats.delivered.count(packet.len());
-            if let Some((_, since)) = queue.pop() {
-                stats.queue_delay.observe(now.saturating_duration_since(since));
-            }
+            stats.queue_delay.observe(now.saturating_duration_since(*since));
+            queue.pop();
         }
         Some(writer.finish().into())
     }
@@ -349,6 +382,7 @@ impl Control {
         match self {
             Self::FlowDenied(denied) => Capsule::FlowDenied(*denied),
             Self::PortMap(response) => Capsule::PortMapResponse(*response),
+            Self::ContextAck(context) => Capsule::ContextAck { context: *context },
             Self::ContextClose(context) => Capsule::ContextClose { context: *context },
             Self::Addresses(v4, v6) => Capsule::AddressAssign(addresses(lease, *v4, *v6)),
             Self::Drain(retry_after_ms) => Capsule::Drain { retry_after_ms: *retry_after_ms },

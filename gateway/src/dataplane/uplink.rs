@@ -1,24 +1,26 @@
 //! From a session to the outside. A packet passes, in this order:
 //!
-//! 1. parse            offsets are checked once and for all
+//! 1. parse            offsets are checked once and for all, and what an offload header says about them
 //! 2. antispoof        the source is the session's own
 //! 3. reassemble       from here on there are whole datagrams only, with ports
 //! 4. local            to the gateway's inner host, or to another session of the same network: done
 //! 5. NAT64            what is for an IPv4 host becomes IPv4, and is judged as such
 //! 6. policy           may it go there, unless it answers the outside; an external address of our own is another session's (hairpin)
 //! 7. hop limit        one off
-//! 8. fit              MSS clamped; what is too big for the path and may not be cut is refused
+//! 8. fit              MSS and segments clamped; what is too big for the path and may not be cut is refused
 //! 9. NAT              the source becomes an external endpoint
 //! 10. egress          cut to the path's MTU, or turned round into the downlink (hairpin)
+//!
+//! A packet that stands for many segments is one packet up to stage 10, where the device, or the receiver, cuts it.
 //!
 //! A stage that refuses a packet says why; [`Gateway::refuse`] counts it and tells the client where that is due.
 
 use bytes::BytesMut;
 use core::net::IpAddr;
-use webtun_wire::{DenyReason, FlowDenied, Instant};
+use webtun_wire::{DenyReason, FlowDenied, Instant, OffloadHeader};
 
 use super::icmp_error::{self, Problem};
-use super::meter::Meters;
+use super::meter::{self, Meters};
 use super::nat::{Contact, GROWTH, Nat64};
 use super::packet::{Packet, Side, Transport};
 use super::policy::Subject;
@@ -39,19 +41,19 @@ enum Route {
 }
 
 impl Gateway {
-    /// A packet of a session. Whatever is wrong with it concerns it alone.
-    pub(super) fn uplink(&mut self, id: SessionId, octets: BytesMut, now: Instant) {
-        self.stats.uplink.count(octets.len());
-        match self.admit_uplink(id, octets, now) {
+    /// A packet of a session. Whatever is wrong with it concerns it alone. Returns how many packets it is charged as.
+    pub(super) fn uplink(&mut self, id: SessionId, packet: Result<Packet, DropReason>, now: Instant) -> u64 {
+        let price = packet.as_ref().map_or(1, meter::price);
+        match packet.and_then(|packet| self.admit_uplink(id, packet, now)) {
             Ok(Some(packet)) => self.forward(id, packet, now),
             Ok(None) => {}
             Err(reason) => self.stats.count_drop(reason),
         }
+        price
     }
 
-    /// Stages 1 to 3. `None`: a fragment that waits for others.
-    fn admit_uplink(&mut self, id: SessionId, octets: BytesMut, now: Instant) -> Result<Option<Packet>, DropReason> {
-        let packet = Packet::parse(octets)?;
+    /// Stages 2 and 3. `None`: a fragment that waits for others.
+    fn admit_uplink(&mut self, id: SessionId, packet: Packet, now: Instant) -> Result<Option<Packet>, DropReason> {
         let session = self.sessions.get_mut(&id).ok_or(DropReason::NoSession)?;
         antispoof::check(&packet.headers, &session.lease)?;
         let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
@@ -68,11 +70,11 @@ impl Gateway {
         match self.route(id, &mut packet, now) {
             Ok(Route::Local) => {
                 self.stats.local.count(packet.octets.len());
-                self.transmits.push_back(Transmit { to: Destination::Local, packet: packet.octets });
+                self.transmit(Destination::Local, packet);
             }
             Ok(Route::Egress) => self.egress(packet, now),
             Ok(Route::Hairpin) => self.hairpin(packet, now),
-            Ok(Route::Neighbour(to)) => self.deliver_to_neighbour(to, &packet, now),
+            Ok(Route::Neighbour(to)) => self.deliver_to_neighbour(to, packet, now),
             Err(reason) => self.refuse(id, &packet, reason, now),
         }
     }
@@ -102,6 +104,7 @@ impl Gateway {
             return Err(DropReason::HopLimit);
         }
         if hairpin.is_none() {
+            packet.clamp_segments(self.path_mtus.towards(destination, self.config.path_mtu, now))?;
             self.check_size(packet)?;
         }
         let original = packet.headers.destination;
@@ -174,35 +177,54 @@ impl Gateway {
 
     /// What is too big for the path is cut only where its source allows it (RFC 4787 REQ-13, RFC 8200 section 5).
     fn check_size(&self, packet: &Packet) -> Result<(), DropReason> {
-        let fits = packet.octets.len() <= usize::from(self.config.path_mtu);
+        let fits = packet.longest() <= usize::from(self.config.path_mtu);
         if fits || packet.may_fragment { Ok(()) } else { Err(DropReason::TooBig) }
     }
 
     /// Stage 10, to the outside.
     fn egress(&mut self, mut packet: Packet, now: Instant) {
-        let id = self.next_datagram_id();
-        let mtu = if packet.may_fragment {
-            self.path_mtus.towards(packet.headers.destination, self.config.path_mtu, now)
-        } else {
-            self.config.path_mtu
-        };
-        if packet.octets.len() <= usize::from(mtu) {
-            if packet.may_fragment && packet.headers.source.is_ipv4() {
+        let id = self.next_datagram_ids(packet.segment_count());
+        let mut mtu = self.config.path_mtu;
+        if packet.may_fragment {
+            mtu = self.path_mtus.towards(packet.headers.destination, mtu, now);
+            if packet.headers.source.is_ipv4() {
                 // Many sessions share an address, and so one space of identifications (RFC 6864 section 5.3.1).
                 packet.set_ipv4_id(id as u16);
             }
-            self.transmit(packet.octets);
+        }
+        if packet.longest() <= usize::from(mtu) {
+            self.transmit_to_egress(packet);
             return;
         }
-        match fragment::split(&packet, usize::from(mtu), id) {
-            Ok(pieces) => pieces.into_iter().for_each(|piece| self.transmit(piece)),
-            Err(reason) => self.stats.count_drop(reason),
+        // The datagrams of UDP, too, which are fragmented one by one.
+        for (packet, id) in packet.into_plain().into_iter().zip(id..) {
+            if packet.octets.len() <= usize::from(mtu) {
+                self.transmit_to_egress(packet);
+                continue;
+            }
+            match fragment::split(&packet, usize::from(mtu), id) {
+                Ok(pieces) => pieces.into_iter().for_each(|piece| self.transmit_octets(piece)),
+                Err(reason) => self.stats.count_drop(reason),
+            }
         }
     }
 
-    pub(super) fn transmit(&mut self, packet: BytesMut) {
+    fn transmit_to_egress(&mut self, packet: Packet) {
+        self.stats.egress.count(packet.octets.len());
+        self.transmit(Destination::Egress, packet);
+    }
+
+    /// A packet to the outside with nothing left to be done to it.
+    pub(super) fn transmit_octets(&mut self, packet: BytesMut) {
         self.stats.egress.count(packet.len());
-        self.transmits.push_back(Transmit { to: Destination::Egress, packet });
+        self.transmits.push_back(Transmit { to: Destination::Egress, packet, offload: OffloadHeader::default() });
+    }
+
+    fn transmit(&mut self, to: Destination, packet: Packet) {
+        for packet in packet.into_transmits(to, self.config.egress_offload) {
+            let offload = packet.offload_header();
+            self.transmits.push_back(Transmit { to, packet: packet.octets, offload });
+        }
     }
 
     /// Stage 10, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
@@ -263,7 +285,7 @@ impl Gateway {
         }
         if let Some(error) = icmp_error::build(&packet.octets, &packet.headers, from, problem) {
             self.stats.icmp_errors += 1;
-            if let Err(reason) = self.enqueue(id, error, now) {
+            if let Err(reason) = self.enqueue_octets(id, error, OffloadHeader::default(), now) {
                 self.stats.count_drop(reason);
             }
         }

@@ -102,6 +102,14 @@ drop_reasons! {
     QueueFull = "queue_full",
     /// A datagram on a context that was never agreed on.
     UnknownContext = "unknown_context",
+    /// An offload header whose flags are not known or contradict each other, or with a value where a zero has to be.
+    OffloadFlags = "offload_flags",
+    /// An offload header that asks for segments that its packet cannot have.
+    OffloadSegments = "offload_segments",
+    /// An offload header with a header length other than its packet's.
+    OffloadHeaderLength = "offload_header_length",
+    /// An offload header with a checksum elsewhere than its packet has it.
+    OffloadChecksum = "offload_checksum",
 }
 
 impl fmt::Display for DropReason {

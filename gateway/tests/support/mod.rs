@@ -13,7 +13,7 @@ use webtun_gateway::dataplane::{
     Allowance, Destination, Event, ExternalAddress, Gateway, GatewayConfig, Peer, PeerLimits, Reject, SessionError,
     SessionId,
 };
-use webtun_wire::{BatchWriter, Capsule, Hello, Instant, PortBlock, Resume, capsules};
+use webtun_wire::{BatchWriter, Capsule, Hello, Instant, OffloadHeader, PortBlock, Resume, capsules};
 
 pub const EXTERNAL_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
 pub const EXTERNAL_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
@@ -138,7 +138,7 @@ impl World {
 
     /// A packet from the outside.
     pub fn receive(&mut self, packet: &[u8]) {
-        self.gateway.process_downlink(BytesMut::from(packet), self.now);
+        self.gateway.process_downlink(BytesMut::from(packet), &OffloadHeader::default(), self.now);
         self.settle();
     }
 

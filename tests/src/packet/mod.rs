@@ -3,6 +3,7 @@
 
 mod build;
 mod fragment;
+mod offload;
 mod view;
 
 pub use build::{
@@ -10,6 +11,7 @@ pub use build::{
     without_udp_checksum,
 };
 pub use fragment::{Reassembler, fragment, piece};
+pub use offload::Offloaded;
 pub use view::{Piece, Transport, View};
 
 use std::net::IpAddr;

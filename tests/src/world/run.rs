@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use std::time::Duration;
 use webtun_gateway::dataplane::Destination;
-use webtun_wire::Instant;
+use webtun_wire::{Instant, OffloadHeader};
 
 use super::{Client, World};
 use crate::packet::View;
@@ -216,7 +216,7 @@ impl World {
     fn ingress(&mut self, packet: BytesMut) {
         let now = self.now();
         self.seen(false, &packet);
-        self.gateway.process_downlink(packet, now);
+        self.gateway.process_downlink(packet, &OffloadHeader::default(), now);
     }
 
     fn seen(&mut self, outbound: bool, packet: &BytesMut) {

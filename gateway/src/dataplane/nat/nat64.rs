@@ -19,6 +19,8 @@ use crate::dataplane::{DropReason, IPV6_MIN_MTU};
 pub(super) const IPV4_HEADER: usize = 20;
 pub(super) const IPV6_HEADER: usize = 40;
 const FRAGMENT_HEADER: usize = 8;
+/// IPv4 packets up to this length may be cut although they come from an IPv6 host (RFC 7915 section 5.1).
+const MAY_BE_CUT: usize = IPV6_MIN_MTU as usize - IPV4_HEADER;
 /// By how much a packet grows when it becomes IPv6.
 pub(in crate::dataplane) const GROWTH: u16 = 20;
 
@@ -60,7 +62,7 @@ impl Nat64 {
             return Ok(());
         }
         let is_udp = matches!(headers.transport, Transport::Udp { .. });
-        if is_udp && packet.octets[headers.payload + 6..headers.payload + 8] == [0, 0] {
+        if is_udp && !packet.offload.is_partial && packet.octets[headers.payload + 6..headers.payload + 8] == [0, 0] {
             // For IPv4 it would mean that there is none, which IPv6 does not allow (RFC 8200 section 8.1).
             return Err(DropReason::Checksum);
         }
@@ -72,7 +74,8 @@ impl Nat64 {
             (header.source.into(), header.destination.into()),
             header.len,
         );
-        header.may_fragment = packet.may_fragment;
+        let wire_len = packet.longest() - headers.payload + IPV4_HEADER;
+        header.may_fragment = packet.may_fragment || wire_len <= MAY_BE_CUT;
         packet.octets.advance(headers.payload - IPV4_HEADER);
         packet.octets[..IPV4_HEADER].copy_from_slice(&header.octets());
         packet.headers = Headers::parse(&packet.octets)?;
@@ -99,6 +102,9 @@ impl Nat64 {
         octets.put_slice(payload);
         let addresses = (header.source.into(), header.destination.into());
         let segment = &mut octets[IPV6_HEADER..];
+        if packet.offload.is_partial {
+            return Ok(Packet { offload: packet.offload, ..Packet::parse(octets)? });
+        }
         if matches!(headers.transport, Transport::Udp { .. }) && segment[6..8] == [0, 0] {
             // IPv6 has no UDP without a checksum (RFC 7915 section 4.5).
             let len = usize::from(u16::from_be_bytes([segment[4], segment[5]]));
@@ -167,7 +173,7 @@ impl NewHeader<Ipv4Addr> {
         let total = IPV4_HEADER + self.len;
         let (id, flags) = match self.fragment {
             Some(it) => (it.id as u16, (it.offset / 8) as u16 | if it.more { MORE_FRAGMENTS } else { 0 }),
-            None if !self.may_fragment && total > usize::from(IPV6_MIN_MTU) - IPV4_HEADER => (0, DONT_FRAGMENT),
+            None if !self.may_fragment && total > MAY_BE_CUT => (0, DONT_FRAGMENT),
             None => (0, 0),
         };
         let mut octets = [0; IPV4_HEADER];

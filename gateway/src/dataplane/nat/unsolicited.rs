@@ -63,7 +63,7 @@ impl Gateway {
         }
         if let Some(error) = icmp_error::build(syn, &headers, headers.destination, Problem::PortUnreachable) {
             self.stats.icmp_errors += 1;
-            self.transmit(error);
+            self.transmit_octets(error);
         }
     }
 }

@@ -13,6 +13,7 @@ use core::net::IpAddr;
 pub(in crate::dataplane) use self::rewrite::{update, update_udp};
 use super::DropReason;
 use super::checksum::Delta;
+use super::offload::Offload;
 
 /// IP protocol numbers, as IANA assigns them.
 pub(in crate::dataplane) mod protocol {
@@ -31,7 +32,9 @@ pub(in crate::dataplane) mod tcp_flag {
     pub const FIN: u8 = 0x01;
     pub const SYN: u8 = 0x02;
     pub const RST: u8 = 0x04;
+    pub const PSH: u8 = 0x08;
     pub const ACK: u8 = 0x10;
+    pub const CWR: u8 = 0x80;
 }
 
 /// A packet with validated headers.
@@ -41,6 +44,8 @@ pub(in crate::dataplane) struct Packet {
     pub headers: Headers,
     /// Its source lets routers cut it: IPv4 by its flag; IPv6 never, but what was put together from fragments.
     pub may_fragment: bool,
+    /// What is left to whoever sends it.
+    pub offload: Offload,
 }
 
 /// What a packet's headers say.
@@ -119,12 +124,22 @@ impl Packet {
     /// Takes a packet apart. It has to be exactly as long as its header says.
     pub(in crate::dataplane) fn parse(octets: BytesMut) -> Result<Self, DropReason> {
         let headers = Headers::parse(&octets)?;
+        Ok(Self::from_parts(octets, headers))
+    }
+
+    /// A packet whose headers these are.
+    pub(in crate::dataplane) fn from_parts(octets: BytesMut, headers: Headers) -> Self {
         let may_fragment = headers.source.is_ipv4() && octets[6] & 0x40 == 0;
-        let mut packet = Self { octets, headers, may_fragment };
+        let mut packet = Self { octets, headers, may_fragment, offload: Offload::default() };
         if let Some(atomic) = packet.headers.atomic.take() {
             packet.remove(atomic);
         }
-        Ok(packet)
+        packet
+    }
+
+    /// Everything but the octets.
+    pub(in crate::dataplane) fn like(&self) -> Self {
+        Self { octets: BytesMut::new(), ..*self }
     }
 
     /// Takes a fragment header out: a packet that is cut again would otherwise have two.

@@ -14,12 +14,12 @@ mod links;
 pub use handle::{Command, DriverHandle, LinkEnd, LinkId, Opened};
 
 use super::audit::Audit;
-use super::egress::tun::{MTU, TunDevice};
+use super::egress::tun::TunDevice;
 use super::inner::{Answer, InnerHost};
 use super::metrics::Snapshot;
 use super::pace::MessageRoom;
 use super::session::Farewell;
-use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, close_message};
+use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, Transmit, close_message};
 use bytes::{Bytes, BytesMut};
 use links::Links;
 use std::io;
@@ -35,6 +35,9 @@ const OCTETS_PER_TURN: usize = 64 * 1024;
 /// Packets read per turn: enough to fill a message of 256 KiB from packets of 1,500 octets, and small enough that clients
 /// get their turn within a millisecond.
 const PACKETS_PER_TURN: usize = 192;
+/// Octets of packets read per turn: a message's worth, so that packets of many segments do not overflow a session's queue
+/// before its connection has been offered any.
+const READ_PER_TURN: usize = 256 * 1024;
 /// The longest wait, where nothing has a deadline.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -72,9 +75,8 @@ pub struct Driver {
     audit: Audit,
     /// Port blocks that sessions have.
     blocks: u64,
-    /// One packet, as read. Packets are copied out of it: a fresh buffer of the largest size for each small packet would
-    /// cost more to clear than the copy does.
-    buffer: Box<[u8]>,
+    /// For the device.
+    buffer: BytesMut,
 }
 
 impl Driver {
@@ -87,9 +89,11 @@ impl Driver {
         audit: Audit,
     ) -> (Self, DriverHandle) {
         let (handle, commands) = DriverHandle::new(COMMANDS_PER_TURN);
-        let buffer = vec![0; MTU].into_boxed_slice();
         let links = Links::default();
-        (Self { gateway, tun, inner, answers, clock, commands, links, audit, blocks: 0, buffer }, handle)
+        (
+            Self { gateway, tun, inner, answers, clock, commands, links, audit, blocks: 0, buffer: BytesMut::new() },
+            handle,
+        )
     }
 
     /// Runs until `shutdown` says so, and then closes every session.
@@ -136,7 +140,7 @@ impl Driver {
         loop {
             while let Some(transmit) = self.gateway.poll_transmit() {
                 match transmit.to {
-                    Destination::Egress => self.send_to_tun(&transmit.packet),
+                    Destination::Egress => self.send_to_tun(&transmit),
                     Destination::Local => self.inner.handle_packet(&transmit.packet, now),
                 }
             }
@@ -153,21 +157,31 @@ impl Driver {
         }
     }
 
-    fn send_to_tun(&self, packet: &[u8]) {
+    fn send_to_tun(&self, Transmit { packet, offload, .. }: &Transmit) {
         // As a network card would: a packet that cannot be sent is lost, and the transport above repeats it.
-        if let Err(error) = self.tun.send(packet) {
+        if let Err(error) = self.tun.send(packet, offload) {
             tracing::debug!(%error, len = packet.len(), "the TUN device does not take a packet");
         }
     }
 
     fn read_packets(&mut self) -> io::Result<()> {
         let now = self.clock.now();
+        let mut octets = 0;
         for _ in 0..PACKETS_PER_TURN {
             match self.tun.try_recv(&mut self.buffer) {
-                Ok(len) => self.gateway.process_downlink(BytesMut::from(&self.buffer[..len]), now),
+                Ok((packet, offload)) => {
+                    octets += packet.len();
+                    self.gateway.process_downlink(packet, &offload, now);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    tracing::debug!(%error, "the TUN device has a packet that cannot be");
+                }
                 Err(error) => return Err(error),
+            }
+            if octets >= READ_PER_TURN {
+                break;
             }
         }
         Ok(())

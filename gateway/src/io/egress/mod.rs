@@ -9,7 +9,7 @@ pub mod tun;
 mod watch;
 
 use crate::config::{Addresses, Config, ExternalMode, Family, PortRange};
-use crate::dataplane::{ExternalAddress, OwnAddresses};
+use crate::dataplane::{EgressOffload, ExternalAddress, OwnAddresses};
 pub use host::HostChanges;
 use ipnet::Ipv6Net;
 use machine::Machine;
@@ -177,6 +177,8 @@ pub struct Surroundings {
     pub own: OwnAddresses,
     /// The largest packet on the way to the outside, in octets.
     pub path_mtu: u16,
+    /// What the device takes over.
+    pub offload: EgressOffload,
 }
 
 impl Egress {
@@ -200,11 +202,11 @@ impl Egress {
             listen_port,
         };
         check_machine_addresses(&plan)?;
-        let tun = tun::open(&plan.tun)?;
+        let tun = tun::open(&plan.tun, config.tun.offload)?;
         let mut changes = HostChanges::begin(&config.runtime_dir)?;
         changes.apply(&plan)?;
         configure_link(&plan)?;
-        let surroundings = survey(config, &plan)?;
+        let surroundings = Surroundings { offload: tun.offload(), ..survey(config, &plan)? };
         Ok(Self { tun, surroundings, changes })
     }
 }
@@ -228,7 +230,13 @@ fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
     let v4 = announced(&plan.ipv4, &config.external.announced_ipv4, || found(false));
     let v6 = announced(&plan.ipv6, &config.external.announced_ipv6, || found(true));
     let external = v4.into_iter().chain(v6).collect();
-    Ok(Surroundings { external, prefix: plan.ipv6_prefix, own: machine.own(), path_mtu: machine.path_mtu() })
+    Ok(Surroundings {
+        external,
+        prefix: plan.ipv6_prefix,
+        own: machine.own(),
+        path_mtu: machine.path_mtu(),
+        offload: EgressOffload::None,
+    })
 }
 
 /// The NAT's addresses with what the outside sees of each: as configured, else the machine's that it becomes, else what
