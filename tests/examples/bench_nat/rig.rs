@@ -203,7 +203,7 @@ impl Rig {
 
     fn receive(&mut self, packet: BytesMut) {
         self.now += PACE;
-        self.gateway.process_downlink(packet, self.now);
+        self.gateway.process_downlink(packet, &webtun_wire::OffloadHeader::default(), self.now);
     }
 
     /// Takes what the gateway has to say, as its contract demands.
