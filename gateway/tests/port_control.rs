@@ -90,6 +90,7 @@ fn what_is_not_served_is_refused_by_its_number() {
         ("FILTER", plus(&[&[3, 0, 0, 20][..], &[0; 20]].concat()), 5),
         ("PREFER_FAILURE with content", plus(&[2, 0, 0, 4, 0, 0, 0, 0]), 6),
         ("PREFER_FAILURE without a suggestion", plus(&[2, 0, 0, 0]), 6),
+        ("PREFER_FAILURE twice", plus(&[2, 0, 0, 0, 2, 0, 0, 0]), 6),
         ("an option that is cut short", plus(&[200, 0, 0, 9]), 6),
         ("SCTP", with(36, 132), 9),
         ("all ports", with(41, 0), 9),
