@@ -7,7 +7,7 @@ use io_support::{Gateway, Scratch, block_on, other_machine, shell, there};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
-use webtun_stack::{Event, ListenOptions, PortMapOptions, Protocol, SocketEvent, SocketId, TcpOptions, UdpOptions};
+use webtun_stack::{Event, SocketEvent, SocketId, TcpOptions, UdpOptions};
 
 /// The clients' destination: this machine's own address, which only a rule makes reachable.
 const OPEN: [&str; 4] = [
@@ -19,23 +19,6 @@ const OPEN: [&str; 4] = [
 ];
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Listens behind a mapped port, and gives back its external endpoint and the listener.
-async fn listen(tunnel: &mut Tunnel, ipv6: bool) -> (SocketAddr, SocketId) {
-    let now = tunnel.now();
-    let any: SocketAddr = "[::]:8000".parse().expect("an endpoint");
-    let listener = tunnel.stack.tcp_listen(any, ListenOptions::default(), now).expect("a listener");
-    let lifetime = Duration::from_secs(600);
-    let options = PortMapOptions { protocol: Protocol::Tcp, ipv6, internal_port: 8000, external_port: 0, lifetime };
-    let id = tunnel.stack.map_port(options, now);
-    let mapped = tunnel
-        .until(|_, event| match event {
-            Event::PortMapped { id: of, result } if of == id => Some(result.expect("a port")),
-            _ => None,
-        })
-        .await;
-    (mapped.external, listener)
-}
 
 /// Accepts one connection and sends `greeting`.
 async fn greet(tunnel: &mut Tunnel, listener: SocketId, greeting: &[u8]) -> SocketAddr {
@@ -108,7 +91,7 @@ c.sendall((a[0] + \" \" + str(a[1])).encode())
         block_on(async {
             let mut tunnel = Tunnel::open(gateway.address).await;
             for ipv6 in [false, true] {
-                let (external, listener) = listen(&mut tunnel, ipv6).await;
+                let (external, listener) = tunnel.listen(ipv6).await;
                 let own: IpAddr = if ipv6 { "2001:db8::7" } else { "192.0.2.7" }.parse().expect("an address");
                 assert_eq!(external.ip(), own, "the primary address is announced");
                 let here = reader(external);

@@ -7,8 +7,7 @@ use io_support::tunnel::Tunnel;
 use io_support::{Gateway, Scratch, block_on, command, failure, other_machine, shell, there};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-use webtun_stack::{Event, ListenOptions, PortMapOptions, Protocol, SocketEvent};
+use webtun_stack::{Event, SocketEvent};
 
 const RULES: [&str; 4] = [
     "--listen",
@@ -20,20 +19,9 @@ const RULES: [&str; 4] = [
 
 /// A mapped port, reached from the other machine.
 async fn is_reached(tunnel: &mut Tunnel, address: IpAddr) {
-    let any: SocketAddr = "[::]:8000".parse().expect("an endpoint");
-    let now = tunnel.now();
-    let listener = tunnel.stack.tcp_listen(any, ListenOptions::default(), now).expect("a listener");
-    let (ipv6, lifetime) = (address.is_ipv6(), Duration::from_secs(600));
-    let options = PortMapOptions { protocol: Protocol::Tcp, ipv6, internal_port: 8000, external_port: 0, lifetime };
-    let id = tunnel.stack.map_port(options, now);
-    let mapped = tunnel
-        .until(|_, event| match event {
-            Event::PortMapped { id: of, result } if of == id => Some(result.expect("a port")),
-            _ => None,
-        })
-        .await;
-    assert_eq!(mapped.external.ip(), address, "it is mapped at the session's address");
-    let mut caller = there(&format!("nc -w 5 {} {} < /dev/null", mapped.external.ip(), mapped.external.port()));
+    let (external, listener) = tunnel.listen(address.is_ipv6()).await;
+    assert_eq!(external.ip(), address, "it is mapped at the session's address");
+    let mut caller = there(&format!("nc -w 5 {} {} < /dev/null", external.ip(), external.port()));
     tunnel
         .until(|_, event| matches!(event, Event::Socket(SocketEvent::TcpIncoming(of)) if of == listener).then_some(()))
         .await;

@@ -3,7 +3,9 @@
 use super::{Client, Received};
 use std::net::SocketAddr;
 use std::time::Duration;
-use webtun_stack::{Event, Instant, SocketEvent, SocketId, Stack, StackConfig, Status};
+use webtun_stack::{
+    Event, Instant, ListenOptions, PortMapOptions, Protocol, SocketEvent, SocketId, Stack, StackConfig, Status,
+};
 
 /// See the module.
 pub struct Tunnel {
@@ -76,6 +78,23 @@ impl Tunnel {
                 }
             }
         }
+    }
+
+    /// Listens behind a mapped TCP port of a family; its external endpoint, and the listener.
+    pub async fn listen(&mut self, ipv6: bool) -> (SocketAddr, SocketId) {
+        let now = self.now();
+        let any: SocketAddr = "[::]:8000".parse().expect("an endpoint");
+        let listener = self.stack.tcp_listen(any, ListenOptions::default(), now).expect("a listener");
+        let lifetime = Duration::from_secs(600);
+        let options = PortMapOptions { protocol: Protocol::Tcp, ipv6, internal_port: 8000, external_port: 0, lifetime };
+        let id = self.stack.map_port(options, now);
+        let mapped = self
+            .until(|_, event| match event {
+                Event::PortMapped { id: of, result } if of == id => Some(result.expect("a port")),
+                _ => None,
+            })
+            .await;
+        (mapped.external, listener)
     }
 
     /// What a connection brings, until it is so much.
