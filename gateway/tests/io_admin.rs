@@ -3,7 +3,7 @@
 mod io_support;
 
 use io_support::tunnel::Tunnel;
-use io_support::{Client, Gateway, Scratch, block_on, get, shell};
+use io_support::{Client, Gateway, Scratch, block_on, get, http, shell};
 use std::net::SocketAddr;
 use webtun_gateway::dataplane::DropReason;
 use webtun_stack::UdpOptions;
@@ -50,6 +50,37 @@ isolated! {
         assert!(status.starts_with("HTTP/1.1 404") && health.starts_with("HTTP/1.1 200"), "{status} {health}");
         assert!(get(ADMIN, "/readyz").ends_with("ready\n"));
         assert!(get(ADMIN, "/").starts_with("HTTP/1.1 404"));
+        gateway.stop();
+    }
+
+    fn tickets_are_counted_by_what_becomes_of_them() {
+        let scratch = Scratch::new("tickets-counted");
+        let flags = ["--listen", "127.0.0.1:0", "--set", "tokens=[\"right\"]", "--set", "auth.tickets_per_peer=1"];
+        let gateway = Gateway::start(&scratch.0, &flags);
+        let ask = |credential: &str, origin: &str| {
+            let request = format!(
+                "POST /ticket HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {credential}\r\n{origin}\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            http(gateway.address, &request)
+        };
+        let answer = ask("right", "");
+        let (_, rest) = answer.split_once("\"ticket\":\"").expect("a ticket");
+        let path = format!("/?ticket={}", &rest[..32]);
+        ask("right", "");
+        ask("wrong", "");
+        ask("right", "Origin: https://evil.example\r\n");
+        block_on(async {
+            let mut client = Client::connect_to(gateway.address, &path).await.expect("a WebSocket");
+            client.hello(b"", None).await;
+            Client::connect_to(gateway.address, &path).await.expect("a WebSocket");
+        });
+        for (result, times) in [
+            ("issued", 1.0), ("redeemed", 1.0), ("invalid", 1.0), ("full", 1.0), ("unauthorized", 1.0), ("origin", 1.0),
+            ("throttled", 0.0), ("not_needed", 0.0), ("internal", 0.0),
+        ] {
+            assert_eq!(figure(&format!("webtun_tickets_total{{result=\"{result}\"}}")), times, "{result}");
+        }
         gateway.stop();
     }
 

@@ -3,7 +3,7 @@
 
 use super::driver::{Command, DriverHandle};
 use super::http::Phase;
-use super::metrics::{Handshakes, render};
+use super::metrics::{Handshakes, TicketResults, render};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -34,6 +34,8 @@ pub struct Admin {
     pub driver: DriverHandle,
     /// Counted outside of the driver.
     pub handshakes: Handshakes,
+    /// What becomes of tickets.
+    pub tickets: TicketResults,
     /// How far the gateway's life has gone.
     pub phase: watch::Receiver<Phase>,
 }
@@ -96,7 +98,7 @@ async fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
         answer.await.ok()
     };
     let snapshot = timeout(PATIENCE, asked).await.ok().flatten();
-    match snapshot.and_then(|snapshot| render(*snapshot, &admin.handshakes).ok()) {
+    match snapshot.and_then(|snapshot| render(*snapshot, &admin.handshakes, &admin.tickets).ok()) {
         Some(body) => text(StatusCode::OK, OPENMETRICS, body),
         None => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the gateway does not answer in time\n".to_owned()),
     }

@@ -130,8 +130,9 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let (phase, told_phase) = watch::channel(Phase::Serving);
     let handshakes = Handshakes::default();
     let operators = operators.map(|listener| {
-        let (handshakes, phase) = (handshakes.clone(), told_phase.clone());
-        tokio::spawn(admin::listen(listener, Admin { driver: handle.clone(), handshakes, phase }))
+        let (handshakes, tickets) = (handshakes.clone(), gate.ticket_results().clone());
+        let admin = Admin { driver: handle.clone(), handshakes, tickets, phase: told_phase.clone() };
+        tokio::spawn(admin::listen(listener, admin))
     });
     let (certificate, keeper) = match certificate {
         Some(loaded) => {

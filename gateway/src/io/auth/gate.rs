@@ -6,6 +6,7 @@ use super::{Credentials, fresh};
 use crate::config::Auth;
 use crate::dataplane::Peer;
 use crate::io::driver::Clock;
+use crate::io::metrics::{TicketResult, TicketResults};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub struct Gate {
     credentials: Arc<Credentials>,
     tickets: Mutex<Tickets>,
     failures: Mutex<Failures>,
+    results: TicketResults,
     clock: Clock,
 }
 
@@ -50,13 +52,26 @@ pub enum NoTicket {
     Internal,
 }
 
+impl NoTicket {
+    fn result(self) -> TicketResult {
+        match self {
+            Self::Open => TicketResult::NotNeeded,
+            Self::Refused(Refusal::Missing | Refusal::Wrong) => TicketResult::Unauthorized,
+            Self::Refused(Refusal::Failures(_)) => TicketResult::Throttled,
+            Self::Full(_) => TicketResult::Full,
+            Self::Internal => TicketResult::Internal,
+        }
+    }
+}
+
 impl Gate {
     /// A gate before these credentials.
     pub fn new(credentials: Arc<Credentials>, settings: &Auth, clock: Clock) -> Self {
         let life = Duration::from_secs(settings.ticket_life_s.into());
         let tickets = Tickets::new(life, settings.tickets as usize, settings.tickets_per_peer as usize);
         let failures = Failures::new(settings.failures_per_minute);
-        Self { credentials, tickets: Mutex::new(tickets), failures: Mutex::new(failures), clock }
+        let (tickets, failures) = (Mutex::new(tickets), Mutex::new(failures));
+        Self { credentials, tickets, failures, results: TicketResults::default(), clock }
     }
 
     /// True where nobody needs a credential.
@@ -85,7 +100,14 @@ impl Gate {
     /// The principal of a ticket, which is spent by that. Nobody guesses 128 bits, and whoever comes back by the address
     /// with a ticket that is spent has done no wrong: this counts no failures.
     pub fn spend(&self, ticket: &str) -> Option<Peer> {
-        lock(&self.tickets).spend(ticket, self.clock.now())
+        let peer = lock(&self.tickets).spend(ticket, self.clock.now());
+        self.results.count(if peer.is_some() { TicketResult::Redeemed } else { TicketResult::Invalid });
+        peer
+    }
+
+    /// What becomes of tickets, to be shown to the operator.
+    pub fn ticket_results(&self) -> &TicketResults {
+        &self.results
     }
 
     /// A ticket for the principal that `credential` proves.
@@ -93,6 +115,12 @@ impl Gate {
     /// # Errors
     /// See [`NoTicket`].
     pub fn issue(&self, credential: &[u8], remote: IpAddr) -> Result<Issued, NoTicket> {
+        let issued = self.try_issue(credential, remote);
+        self.results.count(issued.as_ref().map_or_else(|refusal| refusal.result(), |_| TicketResult::Issued));
+        issued
+    }
+
+    fn try_issue(&self, credential: &[u8], remote: IpAddr) -> Result<Issued, NoTicket> {
         if self.is_open() {
             return Err(NoTicket::Open);
         }

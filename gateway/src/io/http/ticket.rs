@@ -2,6 +2,7 @@
 
 use super::{Body, Site, forwarded, origin, text};
 use crate::io::auth::{Issued, NoTicket, Refusal};
+use crate::io::metrics::TicketResult;
 use crate::io::session::Farewell;
 use bytes::Bytes;
 use http::header::{
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub(super) fn respond(site: &Site, method: &Method, headers: &HeaderMap, remote: IpAddr) -> Response<Body> {
     let forwarded::Origin { client, host } = forwarded::origin(remote, headers, &site.http);
     if let Err(error) = origin::check(headers, &host, &site.allow_origins, site.gate.is_open()) {
+        site.gate.ticket_results().count(TicketResult::Origin);
         tracing::info!("a ticket for a foreign page is refused");
         return text(StatusCode::FORBIDDEN, &error.to_string());
     }

@@ -11,8 +11,6 @@ use std::fmt::Error;
 #[derive(Debug)]
 pub(super) struct Figures(pub Snapshot);
 
-type Rows<'a> = &'a [(&'static str, u64)];
-
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let out = &mut encoder;
@@ -29,7 +27,7 @@ impl Figures {
         let stats = &self.0.stats;
         let connected = self.0.connected as u64;
         let states = [("connected", connected), ("detached", stats.sessions.saturating_sub(connected))];
-        gauges(out, "webtun_sessions", "Sessions now", "state", &states)?;
+        rows(out, MetricType::Gauge, ("webtun_sessions", "Sessions now"), "state", &states)?;
         counter(out, "webtun_sessions_opened", "Sessions opened", stats.sessions_opened)?;
         counter(out, "webtun_sessions_resumed", "Connections that went on with a session", stats.sessions_resumed)?;
         counter(out, "webtun_protocol_errors", "Sessions closed for a broken protocol", stats.protocol_errors)
@@ -46,11 +44,11 @@ impl Figures {
             ("delivered", stats.delivered),
         ];
         let packets = directions.map(|(name, traffic)| (name, traffic.packets));
-        counters(out, "webtun_packets", "IP packets by place", "direction", &packets)?;
+        rows(out, MetricType::Counter, ("webtun_packets", "IP packets by place"), "direction", &packets)?;
         let octets = directions.map(|(name, traffic)| (name, traffic.octets));
-        counters(out, "webtun_octets", "Octets of IP packets by place", "direction", &octets)?;
+        rows(out, MetricType::Counter, ("webtun_octets", "Octets of IP packets by place"), "direction", &octets)?;
         let drops = DropReason::ALL.map(|reason| (reason.label(), stats.drops(reason)));
-        counters(out, "webtun_dropped_packets", "Packets dropped by reason", "reason", &drops)?;
+        rows(out, MetricType::Counter, ("webtun_dropped_packets", "Packets dropped by reason"), "reason", &drops)?;
         counter(out, "webtun_icmp_errors", "ICMP errors that the gateway made", stats.icmp_errors)
     }
 
@@ -58,17 +56,18 @@ impl Figures {
         let stats = &self.0.stats;
         let denied = [DropReason::DestinationClass, DropReason::OwnAddress, DropReason::DeniedByRule]
             .map(|reason| (reason.label(), stats.drops(reason)));
-        counters(out, "webtun_denied_flows", "Packets of flows that the policy denies", "reason", &denied)?;
-        gauges(
+        rows(
             out,
-            "webtun_nat_bindings",
-            "NAT bindings now",
-            "kind",
-            &[("all", stats.mappings), ("mapped_port", stats.mapped_ports)],
+            MetricType::Counter,
+            ("webtun_denied_flows", "Packets of flows that the policy denies"),
+            "reason",
+            &denied,
         )?;
+        let bindings = [("all", stats.mappings), ("mapped_port", stats.mapped_ports)];
+        rows(out, MetricType::Gauge, ("webtun_nat_bindings", "NAT bindings now"), "kind", &bindings)?;
         counter(out, "webtun_nat_bindings_created", "NAT bindings made", stats.mappings_created)?;
         let blocks = [("assigned", self.0.blocks), ("free", self.0.free_blocks as u64)];
-        gauges(out, "webtun_port_blocks", "Blocks of external ports", "state", &blocks)?;
+        rows(out, MetricType::Gauge, ("webtun_port_blocks", "Blocks of external ports"), "state", &blocks)?;
         let exhausted = stats.drops(DropReason::NoPorts);
         counter(out, "webtun_port_exhaustion", "Packets of new flows for which there was no port", exhausted)
     }
@@ -92,24 +91,21 @@ fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) 
     counter.encode(out.encode_descriptor(name, help, None, MetricType::Counter)?)
 }
 
-fn counters(
+/// A family of counters or of gauges: a row for each value of its label.
+fn rows(
     out: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
+    kind: MetricType,
+    (name, help): (&str, &str),
     label: &'static str,
-    rows: Rows<'_>,
+    rows: &[(&'static str, u64)],
 ) -> Result<(), Error> {
-    let mut metric = out.encode_descriptor(name, help, None, MetricType::Counter)?;
-    rows.iter().try_for_each(|(key, value)| ConstCounter::new(*value).encode(metric.encode_family(&[(label, *key)])?))
-}
-
-fn gauges(
-    out: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &'static str,
-    rows: Rows<'_>,
-) -> Result<(), Error> {
-    let mut metric = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    rows.iter().try_for_each(|(key, value)| ConstGauge::new(*value).encode(metric.encode_family(&[(label, *key)])?))
+    let mut metric = out.encode_descriptor(name, help, None, kind)?;
+    rows.iter().try_for_each(|(key, value)| {
+        let labels = [(label, *key)];
+        let row = metric.encode_family(&labels)?;
+        match kind {
+            MetricType::Counter => ConstCounter::new(*value).encode(row),
+            _ => ConstGauge::new(*value).encode(row),
+        }
+    })
 }
