@@ -2,12 +2,13 @@
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::packet::Offloaded;
+use crate::packet::{Offloaded, View};
 use webtun_gateway::dataplane::{
-    Destination, DropReason, Event, Gateway, GatewayConfig, Peer, Reject, SessionError, SessionId,
+    Destination, DropReason, Event, Gateway, GatewayConfig, Peer, Reject, SessionError, SessionId, Stats,
 };
 use webtun_wire::{
     Accept, BatchWriter, Capsule, CloseCode, ContextKind, FlowDenied, Hello, Instant, MAX_MESSAGE_LEN,
@@ -19,8 +20,10 @@ pub const OFFLOAD_CONTEXT: u64 = 2;
 
 /// A gateway, and what it has sent that nobody has looked at yet.
 pub struct Direct {
-    /// The gateway.
+    /// The gateway, or its first shard.
     pub gateway: Gateway,
+    /// The other shards.
+    pub others: Vec<Gateway>,
     /// The present.
     pub now: Instant,
     /// Its sessions, in the order of their opening; closed ones stay.
@@ -81,10 +84,22 @@ impl Direct {
     ///
     /// Panics where the configuration is refused.
     pub fn new(config: GatewayConfig, seed: [u8; 32]) -> Self {
+        Self::sharded(vec![config], seed)
+    }
+
+    /// A gateway of shards. A peer's sessions are in the one that the first octet of its name says.
+    ///
+    /// # Panics
+    ///
+    /// Panics where there is no configuration, or one is refused.
+    pub fn sharded(configs: Vec<GatewayConfig>, seed: [u8; 32]) -> Self {
         let now = Instant::from_millis(1000);
-        let gateway = Gateway::new(config, seed, now).expect("a valid configuration");
+        let start = |config| Gateway::new(config, seed, now).expect("a valid configuration");
+        let mut shards = configs.into_iter().map(start);
+        let gateway = shards.next().expect("at least one shard");
         Self {
             gateway,
+            others: shards.collect(),
             now,
             sessions: Vec::new(),
             egress: VecDeque::new(),
@@ -106,7 +121,8 @@ impl Direct {
     pub fn open(&mut self, peer: &Peer) -> Result<usize, CloseCode> {
         let id = self.handshake(&hello(None), peer).map_err(|reject| reject.code())?;
         let mut session = DirectSession::new(id, peer.clone());
-        session.receive_all(&mut self.gateway, self.now);
+        let now = self.now;
+        session.receive_all(self.of(id), now);
         assert!(!session.addresses.is_empty(), "a session comes with addresses");
         self.sessions.push(session);
         self.drain();
@@ -127,9 +143,10 @@ impl Direct {
         };
         let peer = session.peer.clone();
         self.handshake(&hello(Some(resume)), &peer).map_err(|reject| reject.code())?;
-        let session = &mut self.sessions[index];
+        let now = self.now;
+        let (session, shards) = (&mut self.sessions[index], iter::once(&mut self.gateway).chain(&mut self.others));
         session.connected = true;
-        session.receive_all(&mut self.gateway, self.now);
+        shards.for_each(|shard| session.receive_all(shard, now));
         // What the gateway has not received is not worth sending again here: the next number follows its count.
         session.next_number = session.session.next;
         self.drain();
@@ -142,7 +159,9 @@ impl Direct {
     ///
     /// The gateway's.
     pub fn handshake(&mut self, message: &[u8], peer: &Peer) -> Result<SessionId, Reject> {
-        let result = self.gateway.handshake(message, peer, self.now);
+        let (count, now) = (1 + self.others.len(), self.now);
+        let shard = Gateway::shard_of_resumption(message, count).unwrap_or(self.shard_of(peer));
+        let result = self.shard(shard).handshake(message, peer, now);
         self.drain();
         result
     }
@@ -150,7 +169,8 @@ impl Direct {
     /// The connection of a session is gone.
     pub fn disconnect(&mut self, index: usize) {
         self.sessions[index].connected = false;
-        self.gateway.disconnect(self.sessions[index].id, self.now);
+        let (id, now) = (self.sessions[index].id, self.now);
+        self.of(id).disconnect(id, now);
         self.drain();
     }
 
@@ -196,7 +216,8 @@ impl Direct {
     ///
     /// The gateway's.
     pub fn send_octets(&mut self, index: usize, message: &[u8]) -> Result<(), SessionError> {
-        let result = self.gateway.process_uplink(self.sessions[index].id, BytesMut::from(message), self.now);
+        let (id, now) = (self.sessions[index].id, self.now);
+        let result = self.of(id).process_uplink(id, BytesMut::from(message), now);
         self.drain();
         result
     }
@@ -235,34 +256,79 @@ impl Direct {
 
     /// A packet comes from outside.
     pub fn receive(&mut self, packet: BytesMut) {
-        self.gateway.process_downlink(packet, &OffloadHeader::default(), self.now);
+        let to = View::parse(&packet).map(|view| view.destination);
+        let now = self.now;
+        let mut others = self.others.iter_mut();
+        let is_theirs = |gateway: &&mut Gateway| {
+            to.as_ref().is_ok_and(|to| gateway.config().external.iter().any(|it| it.address == *to))
+        };
+        let shard = others.find(is_theirs).unwrap_or(&mut self.gateway);
+        shard.process_downlink(packet, &OffloadHeader::default(), now);
         self.drain();
     }
 
     /// A packet comes from the inner host.
     pub fn receive_local(&mut self, packet: BytesMut) {
-        self.gateway.process_local(packet, self.now);
+        let to = View::parse(&packet).map(|view| view.destination);
+        let session = self.sessions.iter().find(|session| to.as_ref().is_ok_and(|to| session.addresses.contains(to)));
+        let (shard, now) = (session.map_or(0, |session| session.id.shard(1 + self.others.len())), self.now);
+        self.shard(shard).process_local(packet, now);
         self.drain();
     }
 
     /// Lets time pass, with every timer in between.
     pub fn advance(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(at) = self.gateway.poll_timeout().filter(|at| *at <= end) {
-            assert!(at > self.now || self.gateway.poll_timeout() == Some(at), "time goes on");
+        while let Some(at) = self.next_timeout().filter(|at| *at <= end) {
             self.now = self.now.max(at);
-            self.gateway.handle_timeout(self.now);
+            let now = self.now;
+            self.shards().for_each(|shard| shard.handle_timeout(now));
             self.drain();
-            let next = self.gateway.poll_timeout();
+            let next = self.next_timeout();
             assert!(next.is_none_or(|next| next > self.now), "a timer that is never done: {next:?} at {:?}", self.now);
         }
         self.now = end;
     }
 
+    /// The number of the shard that a peer's sessions are in.
+    pub fn shard_of(&self, peer: &Peer) -> usize {
+        usize::from(peer.name.as_bytes().first().copied().unwrap_or_default()) % (1 + self.others.len())
+    }
+
+    fn next_timeout(&mut self) -> Option<Instant> {
+        self.shards().filter_map(|shard| shard.poll_timeout()).min()
+    }
+
+    fn shards(&mut self) -> impl Iterator<Item = &mut Gateway> {
+        iter::once(&mut self.gateway).chain(&mut self.others)
+    }
+
+    fn first<T>(&mut self, poll: impl Fn(&mut Gateway) -> Option<T>) -> Option<T> {
+        self.shards().find_map(poll)
+    }
+
+    fn shard(&mut self, index: usize) -> &mut Gateway {
+        self.shards().nth(index).expect("a shard")
+    }
+
+    /// The shard that has this session.
+    ///
+    /// # Panics
+    ///
+    /// Never.
+    pub fn of(&mut self, id: SessionId) -> &mut Gateway {
+        let count = 1 + self.others.len();
+        self.shard(id.shard(count))
+    }
+
+    /// What the shards have counted together, by a figure of each.
+    pub fn sum(&self, figure: impl Fn(&Stats) -> u64) -> u64 {
+        iter::once(&self.gateway).chain(&self.others).map(|shard| figure(shard.stats())).sum()
+    }
+
     /// Packets dropped so far for each reason that occurred.
     pub fn drops(&self) -> Vec<(DropReason, u64)> {
-        let stats = self.gateway.stats();
-        let all = DropReason::ALL.into_iter().map(|reason| (reason, stats.drops(reason)));
+        let all = DropReason::ALL.into_iter().map(|reason| (reason, self.sum(|stats| stats.drops(reason))));
         all.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -281,17 +347,23 @@ impl Direct {
         for index in 0..self.sessions.len() {
             let session = &mut self.sessions[index];
             let (id, pings) = (session.id, std::mem::take(&mut session.pings));
-            for opaque in pings.into_iter().filter(|_| session.answers_pings && session.connected) {
+            let answers = session.answers_pings && session.connected;
+            for opaque in pings.into_iter().filter(|_| answers) {
                 let pong = message(&[Capsule::Pong { opaque, received: 0 }]);
                 // A session that ends at this moment has an event that says so.
-                let _ = self.gateway.process_uplink(id, BytesMut::from(pong.as_slice()), self.now);
+                let now = self.now;
+                let _ = self.of(id).process_uplink(id, BytesMut::from(pong.as_slice()), now);
             }
         }
         self.take_all();
     }
 
     fn take_all(&mut self) {
-        while let Some(transmit) = self.gateway.poll_transmit() {
+        let now = self.now;
+        while let Some(transfer) = self.first(Gateway::poll_transfer) {
+            self.shard(transfer.to()).process_transfer(transfer, now);
+        }
+        while let Some(transmit) = self.first(Gateway::poll_transmit) {
             match transmit.to {
                 Destination::Egress if transmit.offload == OffloadHeader::default() => {
                     self.egress.push_back(transmit.packet);
@@ -302,14 +374,17 @@ impl Direct {
                 Destination::Local => self.local.push_back(transmit.packet),
             }
         }
-        while let Some(event) = self.gateway.poll_event() {
+        while let Some(event) = self.first(Gateway::poll_event) {
             if let Event::ConnectionLost { id } = event {
                 self.sessions.iter_mut().filter(|s| s.id == id).for_each(|s| s.connected = false);
             }
             self.events.push(event);
         }
-        for session in self.sessions.iter_mut().filter(|session| session.connected) {
-            session.receive_all(&mut self.gateway, self.now);
+        let shards = iter::once(&mut self.gateway).chain(&mut self.others);
+        for shard in shards {
+            for session in self.sessions.iter_mut().filter(|session| session.connected) {
+                session.receive_all(shard, self.now);
+            }
         }
     }
 }

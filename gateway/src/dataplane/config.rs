@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -9,6 +10,7 @@ use super::IPV6_MIN_MTU;
 use super::nat::{NatTimeouts, Pref64};
 use super::offload::EgressOffload;
 use super::policy::{OwnAddresses, Rule};
+use super::shards::ShardConfig;
 
 /// What holds one packet of the largest size, with what it is wrapped in.
 pub(super) const SMALLEST_WINDOW: usize = 70_000;
@@ -49,6 +51,8 @@ pub struct GatewayConfig {
     pub egress_offload: EgressOffload,
     /// Network address translation.
     pub nat: NatConfig,
+    /// This gateway's place among others that serve with it; see [`GatewayConfig::shards`].
+    pub shard: ShardConfig,
     /// The prefix under which sessions reach IPv4 hosts from their IPv6 addresses, where there is an external IPv4
     /// address; `None`: they do not.
     pub nat64: Option<Pref64>,
@@ -128,6 +132,7 @@ impl GatewayConfig {
             offload: true,
             egress_offload: EgressOffload::None,
             nat: NatConfig::default(),
+            shard: ShardConfig::default(),
             nat64: Some(Pref64::WELL_KNOWN),
             rules: Vec::new(),
             own: OwnAddresses::default(),
@@ -189,7 +194,18 @@ impl GatewayConfig {
         if self.ping_interval < Duration::from_secs(1) {
             return Err(ConfigError::PingInterval);
         }
+        self.shard.validate(self)?;
         self.nat.validate()
+    }
+
+    /// External ports that sessions can have, those of other shards included.
+    pub(super) fn all_ports(&self) -> RangeInclusive<u16> {
+        let others = self.shard.slices.iter().map(|slice| &slice.ports);
+        let (mut first, mut last) = (self.nat.first_port, self.nat.last_port);
+        for ports in others {
+            (first, last) = (first.min(*ports.start()), last.max(*ports.end()));
+        }
+        first..=last
     }
 
     fn validate_prefix(&self) -> Result<(), ConfigError> {
@@ -279,6 +295,8 @@ pub enum ConfigError {
     PortRange,
     /// A timer is shorter than the RFCs allow.
     Timeout,
+    /// A shard's slice is not its configuration's, two of them overlap, or there are too many for the inner addresses.
+    Shards,
 }
 
 impl fmt::Display for ConfigError {
@@ -299,6 +317,9 @@ impl fmt::Display for ConfigError {
             Self::PingInterval => "the ping interval must be a second or more",
             Self::BlockSize => "the port block size must be a multiple of 64 between 64 and 16384",
             Self::PortRange => "the external port range is empty, too small for one block, or reaches below 1024",
+            Self::Shards => {
+                "the shards' slices overlap, are not those of their configurations, or leave fewer than 8 inner addresses each"
+            }
             Self::Timeout => "a NAT timer is shorter than RFC 4787, 5382 or 5508 allows",
         })
     }
@@ -309,6 +330,7 @@ impl core::error::Error for ConfigError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::Slice;
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
@@ -351,6 +373,18 @@ mod tests {
         assert_eq!(check(|c| c.nat.block_size = 100), Err(E::BlockSize));
         assert_eq!(check(|c| c.nat.first_port = 1000), Err(E::PortRange));
         assert_eq!(check(|c| c.nat.last_port = c.nat.first_port + 100), Err(E::PortRange));
+        let shard = |c: &mut GatewayConfig, ports: [RangeInclusive<u16>; 2]| {
+            let slices = ports.map(|ports| Slice { external: c.external.clone(), ports });
+            *c = c.shards(&slices)[1].clone();
+        };
+        assert_eq!(check(|c| shard(c, [16_384..=32_767, 32_768..=65_535])), Ok(()));
+        assert_eq!(check(|c| shard(c, [16_384..=32_768, 32_768..=65_535])), Err(E::Shards));
+        assert_eq!(check(|c| c.shard.index = 1), Err(E::Shards));
+        let small = |c: &mut GatewayConfig| {
+            c.inner_v4 = "10.0.0.0/29".parse().expect("a prefix");
+            shard(c, [16_384..=32_767, 32_768..=65_535]);
+        };
+        assert_eq!(check(small), Err(E::Shards));
         assert_eq!(check(|c| c.nat.timeouts.udp = Duration::from_secs(60)), Err(E::Timeout));
     }
 }

@@ -66,7 +66,7 @@ impl Gateway {
         if !self.nat.is_external(packet.headers.destination) {
             return Err(DropReason::NotExternal);
         }
-        if self.nat.is_external(source) || self.policy.is_inner(source) {
+        if self.is_external(source) || self.policy.is_inner(source) {
             return Err(DropReason::SpoofedSource);
         }
         let is_martian = special::is_martian(source) || self.policy.own.is_broadcast(source);

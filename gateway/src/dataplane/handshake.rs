@@ -11,6 +11,7 @@ use webtun_wire::{
 };
 
 use super::session::Session;
+use super::shards::shard_of_identity;
 use super::tunnel::{self, Tunnel};
 use super::{Event, Gateway, Peer, SessionId};
 
@@ -127,6 +128,14 @@ impl Gateway {
         matches!(capsules(message).next(), Some(Ok(Capsule::Hello(Hello { resume: Some(_), .. }))))
     }
 
+    /// Of so many shards the one that has the session which the message, where [`Gateway::is_resumption`], goes on with.
+    pub fn shard_of_resumption(message: &[u8], count: usize) -> Option<usize> {
+        match capsules(message).next()? {
+            Ok(Capsule::Hello(hello)) => Some(shard_of_identity(&hello.resume?.session_id, count)),
+            _ => None,
+        }
+    }
+
     fn admit(&mut self, message: &[u8], peer: Option<&Peer>, now: Instant) -> Result<SessionId, Reject> {
         let (hello, wishes) = parse(message)?;
         if !(hello.min_version..=hello.max_version).contains(&VERSION) {
@@ -156,7 +165,7 @@ impl Gateway {
         let exhausted = |reason| Reject::new(CloseCode::Exhausted, RETRY, reason);
         let lease = self.leases.take().ok_or(exhausted("no inner address is free"))?;
         let id = SessionId(self.next_session);
-        self.next_session += 1;
+        self.next_session += self.shards.count() as u64;
         if self.nat.open(id, peer, &lease, now).is_err() {
             self.leases.give_back(lease);
             return Err(exhausted("no block of external ports is free"));
@@ -164,6 +173,7 @@ impl Gateway {
         let (mut identity, mut secret) = ([0; 16], [0; 32]);
         self.rng.fill_bytes(&mut identity);
         self.rng.fill_bytes(&mut secret);
+        identity[0] = self.shards.index() as u8;
         let tunnel = Tunnel::new(identity, secret, &self.config, now);
         self.identities.insert(identity, id);
         self.by_inner.insert(lease.v4.into(), id);

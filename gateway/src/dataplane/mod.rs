@@ -2,7 +2,8 @@
 //!
 //! # Contract
 //!
-//! After any call that takes `&mut self`: drain [`Gateway::poll_transmit`], then [`Gateway::poll_event`], then, for each
+//! After any call that takes `&mut self`: drain [`Gateway::poll_transmit`] and, where there are shards,
+//! [`Gateway::poll_transfer`], then [`Gateway::poll_event`], then, for each
 //! session that was announced as ready and whose connection can take a message, [`Gateway::poll_message`]; then wait for
 //! [`Gateway::poll_timeout`] or for input. Extra calls are harmless. Calls with the id of a session that is gone do
 //! nothing.
@@ -12,7 +13,7 @@
 //! # Data paths
 //!
 //! ```text
-//! message -> uplink.rs   -> poll_transmit (egress, inner host), or another session's queue (hairpin)
+//! message -> uplink.rs   -> poll_transmit (egress, inner host), or another session's queue (hairpin), maybe by poll_transfer
 //! egress  -> downlink.rs -> session queue -> poll_message
 //! ```
 //!
@@ -35,7 +36,7 @@
 //! | external ports that rest | `NatConfig::held_ports` | the one that has rested longest is free early |
 //! | SYNs that nobody has asked for | 1024, for all | they get no answer |
 //! | ICMP errors and FLOW_DENIED | 100 per second, 50 at once; as many to the outside, for all | silence |
-//! | transmit and event queues | what one call makes of its input | the caller drains them |
+//! | transmit, transfer and event queues | what one call makes of its input | the caller drains them |
 
 mod antispoof;
 mod checksum;
@@ -63,6 +64,7 @@ mod portcontrol;
 mod queue;
 mod ratelimit;
 mod session;
+mod shards;
 mod special;
 mod stats;
 mod timer;
@@ -86,6 +88,7 @@ use self::path_mtu::PathMtus;
 use self::peers::Peers;
 use self::policy::Policy;
 use self::session::Session;
+use self::shards::Shards;
 use self::timer::TimerQueue;
 
 pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, NatConfig};
@@ -99,6 +102,7 @@ pub use self::policy::{Action, OwnAddresses, Rule};
 pub use self::portcontrol::PORT as PORT_CONTROL;
 pub use self::ratelimit::Rate;
 pub use self::session::{SessionId, SessionInfo};
+pub use self::shards::{MAX_SHARDS, ShardConfig, Slice, Transfer};
 pub use self::stats::{Delays, Stats, Traffic};
 pub use self::verdict::DropReason;
 
@@ -129,6 +133,7 @@ pub struct Gateway {
     leases: LeasePool,
     nat: NatTable,
     unsolicited: Unsolicited,
+    shards: Shards,
     sessions: Map<SessionId, Session>,
     by_inner: Map<IpAddr, SessionId>,
     identities: Map<[u8; 16], SessionId>,
@@ -141,6 +146,7 @@ pub struct Gateway {
     /// ICMP errors to the outside.
     outside_budget: Budget,
     transmits: VecDeque<Transmit>,
+    transfers: VecDeque<Transfer>,
     events: VecDeque<Event>,
     /// The CLOSE messages of sessions that are gone.
     farewells: BTreeMap<SessionId, bytes::Bytes>,
@@ -174,6 +180,7 @@ impl Gateway {
             leases: LeasePool::new(&config),
             nat: NatTable::new(&config, nat_seed),
             unsolicited: Unsolicited::default(),
+            shards: Shards::new(&config, map(&mut rng)),
             sessions: map(&mut rng),
             by_inner: map(&mut rng),
             identities: map(&mut rng),
@@ -184,10 +191,11 @@ impl Gateway {
             path_mtus: PathMtus::default(),
             outside_budget: Budget::of_errors(now),
             transmits: VecDeque::new(),
+            transfers: VecDeque::new(),
             events: VecDeque::new(),
             farewells: BTreeMap::new(),
             draining: None,
-            next_session: 0,
+            next_session: config.shard.index as u64,
             next_datagram: rng.next_u32(),
             rng,
             stats: Stats::default(),

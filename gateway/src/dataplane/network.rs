@@ -5,11 +5,11 @@
 //! that deny an inner address hold here too. A session in no network has no neighbours, and whoever has no session looks
 //! like one in another network.
 
-use bytes::BytesMut;
 use core::net::IpAddr;
 use webtun_wire::Instant;
 
 use super::packet::Packet;
+use super::policy::Subject;
 use super::{DropReason, Gateway, SessionId};
 
 impl Gateway {
@@ -22,18 +22,16 @@ impl Gateway {
     }
 
     /// Hands a packet that has passed the policy to a neighbour.
-    pub(super) fn deliver_to_neighbour(&mut self, to: SessionId, mut packet: Packet, now: Instant) {
+    pub(super) fn deliver_to_neighbour(&mut self, to: SessionId, packet: Packet, now: Instant) {
         self.stats.network.count(packet.octets.len());
-        // The packet is a slice of its message, all of which would stay in memory for as long as it is queued.
-        packet.octets = BytesMut::from(&packet.octets[..]);
         if let Err(reason) = self.enqueue(to, packet, now) {
             self.stats.count_drop(reason);
         }
     }
 
     /// Whether the rules let a packet pass between neighbours.
-    pub(super) fn check_neighbour(&self, from: SessionId, packet: &Packet) -> Result<(), DropReason> {
-        self.policy.check_neighbour(self.subject(from, packet))?;
+    pub(super) fn check_neighbour(&self, subject: Subject<'_>, packet: &Packet) -> Result<(), DropReason> {
+        self.policy.check_neighbour(subject)?;
         if packet.headers.hop_limit > 1 { Ok(()) } else { Err(DropReason::HopLimit) }
     }
 }

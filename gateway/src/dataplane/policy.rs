@@ -90,7 +90,7 @@ impl Policy {
             rules: config.rules.clone(),
             inner_v4: config.inner_v4,
             inner_v6: config.inner_v6,
-            external_ports: config.nat.first_port..=config.nat.last_port,
+            external_ports: config.all_ports(),
             has_prefix: config.external_prefix.is_some(),
             foreign_nat64: config.foreign_nat64.clone(),
             own: config.own.clone(),

@@ -18,9 +18,16 @@ use super::queue::Queue;
 use super::timer::Wake;
 use super::tunnel::{Control, Tunnel};
 
-/// Names a session within its gateway. Never used again.
+/// Names a session within its gateway, all shards of it together. Never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub(super) u64);
+
+impl SessionId {
+    /// The shard that has it, where there are so many.
+    pub fn shard(self, count: usize) -> usize {
+        (self.0 % count.max(1) as u64) as usize
+    }
+}
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,6 +33,8 @@ pub struct Stats {
     pub local: Traffic,
     /// Packets between sessions of one network.
     pub network: Traffic,
+    /// Packets handed to other shards, those that come back refused included.
+    pub shards: Traffic,
     /// Packets put into messages to sessions.
     pub delivered: Traffic,
     /// Sessions now, detached ones included.

@@ -24,6 +24,7 @@ use super::meter::{self, Meters};
 use super::nat::{Contact, GROWTH, Nat64};
 use super::packet::{Packet, Side, Transport};
 use super::policy::Subject;
+use super::shards::Turn;
 use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fragment, mss};
 
 /// Octets of fragments that wait in the uplinks of all sessions. Each session may have as many as are left of it (and no
@@ -36,8 +37,12 @@ enum Route {
     Egress,
     /// To another session (or its own), as if from outside.
     Hairpin,
+    /// The same, to a session of the shard of this number.
+    HairpinTo(usize),
     /// To another session of the same network, as it is.
     Neighbour(SessionId),
+    /// To the shard of this number, where there may be such a session.
+    NeighbourOf(usize),
 }
 
 impl Gateway {
@@ -73,8 +78,16 @@ impl Gateway {
                 self.transmit(Destination::Local, packet);
             }
             Ok(Route::Egress) => self.egress(packet, now),
-            Ok(Route::Hairpin) => self.hairpin(packet, now),
-            Ok(Route::Neighbour(to)) => self.deliver_to_neighbour(to, packet, now),
+            Ok(Route::Hairpin) => {
+                packet.detach();
+                self.hairpin(packet, now);
+            }
+            Ok(Route::HairpinTo(shard)) => self.send_hairpin(shard, packet),
+            Ok(Route::Neighbour(to)) => {
+                packet.detach();
+                self.deliver_to_neighbour(to, packet, now);
+            }
+            Ok(Route::NeighbourOf(shard)) => self.send_to_neighbouring(id, shard, packet),
             Err(reason) => self.refuse(id, &packet, reason, now),
         }
     }
@@ -86,17 +99,20 @@ impl Gateway {
             return Ok(Route::Local);
         }
         if let Some(to) = self.neighbour(id, destination) {
-            self.check_neighbour(id, packet)?;
+            self.check_neighbour(self.subject(id, packet), packet)?;
             packet.decrement_hop_limit();
             return Ok(Route::Neighbour(to));
         }
+        if let Some(shard) = self.neighbouring_shard(id, destination) {
+            return Ok(Route::NeighbourOf(shard));
+        }
         self.nat64(id, packet)?;
         let destination = packet.headers.destination;
-        let hairpin = self.nat.by_announced(destination);
+        let hairpin = self.turn(packet);
         let subject = self.subject(id, packet);
         match hairpin {
             Some(_) => self.policy.check_hairpin(subject)?,
-            None if self.nat.is_external(destination) => return Err(DropReason::Unroutable),
+            None if self.is_external(destination) => return Err(DropReason::Unroutable),
             None if self.nat.answers(packet, now) => self.policy.check_answer(destination)?,
             None => self.policy.check(subject)?,
         }
@@ -108,8 +124,8 @@ impl Gateway {
             self.check_size(packet)?;
         }
         let original = packet.headers.destination;
-        if let Some(address) = hairpin {
-            packet.set_endpoint(Side::Destination, address, port_or_id(packet));
+        if let Some(turn) = hairpin {
+            packet.set_endpoint(Side::Destination, turn.address, port_or_id(packet));
         }
         let translated = self.check_contact(id, packet, now).and_then(|()| self.nat.outbound(id, packet, now));
         if let Err(reason) = translated {
@@ -120,7 +136,11 @@ impl Gateway {
         }
         packet.decrement_hop_limit();
         mss::clamp(packet, self.config.path_mtu);
-        Ok(if hairpin.is_some() { Route::Hairpin } else { Route::Egress })
+        Ok(match hairpin {
+            Some(Turn { shard: Some(shard), .. }) => Route::HairpinTo(shard),
+            Some(Turn { shard: None, .. }) => Route::Hairpin,
+            None => Route::Egress,
+        })
     }
 
     /// Part of stage 8: flows that are begun, and octets to whoever does not answer, are limited, so that nobody is scanned
@@ -228,9 +248,7 @@ impl Gateway {
     }
 
     /// Stage 10, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
-    fn hairpin(&mut self, mut packet: Packet, now: Instant) {
-        // The packet is a slice of its message, all of which would stay in memory for as long as it is queued.
-        packet.octets = BytesMut::from(&packet.octets[..]);
+    pub(super) fn hairpin(&mut self, mut packet: Packet, now: Instant) {
         let result = self.nat.inbound(&mut packet, now).and_then(|to| {
             if let Some(announced) = self.nat.announced_of(packet.headers.source) {
                 let (source, _) = packet.ports();
@@ -244,7 +262,7 @@ impl Gateway {
     }
 
     /// A packet was dropped: it is counted, and the client hears of it where its program can make use of that.
-    fn refuse(&mut self, id: SessionId, packet: &Packet, reason: DropReason, now: Instant) {
+    pub(super) fn refuse(&mut self, id: SessionId, packet: &Packet, reason: DropReason, now: Instant) {
         self.stats.count_drop(reason);
         let translator = self.translator_of(id, packet.headers.source);
         let as_sent = translator.and_then(|translator| translator.to_ipv6(packet).ok());

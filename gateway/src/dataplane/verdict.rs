@@ -100,6 +100,8 @@ drop_reasons! {
     UplinkRate = "uplink_rate",
     /// The session's downlink queue is full.
     QueueFull = "queue_full",
+    /// The way to another shard is full.
+    ShardFull = "shard_full",
     /// A datagram on a context that was never agreed on.
     UnknownContext = "unknown_context",
     /// An offload header whose flags are not known or contradict each other, or with a value where a zero has to be.

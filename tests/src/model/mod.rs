@@ -7,10 +7,12 @@ mod uplink;
 
 use bytes::BytesMut;
 use std::collections::{BTreeSet, VecDeque};
+use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 use webtun_gateway::dataplane::{
-    Allowance, DropReason, Event, ExternalAddress, Filtering, GatewayConfig, NatConfig, Peer, PeerLimits, SessionId,
+    Allowance, DropReason, Event, ExternalAddress, Filtering, Gateway, GatewayConfig, NatConfig, Peer, PeerLimits,
+    SessionId, Slice, Stats,
 };
 use webtun_wire::{CloseCode, Instant, PortBlock};
 
@@ -27,9 +29,11 @@ const LIMITS: PeerLimits = PeerLimits {
     each: Allowance { mappings: 90, flows: 120, blocks: 2, mapped_ports: 2, ..Allowance::UNLIMITED },
     total: Allowance::UNLIMITED,
 };
-/// Who there is, and what filter each has chosen.
+/// Who there is, and what filter each has chosen. Of two shards the first one has bert.
 const PEERS: [(&str, Option<Filtering>); 3] =
     [("ada", None), ("bert", Some(Filtering::EndpointIndependent)), ("cleo", Some(Filtering::AddressAndPortDependent))];
+/// Those of one network.
+const NEIGHBOURS: [&str; 2] = ["ada", "bert"];
 /// Blocks of the smallest size, and few of them, so that they run out.
 const BLOCK: u16 = 64;
 const BLOCKS: u16 = 4;
@@ -37,7 +41,7 @@ const FIRST_PORT: u16 = 20_000;
 const ERRORS: [IcmpError; 4] =
     [IcmpError::HostUnreachable, IcmpError::PortUnreachable, IcmpError::TimeExceeded, IcmpError::TooBig(1400)];
 
-/// Runs the actions that `input` means: its first octet chooses the filter.
+/// Runs the actions that `input` means: its first octet chooses the filter, and whether there are two shards.
 ///
 /// # Panics
 ///
@@ -51,6 +55,16 @@ pub fn run(input: &[u8]) {
         model.apply(&action);
         model.check(&format!("step {step}: {action:?}"));
     }
+}
+
+/// What a shard has on the outside.
+fn slice(shard: usize, shards: usize) -> Vec<ExternalAddress> {
+    let addresses = [false, true].into_iter().flat_map(|ipv6| {
+        let all = externals(ipv6);
+        let size = all.len() / shards;
+        all[shard * size..][..size].to_vec()
+    });
+    addresses.map(|address| ExternalAddress { address, announced: address }).collect()
 }
 
 /// Says where a run was when it failed.
@@ -104,12 +118,15 @@ impl Model {
             block_size: BLOCK,
             ..NatConfig::default()
         };
-        let addresses = externals(false).into_iter().chain(externals(true));
-        let external: Vec<_> = addresses.map(|a| ExternalAddress { address: a, announced: a }).collect();
-        let reference = Reference::new(nat, LIMITS.each, &external);
-        let config = GatewayConfig { nat, ..GatewayConfig::new(external) };
+        let shards = if choice & 0x80 == 0 { 1 } else { 2 };
+        let slices: Vec<_> = (0..shards).map(|shard| slice(shard, shards)).collect();
+        let reference = Reference::new(nat, LIMITS.each, &slices);
+        let config = GatewayConfig { nat, ..GatewayConfig::new(slices.concat()) };
+        let ports = nat.first_port..=nat.last_port;
+        let slices: Vec<_> = slices.into_iter().map(|external| Slice { external, ports: ports.clone() }).collect();
+        let configs = if shards == 1 { vec![config] } else { config.shards(&slices) };
         Self {
-            direct: Direct::new(config, [choice; 32]),
+            direct: Direct::sharded(configs, [choice; 32]),
             reference,
             lives: Vec::new(),
             closed: Vec::new(),
@@ -130,7 +147,7 @@ impl Model {
             Action::Close { session } => {
                 if let Some(index) = self.pick(*session, |_| true) {
                     let (id, now) = (self.direct.sessions[index].id, self.direct.now);
-                    self.direct.gateway.close_session(id, CloseCode::Normal, now);
+                    self.direct.of(id).close_session(id, CloseCode::Normal, now);
                     self.direct.drain();
                     self.end(index, now);
                 }
@@ -175,25 +192,26 @@ impl Model {
             }
             assert!(!session.connected || life.due.is_empty(), "{what}: not delivered: {:?}", life.due);
         }
-        for info in self.direct.gateway.sessions() {
+        for info in iter::once(&self.direct.gateway).chain(&self.direct.others).flat_map(Gateway::sessions) {
             let index =
                 self.direct.sessions.iter().position(|session| session.id == info.id).expect("a session of ours");
             assert_eq!(info.flows, self.reference.flows(index), "{what}: flows of session {index}");
         }
-        let stats = self.direct.gateway.stats();
         let alive = self.lives.iter().filter(|life| life.alive).count();
-        assert_eq!(stats.sessions, alive as u64, "{what}: sessions");
+        let sum = |figure: fn(&Stats) -> u64| self.direct.sum(figure);
+        assert_eq!(sum(|stats| stats.sessions), alive as u64, "{what}: sessions");
         let mappings = &self.reference.mappings;
-        assert_eq!(stats.mappings, mappings.len() as u64, "{what}: mappings, expected {mappings:?}");
-        assert_eq!(stats.mapped_ports, self.reference.mapped_ports(None) as u64, "{what}: mapped ports");
+        assert_eq!(sum(|stats| stats.mappings), mappings.len() as u64, "{what}: mappings, expected {mappings:?}");
+        assert_eq!(sum(|stats| stats.mapped_ports), self.reference.mapped_ports(None) as u64, "{what}: mapped ports");
         assert!(self.direct.egress.is_empty(), "{what}: unexpected packets leave");
         assert!(self.direct.local.is_empty(), "{what}: unexpected packets to the inner host");
     }
 
     fn open(&mut self, peer: usize) {
         let (name, filtering) = PEERS[peer];
-        let peer = Peer { limits: LIMITS, filtering, ..Peer::new(name) };
-        let has_room = self.reference.has_room();
+        let network = NEIGHBOURS.contains(&name).then(|| "room".into());
+        let peer = Peer { limits: LIMITS, filtering, network, ..Peer::new(name) };
+        let has_room = self.reference.has_room(self.direct.shard_of(&peer));
         let has = self.direct.sessions.iter().zip(&self.lives).filter(|(s, l)| l.alive && s.peer == peer).count();
         match self.direct.open(&peer) {
             Ok(index) => {
@@ -283,13 +301,16 @@ impl Model {
 
     /// Unsolicited SYNs were answered, as far as the limit of errors per second allows.
     fn check_answered(&mut self, expected: &[(SocketAddr, SocketAddr)]) {
+        // Of shards neither one is first.
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
         let mut expected = expected.iter();
         let is_exact = expected.len() <= 20;
-        for packet in std::mem::take(&mut self.direct.egress) {
+        let mut seen: Vec<_> = std::mem::take(&mut self.direct.egress).into();
+        seen.sort_by_key(|packet| answered_endpoints(packet));
+        for packet in seen {
             let view = View::parse(&packet).expect("a correct packet");
-            let Transport::Icmp { quoted, .. } = view.transport else { panic!("a packet out of nothing: {view:?}") };
-            let quoted = View::parse(quoted).expect("the SYN is quoted as it was");
-            let answered = (quoted.destination_endpoint(), quoted.source_endpoint());
+            let answered = answered_endpoints(&packet);
             assert_eq!((view.source, view.destination), (answered.0.ip(), answered.1.ip()));
             let next = if is_exact { expected.next() } else { expected.find(|next| **next == answered) };
             assert_eq!(next, Some(&answered), "an answer to a SYN");
@@ -320,4 +341,12 @@ impl Model {
         let all: Vec<_> = (0..self.lives.len()).filter(|i| self.lives[*i].alive && fits(&self.lives[*i])).collect();
         if all.is_empty() { None } else { Some(all[usize::from(number) % all.len()]) }
     }
+}
+
+/// The external and remote endpoint of the SYN that an error answers.
+fn answered_endpoints(packet: &[u8]) -> (SocketAddr, SocketAddr) {
+    let view = View::parse(packet).expect("a correct packet");
+    let Transport::Icmp { quoted, .. } = view.transport else { panic!("a packet out of nothing: {view:?}") };
+    let quoted = View::parse(quoted).expect("the SYN is quoted as it was");
+    (quoted.destination_endpoint(), quoted.source_endpoint())
 }

@@ -33,7 +33,43 @@ impl Model {
         }
     }
 
+    /// The session of the same network that a packet is for.
+    fn neighbour(&self, index: usize, flow: &Flow) -> Option<usize> {
+        let network = |index: usize| self.direct.sessions[index].peer.network.as_ref();
+        let is_near = |other: &usize| {
+            self.lives[*other].alive
+                && self.direct.sessions[*other].addresses.contains(&flow.destination.ip())
+                && network(*other).is_some_and(|theirs| network(index) == Some(theirs))
+        };
+        (0..self.lives.len()).find(is_near).filter(|other| *other != index)
+    }
+
+    /// A packet to a session of the same network arrives as it is.
+    fn send_to_neighbour(&mut self, index: usize, to: usize, sent: &Sent, flow: &Flow) {
+        // What has neither ports nor an identifier has nothing to be known by.
+        let Some(protocol) = flow.protocol.filter(|_| sent.kind != Kind::WrongEcho) else { return };
+        let packet = self.build(sent.kind, flow, true);
+        let packet = if sent.last_hop { with_hop_limit(packet, 1) } else { packet };
+        let mut reasons = self.malformed(index, sent, flow);
+        if sent.last_hop {
+            reasons.insert(DropReason::HopLimit);
+        }
+        let before = self.direct.drops();
+        self.direct.send_packets(index, &[packet]).expect("a packet is no protocol error");
+        if !reasons.is_empty() {
+            return self.check_drop(&before, &reasons);
+        }
+        let is_echo = protocol == Protocol::Icmp;
+        let port = if is_echo { flow.destination.port() } else { flow.source.port() };
+        let from = SocketAddr::new(flow.source.ip(), port);
+        let due = Due::Packet { protocol, from, to: flow.destination, hop_limit: 63, number: self.number };
+        self.lives[to].due.push_back(due);
+    }
+
     fn send(&mut self, index: usize, sent: &Sent, flow: &Flow) {
+        if let Some(to) = self.neighbour(index, flow) {
+            return self.send_to_neighbour(index, to, sent, flow);
+        }
         let is_hairpin = is_external(flow.destination.ip());
         let predicted = flow.protocol.and_then(|protocol| match self.reference.by_internal(protocol, flow.source) {
             Some(mapping) => Some(self.reference.mappings[mapping].external),
@@ -59,7 +95,8 @@ impl Model {
         }
     }
 
-    fn uplink_reasons(&self, index: usize, sent: &Sent, flow: &Flow) -> BTreeSet<DropReason> {
+    /// What is wrong with a packet wherever it goes.
+    fn malformed(&self, index: usize, sent: &Sent, flow: &Flow) -> BTreeSet<DropReason> {
         let mut reasons = BTreeSet::new();
         let session = &self.direct.sessions[index];
         let has_ports = matches!(sent.kind, Kind::Udp | Kind::Tcp(_));
@@ -72,6 +109,12 @@ impl Model {
         if flow.source.ip() == flow.destination.ip() {
             reasons.insert(DropReason::Land);
         }
+        reasons
+    }
+
+    fn uplink_reasons(&self, index: usize, sent: &Sent, flow: &Flow) -> BTreeSet<DropReason> {
+        let mut reasons = self.malformed(index, sent, flow);
+        let has_ports = matches!(sent.kind, Kind::Udp | Kind::Tcp(_));
         if flow.destination.ip() == inner_host(sent.ipv6) {
             return reasons;
         }

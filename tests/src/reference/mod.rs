@@ -33,6 +33,8 @@ pub enum Protocol {
 pub struct Reference {
     config: NatConfig,
     limits: Allowance,
+    /// The external addresses of each shard.
+    slices: Vec<Vec<IpAddr>>,
     /// All that live.
     pub mappings: Vec<Mapping>,
     /// All blocks of all external addresses.
@@ -101,11 +103,12 @@ impl Mapping {
 }
 
 impl Reference {
-    /// Without mappings.
-    pub fn new(config: NatConfig, limits: Allowance, external: &[ExternalAddress]) -> Self {
-        let blocks = ports::blocks(external, &config);
+    /// Without mappings; `slices` are the external addresses of each shard.
+    pub fn new(config: NatConfig, limits: Allowance, slices: &[Vec<ExternalAddress>]) -> Self {
+        let blocks = ports::blocks(&slices.concat(), &config);
+        let slices = slices.iter().map(|slice| slice.iter().map(|external| external.address).collect()).collect();
         let (mappings, holds, returned, waiting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { config, limits, mappings, blocks, holds, returned, waiting }
+        Self { config, limits, slices, mappings, blocks, holds, returned, waiting }
     }
 
     /// Forgets what is over, in the order in which it was. Returns the SYNs that were answered meanwhile: external and

@@ -99,9 +99,10 @@ impl Reference {
         (free, of().count() - free)
     }
 
-    /// Whether each family has a block for a new session.
-    pub fn has_room(&self) -> bool {
-        let has = |ipv6: bool| self.blocks.iter().any(|b| b.address.is_ipv6() == ipv6 && self.is_spare(b));
+    /// Whether each family has a block for a new session of a shard.
+    pub fn has_room(&self, shard: usize) -> bool {
+        let fits = |b: &Block, ipv6: bool| b.address.is_ipv6() == ipv6 && self.slices[shard].contains(&b.address);
+        let has = |ipv6: bool| self.blocks.iter().any(|b| fits(b, ipv6) && self.is_spare(b));
         has(false) && has(true)
     }
 
@@ -126,7 +127,9 @@ impl Reference {
             Some(other) => assert_eq!(other.address, block.address, "a session stays on one address"),
             None => {
                 let spare = |block: &Block| self.spare_blocks(block.address, now);
-                let most = self.blocks.iter().filter(|b| b.address.is_ipv6() == ipv6).map(spare).max();
+                let slice = self.slices.iter().find(|slice| slice.contains(&block.address)).expect("a shard has it");
+                let fits = |b: &&Block| b.address.is_ipv6() == ipv6 && slice.contains(&b.address);
+                let most = self.blocks.iter().filter(fits).map(spare).max();
                 assert_eq!(Some(spare(block)), most, "sessions spread over the addresses");
             }
         }

@@ -11,7 +11,7 @@ use crate::dataplane::checksum;
 use crate::dataplane::packet::{Headers, Packet, Side, Transport, protocol};
 
 /// Octets of an ICMP error before the packet that it quotes.
-pub(super) const ERROR_HEADER: usize = 8;
+pub(in crate::dataplane) const ERROR_HEADER: usize = 8;
 
 impl NatTable {
     /// An error from the outside about a packet that a session has sent.
@@ -74,6 +74,33 @@ impl NatTable {
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
         if mapping.admits(remote, now) { Ok(()) } else { Err(DropReason::Filtered) }
     }
+}
+
+/// Gives the addresses of a translated packet, and of the one that it quotes, other names where `name` has one.
+pub(in crate::dataplane) fn rename(
+    packet: &mut Packet,
+    name: impl Fn(IpAddr) -> Option<IpAddr>,
+) -> Result<(), DropReason> {
+    let renamed = |headers: &Headers| {
+        let (source, destination) = headers.ports();
+        let sides = [(Side::Source, headers.source, source), (Side::Destination, headers.destination, destination)];
+        sides.into_iter().filter_map(|(side, address, port)| Some((side, name(address)?, port)))
+    };
+    if !matches!(packet.headers.transport, Transport::IcmpError { .. }) {
+        for (side, address, port) in renamed(&packet.headers).collect::<Vec<_>>() {
+            packet.set_endpoint(side, address, port);
+        }
+        return Ok(());
+    }
+    let mut quoted = open(packet)?;
+    let at = packet.headers.payload + ERROR_HEADER;
+    for (side, address, port) in renamed(&quoted).collect::<Vec<_>>() {
+        quoted.rewrite(&mut packet.octets[at..], side, address, port);
+    }
+    for (side, address, _) in renamed(&packet.headers).collect::<Vec<_>>() {
+        close(packet, side, address);
+    }
+    Ok(())
 }
 
 /// Verifies an ICMP error (RFC 5508 REQ-3) and parses what it quotes.

@@ -44,9 +44,11 @@ use super::packet::{Packet, Side, Transport, protocol, tcp_flag};
 use super::timer::{TimerQueue, Wake};
 use super::{DropReason, Event, GatewayConfig, Map, NatConfig, SessionId};
 
+pub(super) use self::icmp::{ERROR_HEADER, rename};
 pub(super) use self::nat64::{GROWTH, Nat64};
 pub use self::nat64_prefix::Pref64;
 pub use self::portmap::{MapRequest, MapResponse};
+pub(super) use self::prefix::to_external_prefix;
 pub use self::timeouts::NatTimeouts;
 
 /// What has ports of its own. The identifier of an ICMP echo is its port.

@@ -69,6 +69,12 @@ impl PrefixTranslation {
     }
 }
 
+/// The prefix that the outside knows the `1 << bits` inner addresses from `first` on by.
+pub(in crate::dataplane) fn to_external_prefix(config: &GatewayConfig, first: Ipv6Addr, bits: u32) -> Option<Ipv6Net> {
+    let external = PrefixTranslation::new(config)?.to_external(first)?;
+    Ipv6Net::new(external, 128 - u8::try_from(bits).ok()?).ok()
+}
+
 /// Ones' complement addition.
 fn add(a: u16, b: u16) -> u16 {
     let (sum, carry) = a.overflowing_add(b);
@@ -104,7 +110,7 @@ impl NatTable {
     }
 
     /// The internal address behind an external one that a prefix gives.
-    pub(super) fn internal_by_prefix(&self, external: IpAddr) -> Option<IpAddr> {
+    pub(in crate::dataplane) fn internal_by_prefix(&self, external: IpAddr) -> Option<IpAddr> {
         let IpAddr::V6(v6) = external else { return None };
         self.prefix?.to_internal(v6).map(IpAddr::V6)
     }

@@ -160,6 +160,11 @@ impl Packet {
         self.headers.rewrite(&mut self.octets, side, address, port);
     }
 
+    /// Copies the packet out of what it is a slice of: all of its message would stay in memory for as long as the packet does.
+    pub(in crate::dataplane) fn detach(&mut self) {
+        self.octets = BytesMut::from(&self.octets[..]);
+    }
+
     /// Takes one hop off. The caller has seen that the limit exceeds 1.
     pub(in crate::dataplane) fn decrement_hop_limit(&mut self) {
         let limit = self.headers.hop_limit.saturating_sub(1);
