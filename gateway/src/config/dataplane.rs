@@ -17,10 +17,11 @@ fn seconds(count: u32) -> Duration {
 }
 
 impl Config {
-    /// The dataplane's configuration. Without a rule of the operator's, clients reach nothing on this machine but mapped
+    /// The configurations of the shards' dataplanes. Without a rule of the operator's, clients reach nothing on this machine but mapped
     /// ports, and answer its own connections.
-    pub fn dataplane(&self, surroundings: &Surroundings) -> GatewayConfig {
-        GatewayConfig {
+    pub fn dataplanes(&self, surroundings: &Surroundings) -> Vec<GatewayConfig> {
+        let slices = &surroundings.slices;
+        let whole = GatewayConfig {
             inner_v4: self.inner.ipv4,
             inner_v6: self.inner.ipv6,
             path_mtu: self.external.path_mtu.unwrap_or(surroundings.path_mtu),
@@ -29,13 +30,14 @@ impl Config {
             external_prefix: surroundings.prefix,
             offload: self.tun.offload,
             egress_offload: surroundings.offload,
-            nat: self.nat(),
+            nat: self.nat(slices.len()),
             nat64: self.pref64(),
             rules: self.policy.rule.iter().map(rule_of).collect(),
             own: surroundings.own.clone(),
             foreign_nat64: self.policy.nat64_prefixes.iter().filter_map(|prefix| Pref64::new(*prefix)).collect(),
-            ..GatewayConfig::new(surroundings.external.clone())
-        }
+            ..GatewayConfig::new(slices.first().map_or(Vec::new(), |slice| slice.external.clone()))
+        };
+        if slices.len() == 1 { vec![whole] } else { whole.shards(slices) }
     }
 
     /// The NAT64 prefix that is wanted, where it is one (RFC 6052 section 2.2).
@@ -43,7 +45,7 @@ impl Config {
         self.nat64.prefix.value().copied().and_then(Pref64::new)
     }
 
-    fn nat(&self) -> NatConfig {
+    fn nat(&self, shards: usize) -> NatConfig {
         NatConfig {
             filtering: self.nat.filtering.into(),
             timeouts: NatTimeouts {
@@ -58,7 +60,7 @@ impl Config {
             block_size: self.nat.block_size,
             block_idle: seconds(self.nat.block_idle_s),
             port_hold: seconds(self.nat.port_hold_s),
-            held_ports: usize::try_from(self.nat.held_ports).unwrap_or(usize::MAX),
+            held_ports: usize::try_from(self.nat.held_ports).unwrap_or(usize::MAX).div_ceil(shards.max(1)),
             answer_unsolicited: self.nat.answer_unsolicited,
             ..NatConfig::default()
         }

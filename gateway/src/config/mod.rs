@@ -13,6 +13,7 @@ mod limits;
 pub mod load;
 mod origin;
 mod sections;
+mod shards;
 mod validate;
 mod values;
 
@@ -25,6 +26,7 @@ pub use sections::{
     Audit, Dns, External, ExternalMode, Filtering, Inner, Log, LogFormat, Nat, Nat64, Policy, PolicyAction,
     PolicyProtocol, PolicyRule, Tun,
 };
+pub use shards::ShardCount;
 pub use validate::Invalid;
 pub use values::{PortRange, Switch, is_token};
 
@@ -59,6 +61,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where it is noted what has been changed on this machine, so that a crash leaves nothing behind.
     pub runtime_dir: PathBuf,
+    /// How many dataplanes serve side by side, 64 at most, each with a thread, a TUN device, and a part of the external
+    /// addresses (mode `routed`) or of their ports (mode `masquerade`); `"auto"`: one per two processors, as far as each gets
+    /// 192 blocks of ports, or an address.
+    pub shards: ShardCount,
     /// The TUN device.
     pub tun: Tun,
     /// Addresses and ports on the outer side of the NAT.
@@ -103,6 +109,7 @@ impl Default for Config {
             http: Http::default(),
             state_dir: PathBuf::from("/var/lib/webtun"),
             runtime_dir: PathBuf::from("/run/webtun"),
+            shards: ShardCount::Auto,
             tun: Tun::default(),
             external: External::default(),
             inner: Inner::default(),

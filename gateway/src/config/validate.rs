@@ -40,6 +40,7 @@ impl Config {
     fn validate_sections(&self) -> Result<(), Invalid> {
         self.validate_least()?;
         self.validate_external()?;
+        self.validate_shards()?;
         self.validate_groups()?;
         self.validate_tokens()?;
         self.validate_jwt()?;

@@ -1,5 +1,6 @@
 //! Counters. Plain integers: the state machine has one owner at a time, whoever shows them takes a copy.
 
+use core::ops::AddAssign;
 use core::time::Duration;
 
 use super::DropReason;
@@ -11,6 +12,61 @@ pub struct Traffic {
     pub packets: u64,
     /// Their octets, IP headers included.
     pub octets: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.octets += other.octets;
+    }
+}
+
+impl AddAssign<&Stats> for Stats {
+    /// What two shards have done together.
+    fn add_assign(&mut self, other: &Stats) {
+        let Stats {
+            uplink,
+            downlink,
+            egress,
+            local,
+            network,
+            shards,
+            delivered,
+            sessions,
+            sessions_opened,
+            sessions_resumed,
+            handshakes_rejected,
+            protocol_errors,
+            duplicate_messages,
+            mappings,
+            mappings_created,
+            mapped_ports,
+            icmp_errors,
+            queue_delay,
+            drops,
+        } = other;
+        self.uplink += *uplink;
+        self.downlink += *downlink;
+        self.egress += *egress;
+        self.local += *local;
+        self.network += *network;
+        self.shards += *shards;
+        self.delivered += *delivered;
+        self.sessions += sessions;
+        self.sessions_opened += sessions_opened;
+        self.sessions_resumed += sessions_resumed;
+        self.handshakes_rejected += handshakes_rejected;
+        self.protocol_errors += protocol_errors;
+        self.duplicate_messages += duplicate_messages;
+        self.mappings += mappings;
+        self.mappings_created += mappings_created;
+        self.mapped_ports += mapped_ports;
+        self.icmp_errors += icmp_errors;
+        self.queue_delay.sum_us = self.queue_delay.sum_us.saturating_add(queue_delay.sum_us);
+        let counts = self.queue_delay.counts.iter_mut().zip(queue_delay.counts);
+        let drops = self.drops.0.iter_mut().zip(drops.0);
+        counts.chain(drops).for_each(|(sum, count)| *sum += count);
+    }
 }
 
 impl Traffic {

@@ -1,7 +1,7 @@
 //! The operator's listener: metrics, health and readiness. It has an address of its own, so that the public one gives
 //! nothing away.
 
-use super::driver::{Command, DriverHandle};
+use super::driver::Shards;
 use super::http::Phase;
 use super::metrics::{Handshakes, TicketResults, render};
 use http::header::CONTENT_TYPE;
@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 /// Connections at once; further ones wait in the kernel's backlog.
@@ -31,7 +31,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Clone)]
 pub struct Admin {
     /// The way to the counters.
-    pub driver: DriverHandle,
+    pub drivers: Shards,
     /// Counted outside of the driver.
     pub handshakes: Handshakes,
     /// What becomes of tickets.
@@ -92,13 +92,8 @@ async fn respond(admin: &Admin, request: Request<Incoming>) -> Response<Full<Byt
 }
 
 async fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
-    let (reply, answer) = oneshot::channel();
-    let asked = async {
-        admin.driver.send(Command::Inspect(reply)).await;
-        answer.await.ok()
-    };
-    let snapshot = timeout(PATIENCE, asked).await.ok().flatten();
-    match snapshot.and_then(|snapshot| render(*snapshot, &admin.handshakes, &admin.tickets).ok()) {
+    let snapshots = timeout(PATIENCE, admin.drivers.inspect()).await.ok().flatten();
+    match snapshots.and_then(|snapshots| render(snapshots, &admin.handshakes, &admin.tickets).ok()) {
         Some(body) => text(StatusCode::OK, OPENMETRICS, body),
         None => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the gateway does not answer in time\n".to_owned()),
     }

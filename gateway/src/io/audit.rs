@@ -13,26 +13,28 @@ use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const WAITING_LINES: usize = 8192;
 /// How long the last lines may take.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// The way to the log.
-#[derive(Debug, Default)]
+/// The way to the log; clones are ways to the same one.
+#[derive(Clone, Debug, Default)]
 pub struct Audit {
     lines: Option<SyncSender<String>>,
     /// Ends when the writer has.
-    writer: Option<Receiver<()>>,
+    writer: Option<Arc<Mutex<Receiver<()>>>>,
     lost: u64,
 }
 
 impl Drop for Audit {
-    /// Waits for the last lines, but not for a disk that is stuck.
+    /// The last one waits for the last lines, but not for a disk that is stuck.
     fn drop(&mut self) {
         self.lines = None;
-        if let Some(writer) = self.writer.take() {
+        if let Some(writer) = self.writer.take().and_then(Arc::into_inner) {
+            let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
             // The writer sends nothing: this ends by its end, or by the time.
             let _ = writer.recv_timeout(LAST_LINES);
         }
@@ -61,7 +63,7 @@ impl Audit {
             write(writer, &receiver);
             drop::<SyncSender<()>>(alive);
         })?;
-        Ok(Self { lines: Some(lines), writer: Some(ended), lost: 0 })
+        Ok(Self { lines: Some(lines), writer: Some(Arc::new(Mutex::new(ended))), lost: 0 })
     }
 
     /// Writes what `event` has to say, if anything.
@@ -74,7 +76,7 @@ impl Audit {
         }
     }
 
-    /// Lines that there was no room for.
+    /// Lines of this clone that there was no room for.
     pub fn lost(&self) -> u64 {
         self.lost
     }

@@ -14,3 +14,4 @@ pub mod run;
 pub mod session;
 pub mod stream;
 pub mod tls;
+mod workers;

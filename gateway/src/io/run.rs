@@ -4,15 +4,19 @@ use super::admin::{self, Admin};
 use super::audit::Audit;
 use super::auth::{Credentials, Gate, KeyError, kept_token};
 use super::dns::Forwarder;
-use super::driver::{Clock, Command, Driver, DriverHandle};
-use super::egress::{Egress, SetupError, watch_addresses};
+use super::driver::{Clock, Driver, Shards};
+use super::egress::tun::TunDevice;
+use super::egress::{Egress, SetupError, Surroundings, watch_addresses};
 use super::http::{HalfOpen, Phase, Site, listen};
 use super::inner::InnerHost;
 use super::metrics::Handshakes;
 use super::session::Doorway;
 use super::tls::{self, TlsError};
+use super::workers::Workers;
 use crate::config::Config;
 use crate::dataplane::{ConfigError, Gateway};
+use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -115,23 +119,21 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let credentials =
         Arc::new(Credentials::new(&config, made.as_deref()).map_err(|(path, error)| RunError::Key { path, error })?);
     warn_of_plain_tokens(&config);
-    let Egress { tun, surroundings, changes } = Egress::set_up(&config, address.port())?;
+    let workers = Workers::start(shard_count(&config)).map_err(|error| RunError::Internal(error.to_string()))?;
+    let Egress { devices, surroundings, changes } = Egress::set_up(&config, address.port(), workers.handles())?;
     tracing::info!(?surroundings, "the way to the outside is set up");
 
     let clock = Clock::start();
-    let dataplane = config.dataplane(&surroundings);
-    let gateway = Gateway::new(dataplane, seed()?, clock.now())?;
-    let inner = inner_host(&config, &gateway, clock)?;
-    let (driver, handle) = Driver::new(gateway, tun, inner, clock, audit);
-    let for_draining = handle.clone();
-    let watcher = tokio::spawn(watch_addresses(surroundings.own, handle.clone()));
+    let (drivers, shards) = drivers(&config, &surroundings, devices, clock, &audit)?;
+    drop(audit);
+    let watcher = tokio::spawn(watch_addresses(surroundings.own, shards.clone()));
     let gate = Arc::new(Gate::new(Arc::clone(&credentials), &config.auth, clock));
     let key_watcher = tokio::spawn(credentials.follow_files());
     let (phase, told_phase) = watch::channel(Phase::Serving);
     let handshakes = Handshakes::default();
     let operators = operators.map(|listener| {
         let (handshakes, tickets) = (handshakes.clone(), gate.ticket_results().clone());
-        let admin = Admin { driver: handle.clone(), handshakes, tickets, phase: told_phase.clone() };
+        let admin = Admin { drivers: shards.clone(), handshakes, tickets, phase: told_phase.clone() };
         tokio::spawn(admin::listen(listener, admin))
     });
     let (certificate, keeper) = match certificate {
@@ -141,21 +143,35 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         }
         None => (None, None),
     };
-    let site = Site { tls: certificate, ..site(&config, gate, handle, handshakes) };
-    let (shutdown, told) = oneshot::channel();
-    let mut driver = tokio::spawn(driver.run(told));
+    let site = Site { tls: certificate, ..site(&config, gate, shards.clone(), handshakes) };
+    let (shutdown, running): (Vec<_>, Vec<_>) = drivers
+        .into_iter()
+        .zip(workers.handles())
+        .map(|(driver, runtime)| {
+            let (shutdown, told) = oneshot::channel();
+            (shutdown, runtime.spawn(driver.run(told)).map(driver_outcome))
+        })
+        .unzip();
+    let mut running = try_join_all(running);
     let server = tokio::spawn(listen(listener, site, told_phase));
-    ready(&Ready { address, made_token: made, host: host_for_people(address, &config), is_tls: keeper.is_some() });
+    ready(&Ready {
+        address,
+        made_token: made,
+        host: host_for_people(address, &config, workers.handles().len()),
+        is_tls: keeper.is_some(),
+    });
 
     let outcome = tokio::select! {
-        () = drain(&mut stop, &phase, &for_draining, config.limits.drain_s) => {
+        () = drain(&mut stop, &phase, &shards, config.limits.drain_s) => {
             tracing::info!("stopping");
             phase.send_replace(Phase::Stopping);
-            // An error means that the driver has just ended by itself, which its outcome explains.
-            let _ = shutdown.send(());
-            driver_outcome((&mut driver).await)
+            // An error means that a driver has just ended by itself, which its outcome explains.
+            for shutdown in shutdown {
+                let _ = shutdown.send(());
+            }
+            (&mut running).await.map(drop)
         }
-        ended = &mut driver => driver_outcome(ended),
+        ended = &mut running => ended.map(drop),
     };
     watcher.abort();
     for task in operators.into_iter().chain(keeper).chain([key_watcher]) {
@@ -190,7 +206,34 @@ fn driver_outcome(ended: Result<io::Result<()>, JoinError>) -> Result<(), RunErr
     }
 }
 
-fn site(config: &Config, gate: Arc<Gate>, driver: DriverHandle, handshakes: Handshakes) -> Site {
+fn shard_count(config: &Config) -> usize {
+    config.shard_count(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// A driver for each device, and the way to all of them.
+fn drivers(
+    config: &Config,
+    surroundings: &Surroundings,
+    devices: Vec<TunDevice>,
+    clock: Clock,
+    audit: &Audit,
+) -> Result<(Vec<Driver>, Shards), RunError> {
+    let (mut drivers, mut handles) = (Vec::new(), Vec::new());
+    let queries = count(config.limits.dns_queries).div_ceil(devices.len().max(1));
+    for (dataplane, tun) in config.dataplanes(surroundings).into_iter().zip(devices) {
+        let gateway = Gateway::new(dataplane, seed()?, clock.now())?;
+        let inner = inner_host(config, &gateway, queries, clock)?;
+        let (driver, handle) = Driver::new(gateway, tun, inner, clock, audit.clone());
+        drivers.push(driver);
+        handles.push(handle);
+    }
+    if drivers.len() > 1 {
+        Driver::connect(&mut drivers);
+    }
+    Ok((drivers, Shards::new(handles, count(config.limits.sessions))))
+}
+
+fn site(config: &Config, gate: Arc<Gate>, shards: Shards, handshakes: Handshakes) -> Site {
     let limits = &config.limits;
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
@@ -203,7 +246,7 @@ fn site(config: &Config, gate: Arc<Gate>, driver: DriverHandle, handshakes: Hand
         handshake_timeout: patience,
         connections: count(limits.connections),
         half_open: HalfOpen::new(count(limits.handshakes), count(limits.handshakes_per_address)),
-        doorway: Doorway::new(driver, gate, patience, write_timeout, handshakes),
+        doorway: Doorway::new(shards, gate, patience, write_timeout, handshakes),
     }
 }
 
@@ -230,9 +273,9 @@ fn warn_of_plain_tokens(config: &Config) {
 fn inner_host(
     config: &Config,
     gateway: &Gateway,
+    queries: usize,
     clock: Clock,
 ) -> Result<(InnerHost, tokio::sync::mpsc::Receiver<super::inner::Answer>), RunError> {
-    let queries = count(config.limits.dns_queries);
     let addresses = [gateway.config().inner_host_v4().into(), gateway.config().inner_host_v6().into()];
     let pref64 = gateway.config().pref64().filter(|_| config.nat64.dns64);
     let forwarder = Forwarder::new(&config.dns, pref64);
@@ -241,11 +284,11 @@ fn inner_host(
 }
 
 /// An address that a browser can open: the machine's own where the listener takes any.
-fn host_for_people(address: SocketAddr, config: &Config) -> SocketAddr {
+fn host_for_people(address: SocketAddr, config: &Config, shards: usize) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;
     }
-    let found = crate::io::egress::primary_address(address.is_ipv6(), &config.tun.name);
+    let found = crate::io::egress::primary_address(address.is_ipv6(), config, shards);
     let loopback: IpAddr =
         if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
     SocketAddr::new(found.unwrap_or(loopback), address.port())
@@ -262,7 +305,7 @@ fn count(number: u32) -> usize {
 }
 
 /// Waits for a signal, and then lets the sessions go on for `seconds` or until the next signal.
-async fn drain(stop: &mut Signals, phase: &watch::Sender<Phase>, driver: &DriverHandle, seconds: u32) {
+async fn drain(stop: &mut Signals, phase: &watch::Sender<Phase>, shards: &Shards, seconds: u32) {
     stop.next().await;
     if seconds == 0 {
         return;
@@ -270,7 +313,7 @@ async fn drain(stop: &mut Signals, phase: &watch::Sender<Phase>, driver: &Driver
     tracing::info!(seconds, "draining");
     phase.send_replace(Phase::Draining);
     let time = Duration::from_secs(seconds.into());
-    driver.send(Command::Drain(time)).await;
+    shards.drain(time).await;
     // Whether it is the time or a signal that ends the wait makes no difference.
     let _ = tokio::time::timeout(time, stop.next()).await;
 }

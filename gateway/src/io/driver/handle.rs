@@ -1,3 +1,4 @@
+use super::Place;
 use crate::dataplane::{OwnAddresses, Peer, SessionId};
 use crate::io::metrics::Snapshot;
 use crate::io::pace::MessageRoom;
@@ -31,6 +32,8 @@ pub enum Command {
         peer: Option<Box<Peer>>,
         /// How long its messages may be.
         room: MessageRoom,
+        /// A new session's, where there are several shards.
+        place: Option<Place>,
         /// The session, or what to tell the client.
         reply: oneshot::Sender<Result<Opened, Farewell>>,
     },
@@ -79,7 +82,7 @@ pub struct Opened {
     pub farewell: oneshot::Receiver<Farewell>,
 }
 
-/// The way to the driver.
+/// The way to one driver.
 #[derive(Clone, Debug)]
 pub struct DriverHandle {
     commands: mpsc::Sender<Command>,
@@ -101,9 +104,15 @@ impl DriverHandle {
     ///
     /// # Errors
     /// What to tell the client before its connection is closed.
-    pub async fn open(&self, message: Bytes, peer: Option<Box<Peer>>, room: MessageRoom) -> Result<Opened, Farewell> {
+    pub(super) async fn open(
+        &self,
+        message: Bytes,
+        peer: Option<Box<Peer>>,
+        room: MessageRoom,
+        place: Option<Place>,
+    ) -> Result<Opened, Farewell> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Open { message, peer, room, reply }).await;
+        self.send(Command::Open { message, peer, room, place, reply }).await;
         answer.await.unwrap_or_else(|_| Err(Farewell::new(CloseCode::Shutdown, "the gateway goes away")))
     }
 }

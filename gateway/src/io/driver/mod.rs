@@ -1,4 +1,4 @@
-//! The one task that owns the dataplane, its clock, the TUN device and the inner host.
+//! The one task that owns a dataplane, its clock, its TUN device and its inner host. There is one for each shard.
 //!
 //! Nothing here waits for a client. Messages come by one bounded channel, whose senders stop reading their WebSockets
 //! while it is full and take turns at it. Messages go by one short channel per connection, and the next is only made when
@@ -7,11 +7,18 @@
 //!
 //! The device's queue in the kernel is everybody's. It is looked at after each turn that clients have had, because a client
 //! whose packets are answered at once would otherwise fill it while the rest of its messages is dealt with.
+//!
+//! Packets for other shards' sessions go by one bounded channel to each shard. Nobody waits there either: where it is full,
+//! they are lost, as in a network, and counted.
 
 mod handle;
 mod links;
+mod placement;
+mod shards;
 
 pub use handle::{Command, DriverHandle, LinkEnd, LinkId, Opened};
+pub use placement::Place;
+pub use shards::Shards;
 
 use super::audit::Audit;
 use super::egress::tun::TunDevice;
@@ -19,11 +26,13 @@ use super::inner::{Answer, InnerHost};
 use super::metrics::Snapshot;
 use super::pace::MessageRoom;
 use super::session::Farewell;
-use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, Transmit, close_message};
+use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, Transfer, Transmit, close_message};
 use bytes::{Bytes, BytesMut};
 use links::Links;
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::sleep_until;
 use webtun_wire::{CloseCode, Instant};
@@ -38,6 +47,9 @@ const PACKETS_PER_TURN: usize = 192;
 /// Octets of packets read per turn: a message's worth, so that packets of many segments do not overflow a session's queue
 /// before its connection has been offered any.
 const READ_PER_TURN: usize = 256 * 1024;
+/// Packets of other shards taken per turn, and how many wait at most: of the largest size they are 16 MiB.
+const TRANSFERS_PER_TURN: usize = 64;
+const TRANSFERS_WAITING: usize = 256;
 /// The longest wait, where nothing has a deadline.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -72,6 +84,10 @@ pub struct Driver {
     clock: Clock,
     commands: mpsc::Receiver<Command>,
     links: Links,
+    places: BTreeMap<SessionId, Place>,
+    inbox: mpsc::Receiver<Transfer>,
+    /// In the order of the shards; empty where there is one.
+    others: Vec<mpsc::Sender<Transfer>>,
     audit: Audit,
     /// Port blocks that sessions have.
     blocks: u64,
@@ -89,11 +105,30 @@ impl Driver {
         audit: Audit,
     ) -> (Self, DriverHandle) {
         let (handle, commands) = DriverHandle::new(COMMANDS_PER_TURN);
-        let links = Links::default();
-        (
-            Self { gateway, tun, inner, answers, clock, commands, links, audit, blocks: 0, buffer: BytesMut::new() },
-            handle,
-        )
+        let driver = Self {
+            gateway,
+            tun,
+            inner,
+            answers,
+            clock,
+            commands,
+            links: Links::default(),
+            places: BTreeMap::new(),
+            inbox: mpsc::channel(1).1,
+            others: Vec::new(),
+            audit,
+            blocks: 0,
+            buffer: BytesMut::new(),
+        };
+        (driver, handle)
+    }
+
+    /// Lets the drivers of shards, in their order, hand packets to each other.
+    pub fn connect(drivers: &mut [Self]) {
+        let (senders, inboxes): (Vec<_>, Vec<_>) = drivers.iter().map(|_| mpsc::channel(TRANSFERS_WAITING)).unzip();
+        for (driver, inbox) in drivers.iter_mut().zip(inboxes) {
+            (driver.inbox, driver.others) = (inbox, senders.clone());
+        }
     }
 
     /// Runs until `shutdown` says so, and then closes every session.
@@ -118,6 +153,7 @@ impl Driver {
                     ready?;
                     self.read_packets()?;
                 }
+                Some(transfer) = self.inbox.recv() => self.take_transfers(transfer),
                 id = self.links.room() => self.links.pump(id, &mut self.gateway, self.clock.now()),
                 Some(answer) = self.answers.recv() => self.inner.answer(answer, self.clock.now()),
                 () = sleep_until(wake) => {
@@ -144,6 +180,9 @@ impl Driver {
                     Destination::Local => self.inner.handle_packet(&transmit.packet, now),
                 }
             }
+            while let Some(transfer) = self.gateway.poll_transfer() {
+                self.hand_over(transfer);
+            }
             while let Some((from, request)) = self.inner.poll_port_request() {
                 if let Some(answer) = self.gateway.answer_port_control(from, &request, now) {
                     self.inner.answer_port_request(from, &answer, now);
@@ -154,6 +193,25 @@ impl Driver {
         }
         while let Some(event) = self.gateway.poll_event() {
             self.handle_event(event, now);
+        }
+    }
+
+    fn hand_over(&mut self, transfer: Transfer) {
+        let lost = match self.others.get(transfer.to()) {
+            Some(other) => other.try_send(transfer).err().map(TrySendError::into_inner),
+            None => Some(transfer),
+        };
+        if let Some(lost) = lost {
+            self.gateway.lose_transfer(lost);
+        }
+    }
+
+    fn take_transfers(&mut self, first: Transfer) {
+        let now = self.clock.now();
+        self.gateway.process_transfer(first, now);
+        for _ in 1..TRANSFERS_PER_TURN {
+            let Ok(transfer) = self.inbox.try_recv() else { return };
+            self.gateway.process_transfer(transfer, now);
         }
     }
 
@@ -208,9 +266,10 @@ impl Driver {
     fn execute(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Open { message, peer, room, reply } => {
+            Command::Open { message, peer, room, place, reply } => {
                 let opened = self.open(&message, peer.as_deref(), room, now);
                 let session = opened.as_ref().ok().map(|opened| opened.link.session);
+                self.places.extend(session.zip(place));
                 if let (Err(_), Some(session)) = (reply.send(opened), session) {
                     // The connection has meanwhile gone.
                     self.links.forget(session);
@@ -297,6 +356,7 @@ impl Driver {
                 self.links.detach(id, Farewell::silent());
             }
             Event::SessionClosed { id, code } => {
+                self.places.remove(&id);
                 let message = self.gateway.poll_message(id, now);
                 tracing::info!(session = %id, ?code, "session closed");
                 self.links.detach(id, Farewell::from_gateway(code, message));

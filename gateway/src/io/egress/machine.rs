@@ -53,15 +53,15 @@ struct Route {
 /// The machine's network.
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// But the TUN device and loopback.
+    /// But the TUN devices and loopback.
     links: Vec<Link>,
     own: OwnAddresses,
     default_links: Vec<String>,
 }
 
 impl Machine {
-    /// Asks `ip`.
-    pub(super) fn look(tun: &str) -> Result<Self, SetupError> {
+    /// Asks `ip`. `is_ours` says which links are TUN devices of the gateway.
+    pub(super) fn look(is_ours: impl Fn(&str) -> bool) -> Result<Self, SetupError> {
         let unreadable = |error: serde_json::Error| SetupError::Command { program: "ip", message: error.to_string() };
         let ask = |arguments: &[&str]| run("ip", arguments, "");
         let text = ask(&["-json", "address", "show"])?;
@@ -71,7 +71,7 @@ impl Machine {
             hosts: addresses().filter_map(|address| address.local).collect(),
             broadcasts: addresses().flat_map(Address::broadcasts).collect(),
         };
-        links.retain(|link| link.ifname != tun && link.ifname != "lo");
+        links.retain(|link| !is_ours(&link.ifname) && link.ifname != "lo");
         let mut default_links = Vec::new();
         for family in ["-4", "-6"] {
             let text = ask(&["-json", family, "route", "show", "default"])?;
@@ -82,7 +82,7 @@ impl Machine {
         Ok(Self { links, own, default_links })
     }
 
-    /// Every address, also those of loopback and the TUN device.
+    /// Every address, also those of loopback and the TUN devices.
     pub(super) fn own(&self) -> OwnAddresses {
         self.own.clone()
     }

@@ -4,18 +4,21 @@ mod command;
 mod host;
 mod machine;
 mod nft;
+mod plan;
 mod sysctl;
 pub mod tun;
 mod watch;
 
-use crate::config::{Addresses, Config, ExternalMode, Family, PortRange};
-use crate::dataplane::{EgressOffload, ExternalAddress, OwnAddresses};
+use crate::config::{Addresses, Config, ExternalMode, Family};
+use crate::dataplane::{EgressOffload, OwnAddresses, Slice};
 pub use host::HostChanges;
 use ipnet::Ipv6Net;
 use machine::Machine;
+use plan::{Device, OnDevice, Plan};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
+use tokio::runtime::Handle;
 use tun::TunDevice;
 pub use watch::watch_addresses;
 
@@ -101,65 +104,11 @@ pub enum SetupError {
     AlreadyRunning,
 }
 
-/// What the machine is to be set up for.
-#[derive(Clone, Debug)]
-struct Plan {
-    tun: String,
-    mode: ExternalMode,
-    ipv4: Vec<OnDevice<Ipv4Addr>>,
-    ipv6: Vec<OnDevice<Ipv6Addr>>,
-    /// Routed in every mode.
-    ipv6_prefix: Option<Ipv6Net>,
-    ports: PortRange,
-    /// Spared from the port range.
-    listen_port: u16,
-}
-
-/// An address of the NAT on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct OnDevice<A> {
-    address: A,
-    /// The machine's address that the kernel translates it to; `None`: the one that the route asks for, or none in mode
-    /// `routed`.
-    machine: Option<A>,
-}
-
-fn on_device<A: Family>(addresses: &Addresses<A>, machine: &Addresses<A>) -> Vec<OnDevice<A>> {
-    let machine = machine.as_slice().iter().copied().map(Some).chain(std::iter::repeat(None));
-    addresses.as_slice().iter().zip(machine).map(|(&address, machine)| OnDevice { address, machine }).collect()
-}
-
-/// The address after all of them.
-fn address_after<A: Family>(on_device: &[OnDevice<A>]) -> Option<IpAddr> {
-    on_device.iter().map(|it| it.address).max().map(|last| last.next().into())
-}
-
-impl Plan {
-    fn has_ipv6(&self) -> bool {
-        !self.ipv6.is_empty() || self.ipv6_prefix.is_some()
-    }
-
-    /// The NAT's addresses on the device, with the machine's.
-    fn on_device(&self) -> impl Iterator<Item = (IpAddr, Option<IpAddr>)> {
-        let v4 = self.ipv4.iter().map(|it| (it.address.into(), it.machine.map(IpAddr::V4)));
-        v4.chain(self.ipv6.iter().map(|it| (it.address.into(), it.machine.map(IpAddr::V6))))
-    }
-
-    /// The addresses of the machine's own end of the device: those after the external ones. Only what is not routed needs
-    /// them.
-    fn host_side(&self) -> Vec<IpAddr> {
-        if self.mode == ExternalMode::Routed {
-            return Vec::new();
-        }
-        address_after(&self.ipv4).into_iter().chain(address_after(&self.ipv6)).collect()
-    }
-}
-
-/// The device, the addresses behind it, and the changes to this machine, which end with this value.
+/// The devices, the addresses behind them, and the changes to this machine, which end with this value.
 #[derive(Debug)]
 pub struct Egress {
-    /// Where packets go and come from.
-    pub tun: TunDevice,
+    /// Where packets go and come from, a device for each shard.
+    pub devices: Vec<TunDevice>,
     /// What has been found out about the machine.
     pub surroundings: Surroundings,
     /// Undoes the changes when it is dropped.
@@ -169,8 +118,8 @@ pub struct Egress {
 /// The gateway's place in the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {
-    /// The NAT's addresses on the device, and as the outside sees them.
-    pub external: Vec<ExternalAddress>,
+    /// What each shard has on the outside: the NAT's addresses on its device, as the outside sees them, and its ports.
+    pub slices: Vec<Slice>,
     /// The prefix of the clients' IPv6 addresses outside, in place of an external one.
     pub prefix: Option<Ipv6Net>,
     /// The machine's own addresses.
@@ -182,38 +131,33 @@ pub struct Surroundings {
 }
 
 impl Egress {
-    /// Makes the device and sets the machine up. `listen_port` is the gateway's own.
+    /// Makes a device for each of `runtimes`, which is to watch it, and sets the machine up. `listen_port` is the gateway's
+    /// own.
     ///
     /// # Errors
     /// See [`SetupError`]. What was done before the error is undone.
-    pub fn set_up(config: &Config, listen_port: u16) -> Result<Self, SetupError> {
+    pub fn set_up(config: &Config, listen_port: u16, runtimes: &[Handle]) -> Result<Self, SetupError> {
         let external = &config.external;
         let wants_ipv6 = !external.ipv6.is_off() || external.ipv6_prefix.is_some();
-        let has_ipv6 = wants_ipv6 && ipv6_works();
-        let is_translated = has_ipv6 && external.ipv6_prefix.is_none();
-        let ipv6 = if is_translated { &external.ipv6 } else { &Addresses::OFF };
-        let plan = Plan {
-            tun: config.tun.name.clone(),
-            mode: external.mode,
-            ipv4: on_device(&external.ipv4, &external.machine_ipv4),
-            ipv6: on_device(ipv6, &external.machine_ipv6),
-            ipv6_prefix: external.ipv6_prefix.filter(|_| has_ipv6).map(|prefix| prefix.trunc()),
-            ports: external.port_range,
-            listen_port,
-        };
+        let plan = Plan::new(config, runtimes.len(), wants_ipv6 && ipv6_works(), listen_port);
         check_machine_addresses(&plan)?;
-        let tun = tun::open(&plan.tun, config.tun.offload)?;
+        let mut devices = Vec::new();
+        for (device, runtime) in plan.devices.iter().zip(runtimes) {
+            let _within = runtime.enter();
+            devices.push(tun::open(&device.name, config.tun.offload)?);
+        }
         let mut changes = HostChanges::begin(&config.runtime_dir)?;
         changes.apply(&plan)?;
         configure_link(&plan)?;
-        let surroundings = Surroundings { offload: tun.offload(), ..survey(config, &plan)? };
-        Ok(Self { tun, surroundings, changes })
+        let offload = devices.iter().map(TunDevice::offload).min().unwrap_or(EgressOffload::None);
+        Ok(Self { devices, surroundings: Surroundings { offload, ..survey(config, &plan)? }, changes })
     }
 }
 
 /// The address at which this machine is reached from the outside, as well as can be told.
-pub fn primary_address(ipv6: bool, tun: &str) -> Option<IpAddr> {
-    Machine::look(tun).ok()?.primary(ipv6)
+pub fn primary_address(ipv6: bool, config: &Config, shards: usize) -> Option<IpAddr> {
+    let ours: Vec<String> = (0..shards).map(|shard| config.device_name(shard)).collect();
+    Machine::look(|name| ours.iter().any(|own| own == name)).ok()?.primary(ipv6)
 }
 
 /// The addresses of this machine as they are at the moment.
@@ -221,17 +165,17 @@ pub fn primary_address(ipv6: bool, tun: &str) -> Option<IpAddr> {
 /// # Errors
 /// Where `ip` cannot be run.
 fn own_addresses() -> Result<OwnAddresses, SetupError> {
-    Machine::look("").map(|machine| machine.own())
+    Machine::look(|_| false).map(|machine| machine.own())
 }
 
 fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
-    let machine = Machine::look(&plan.tun)?;
+    let machine = Machine::look(|name| plan.has_device(name))?;
+    let external = &config.external;
     let found = |ipv6: bool| (plan.mode == ExternalMode::Masquerade).then(|| machine.primary(ipv6)).flatten();
-    let v4 = announced(&plan.ipv4, &config.external.announced_ipv4, || found(false));
-    let v6 = announced(&plan.ipv6, &config.external.announced_ipv6, || found(true));
-    let external = v4.into_iter().chain(v6).collect();
+    let v4 = announced([&external.ipv4, &external.machine_ipv4, &external.announced_ipv4], || found(false));
+    let v6 = announced([&external.ipv6, &external.machine_ipv6, &external.announced_ipv6], || found(true));
     Ok(Surroundings {
-        external,
+        slices: plan.slices([&v4, &v6]),
         prefix: plan.ipv6_prefix,
         own: machine.own(),
         path_mtu: machine.path_mtu(),
@@ -239,24 +183,23 @@ fn survey(config: &Config, plan: &Plan) -> Result<Surroundings, SetupError> {
     })
 }
 
-/// The NAT's addresses with what the outside sees of each: as configured, else the machine's that it becomes, else what
+/// What the outside sees of each of the NAT's addresses: as configured, else the machine's that it becomes, else what
 /// `found` says, else the address itself.
 fn announced<A: Family>(
-    on_device: &[OnDevice<A>],
-    configured: &Addresses<A>,
+    [own, machine, configured]: [&Addresses<A>; 3],
     found: impl Fn() -> Option<IpAddr>,
-) -> Vec<ExternalAddress> {
-    let mut configured = configured.as_slice().iter().copied();
-    let seen = |it: &OnDevice<A>| {
-        let told = configured.next().or(it.machine).map(A::into).or_else(&found);
-        ExternalAddress { address: it.address.into(), announced: told.unwrap_or(it.address.into()) }
+) -> Vec<IpAddr> {
+    let seen = |(place, own): (usize, &A)| {
+        let told = configured.as_slice().get(place).or(machine.as_slice().get(place)).copied().map(A::into);
+        told.or_else(&found).unwrap_or((*own).into())
     };
-    on_device.iter().map(seen).collect()
+    own.as_slice().iter().enumerate().map(seen).collect()
 }
 
 /// The kernel would translate to any address, and answers to a foreign one would never come.
 fn check_machine_addresses(plan: &Plan) -> Result<(), SetupError> {
-    let wanted: Vec<IpAddr> = plan.on_device().filter_map(|(_, machine)| machine).collect();
+    let wanted: Vec<IpAddr> =
+        plan.devices.iter().flat_map(Device::addresses).filter_map(|(_, machine)| machine).collect();
     if wanted.is_empty() {
         return Ok(());
     }
@@ -278,24 +221,28 @@ fn ipv6_works() -> bool {
     works
 }
 
-/// Brings the device up with routes for the external addresses, which belong to the NAT behind it. Without a link-local
+/// Brings the devices up with routes for the external addresses, which belong to the NATs behind them. Without a link-local
 /// address no neighbour discovery disturbs.
 fn configure_link(plan: &Plan) -> Result<(), SetupError> {
-    let tun = &plan.tun;
     let mut script = String::new();
-    if plan.has_ipv6() {
-        script.push_str(&format!("link set dev {tun} addrgenmode none\n"));
+    for device in &plan.devices {
+        let tun = &device.name;
+        if plan.has_ipv6() {
+            script.push_str(&format!("link set dev {tun} addrgenmode none\n"));
+        }
+        script.push_str(&format!("link set dev {tun} mtu {} txqueuelen 4096 up\n", tun::MTU));
+        for (address, _) in device.addresses() {
+            script.push_str(&format!("route replace {address} dev {tun}\n"));
+        }
+        if let Some(prefix) = device.ipv6_prefix {
+            script.push_str(&format!("route replace {prefix} dev {tun}\n"));
+        }
     }
-    script.push_str(&format!("link set dev {tun} mtu {} txqueuelen 4096 up\n", tun::MTU));
-    for (address, _) in plan.on_device() {
-        script.push_str(&format!("route replace {address} dev {tun}\n"));
-    }
-    if let Some(prefix) = plan.ipv6_prefix {
-        script.push_str(&format!("route replace {prefix} dev {tun}\n"));
-    }
-    for address in plan.host_side() {
-        let (length, nodad) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };
-        script.push_str(&format!("address replace {address}/{length} dev {tun}{nodad}\n"));
+    if let Some(first) = plan.devices.first() {
+        for address in plan.host_side() {
+            let (length, nodad) = if address.is_ipv4() { (32, "") } else { (128, " nodad") };
+            script.push_str(&format!("address replace {address}/{length} dev {}{nodad}\n", first.name));
+        }
     }
     command::run("ip", &["-batch", "-"], &script).map(drop)
 }

@@ -53,59 +53,64 @@ fn script(plan: &Plan, spare_sockets: bool) -> String {
 /// Keeps foreign sources from leaving by the device, and flows from entering it that neither a client nor the port
 /// range has asked for. A packet that conntrack finds invalid would pass the NAT untranslated.
 fn forward_chain(plan: &Plan, line: &mut impl FnMut(&str)) {
-    let tun = &plan.tun;
     line("chain forward {");
     line("  type filter hook forward priority filter; policy accept;");
-    match addresses(&plan.ipv4) {
-        Some(ours) => line(&format!("  iifname \"{tun}\" ip saddr != {ours} drop")),
-        None => line(&format!("  iifname \"{tun}\" meta nfproto ipv4 drop")),
-    }
-    match (addresses(&plan.ipv6), plan.ipv6_prefix) {
-        (Some(ours), _) => line(&format!("  iifname \"{tun}\" ip6 saddr != {ours} drop")),
-        (None, Some(prefix)) => {
-            // Routed, whatever becomes of IPv4: what may come in is the gateway's to say.
-            line(&format!("  iifname \"{tun}\" ip6 saddr != {prefix} drop"));
-            line(&format!("  iifname \"{tun}\" ip6 saddr {prefix} accept"));
-            line(&format!("  oifname \"{tun}\" ip6 daddr {prefix} accept"));
+    for device in &plan.devices {
+        let tun = &device.name;
+        match addresses(&device.ipv4) {
+            Some(ours) => line(&format!("  iifname \"{tun}\" ip saddr != {ours} drop")),
+            None => line(&format!("  iifname \"{tun}\" meta nfproto ipv4 drop")),
         }
-        (None, None) => line(&format!("  iifname \"{tun}\" meta nfproto ipv6 drop")),
+        match (addresses(&device.ipv6), device.ipv6_prefix) {
+            (Some(ours), _) => line(&format!("  iifname \"{tun}\" ip6 saddr != {ours} drop")),
+            (None, Some(prefix)) => {
+                // Routed, whatever becomes of IPv4: what may come in is the gateway's to say.
+                line(&format!("  iifname \"{tun}\" ip6 saddr != {prefix} drop"));
+                line(&format!("  iifname \"{tun}\" ip6 saddr {prefix} accept"));
+                line(&format!("  oifname \"{tun}\" ip6 daddr {prefix} accept"));
+            }
+            (None, None) => line(&format!("  iifname \"{tun}\" meta nfproto ipv6 drop")),
+        }
     }
     if plan.mode == ExternalMode::Masquerade {
-        line(&format!("  iifname \"{tun}\" ct state invalid drop"));
-        line(&format!("  oifname \"{tun}\" ct status dnat accept"));
-        line(&format!("  oifname \"{tun}\" ct state established,related accept"));
-        line(&format!("  oifname \"{tun}\" drop"));
+        let tun = plan.names();
+        line(&format!("  iifname {tun} ct state invalid drop"));
+        line(&format!("  oifname {tun} ct status dnat accept"));
+        line(&format!("  oifname {tun} ct state established,related accept"));
+        line(&format!("  oifname {tun} drop"));
     }
     line("}");
 }
 
 /// The host side address is for answers to the host's own connections; nobody begins one there.
 fn input_chain(plan: &Plan, line: &mut impl FnMut(&str)) {
-    let tun = &plan.tun;
+    let tun = plan.names();
     line("chain input {");
     line("  type filter hook input priority filter; policy accept;");
-    line(&format!("  iifname \"{tun}\" ct state established,related accept"));
+    line(&format!("  iifname {tun} ct state established,related accept"));
     for address in plan.host_side() {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
-        line(&format!("  iifname \"{tun}\" {family} daddr {address} drop"));
+        line(&format!("  iifname {tun} {family} daddr {address} drop"));
     }
     line("}");
 }
 
 fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
-    let tun = &plan.tun;
+    let tun = plan.names();
     line("chain mapped {");
     if plan.ports.contains(plan.listen_port) {
         line(&format!("  tcp dport {} return", plan.listen_port));
     }
-    let PortRange { first, last } = plan.ports;
-    let range = format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}");
-    pass_through(&plan.ipv4, "ip", &range, line);
-    pass_through(&plan.ipv6, "ip6", &range, line);
+    for device in &plan.devices {
+        let PortRange { first, last } = device.ports;
+        let range = format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}");
+        pass_through(&device.ipv4, "ip", &range, line);
+        pass_through(&device.ipv6, "ip6", &range, line);
+    }
     line("}");
     line("chain prerouting {");
     line("  type nat hook prerouting priority dstnat; policy accept;");
-    line(&format!("  iifname \"{tun}\" return"));
+    line(&format!("  iifname {tun} return"));
     if spare_sockets {
         line("  socket wildcard { 0, 1 } return");
     }
@@ -126,11 +131,13 @@ fn nat_chains(plan: &Plan, spare_sockets: bool, line: &mut impl FnMut(&str)) {
     for address in plan.host_side() {
         let family = if address.is_ipv4() { "ip" } else { "ip6" };
         let nfproto = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-        let from_here = format!("oifname \"{tun}\" meta nfproto {nfproto} fib saddr type local");
+        let from_here = format!("oifname {tun} meta nfproto {nfproto} fib saddr type local");
         line(&format!("  {from_here} snat {family} to {address}"));
     }
-    translate(&plan.ipv4, "ip", tun, line);
-    translate(&plan.ipv6, "ip6", tun, line);
+    for device in &plan.devices {
+        translate(&device.ipv4, "ip", &tun, line);
+        translate(&device.ipv6, "ip6", &tun, line);
+    }
     line("}");
 }
 
@@ -164,7 +171,7 @@ fn pass_through<A: Copy + Display>(ours: &[OnDevice<A>], family: &str, range: &s
 /// the destination (RFC 4787 REQ-1). The identifiers of ICMP cannot be named.
 fn translate<A: Copy + Display>(ours: &[OnDevice<A>], family: &str, tun: &str, line: &mut impl FnMut(&str)) {
     let Some(set) = addresses(ours) else { return };
-    let from_clients = format!("{family} saddr {set} oifname != \"{tun}\"");
+    let from_clients = format!("{family} saddr {set} oifname != {tun}");
     match pairs(ours, |machine, address| (address, machine)) {
         Some(map) => {
             let snat = format!("snat {family} to {family} saddr {map}");
@@ -181,17 +188,13 @@ fn translate<A: Copy + Display>(ours: &[OnDevice<A>], family: &str, tun: &str, l
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::egress::Device;
 
     fn plan(mode: ExternalMode) -> Plan {
-        Plan {
-            tun: "webtun0".to_owned(),
-            mode,
-            ipv4: vec![OnDevice { address: [100, 127, 255, 1].into(), machine: None }],
-            ipv6: Vec::new(),
-            ipv6_prefix: None,
-            ports: PortRange { first: 16384, last: 65535 },
-            listen_port: 20000,
-        }
+        let ports = PortRange { first: 16384, last: 65535 };
+        let ipv4 = vec![OnDevice { place: 0, address: [100, 127, 255, 1].into(), machine: None }];
+        let device = Device { name: "webtun0".to_owned(), ipv4, ipv6: Vec::new(), ipv6_prefix: None, ports };
+        Plan { mode, devices: vec![device], ipv6_prefix: None, ports, listen_port: 20000 }
     }
 
     #[test]
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn a_prefix_is_routed_beside_a_masqueraded_family() {
         let mut plan = plan(ExternalMode::Masquerade);
-        plan.ipv6_prefix = Some("2001:db8:7:1::/64".parse().expect("a prefix"));
+        plan.devices[0].ipv6_prefix = Some("2001:db8:7:1::/64".parse().expect("a prefix"));
         let script = script(&plan, true);
         let accepted = script.find("ip6 daddr 2001:db8:7:1::/64 accept").expect("packets come in");
         assert!(accepted < script.find("oifname \"webtun0\" drop").expect("others do not"), "{script}");
@@ -221,14 +224,40 @@ mod tests {
     #[test]
     fn each_of_several_addresses_becomes_its_own_one_of_the_machine() {
         let mut plan = plan(ExternalMode::Masquerade);
-        let pair = |last| OnDevice { address: [100, 127, 255, last].into(), machine: Some([192, 0, 2, last].into()) };
-        plan.ipv4 = vec![pair(1), pair(2)];
+        let pair = |last| OnDevice {
+            place: usize::from(last) - 1,
+            address: [100, 127, 255, last].into(),
+            machine: Some([192, 0, 2, last].into()),
+        };
+        plan.devices[0].ipv4 = vec![pair(1), pair(2)];
         let script = script(&plan, true);
         for part in [
             "ip saddr != { 100.127.255.1, 100.127.255.2 } drop",
             "dnat ip to ip daddr map { 192.0.2.1 : 100.127.255.1, 192.0.2.2 : 100.127.255.2 }",
             "snat ip to ip saddr map { 100.127.255.1 : 192.0.2.1, 100.127.255.2 : 192.0.2.2 } : th sport",
             "snat ip to 100.127.255.3",
+        ] {
+            assert!(script.contains(part), "{part} is missing: {script}");
+        }
+    }
+
+    #[test]
+    fn shards_have_the_packets_of_their_ports() {
+        let mut plan = plan(ExternalMode::Masquerade);
+        let mut second = plan.devices[0].clone();
+        second.name = "webtun0-1".to_owned();
+        second.ipv4[0].address = [100, 127, 255, 3].into();
+        plan.devices[0].ports.last = 40959;
+        second.ports.first = 40960;
+        plan.devices.push(second);
+        let script = script(&plan, true);
+        for part in [
+            "iifname \"webtun0\" ip saddr != { 100.127.255.1 } drop",
+            "iifname \"webtun0-1\" ip saddr != { 100.127.255.3 } drop",
+            "th dport 16384-40959 dnat ip to 100.127.255.1",
+            "th dport 40960-65535 dnat ip to 100.127.255.3",
+            "ip saddr { 100.127.255.3 } oifname != { \"webtun0\", \"webtun0-1\" } meta l4proto { tcp, udp } masquerade",
+            "snat ip to 100.127.255.2",
         ] {
             assert!(script.contains(part), "{part} is missing: {script}");
         }

@@ -86,11 +86,11 @@ impl Change {
 /// Everything that `plan` needs, in order.
 pub(super) fn wanted(plan: &Plan) -> Vec<Wanted> {
     let mut list = Vec::new();
-    if !plan.ipv4.is_empty() {
+    if plan.has_ipv4() {
         list.push(Wanted::new("net/ipv4/ip_forward", "1", true));
     }
     if plan.has_ipv6() {
-        list.extend(router_advertisements(&plan.tun));
+        list.extend(router_advertisements(plan));
         list.push(Wanted::new("net/ipv6/conf/all/forwarding", "1", true));
     }
     if plan.mode == ExternalMode::Masquerade {
@@ -100,13 +100,13 @@ pub(super) fn wanted(plan: &Plan) -> Vec<Wanted> {
 }
 
 /// A forwarding host ignores router advertisements, and so loses its default route, unless `accept_ra` is 2.
-fn router_advertisements(tun: &str) -> Vec<Wanted> {
+fn router_advertisements(plan: &Plan) -> Vec<Wanted> {
     let Ok(entries) = fs::read_dir(file("net/ipv6/conf")) else { return Vec::new() };
     let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names
         .into_iter()
-        .filter(|name| name != "all" && name != "lo" && name != tun)
+        .filter(|name| name != "all" && name != "lo" && !plan.has_device(name))
         .map(|name| format!("net/ipv6/conf/{name}/accept_ra"))
         .filter(|path| read(path).as_deref() == Some("1"))
         .map(|path| Wanted::new(&path, "2", false))

@@ -2,7 +2,7 @@
 
 use super::own_addresses;
 use crate::dataplane::OwnAddresses;
-use crate::io::driver::{Command, DriverHandle};
+use crate::io::driver::Shards;
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
@@ -37,8 +37,8 @@ impl Monitor {
     }
 }
 
-/// Tells the driver of each change, and never ends by itself.
-pub async fn watch_addresses(mut known: OwnAddresses, driver: DriverHandle) {
+/// Tells the drivers of each change, and never ends by itself.
+pub async fn watch_addresses(mut known: OwnAddresses, drivers: Shards) {
     let mut monitor = None;
     loop {
         if monitor.is_none() {
@@ -48,8 +48,8 @@ pub async fn watch_addresses(mut known: OwnAddresses, driver: DriverHandle) {
         match tokio::task::spawn_blocking(own_addresses).await {
             Ok(Ok(own)) if own != known => {
                 tracing::info!(hosts = ?own.hosts, "this machine's addresses have changed");
-                known = own.clone();
-                driver.send(Command::OwnAddresses(own)).await;
+                drivers.set_own_addresses(&own).await;
+                known = own;
             }
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "this machine's addresses cannot be read"),

@@ -7,9 +7,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::fmt::Error;
 
-/// The figures of a snapshot.
+/// The figures of all shards together, and of each.
 #[derive(Debug)]
-pub(super) struct Figures(pub Snapshot);
+pub(super) struct Figures {
+    pub total: Snapshot,
+    pub shards: Vec<Snapshot>,
+}
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -18,14 +21,15 @@ impl Collector for Figures {
         self.traffic(out)?;
         self.nat(out)?;
         self.delay(out)?;
-        counter(out, "webtun_audit_lines_lost", "Audit lines that the log had no room for", self.0.audit_lost)
+        self.shards(out)?;
+        counter(out, "webtun_audit_lines_lost", "Audit lines that the log had no room for", self.total.audit_lost)
     }
 }
 
 impl Figures {
     fn sessions(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let stats = &self.0.stats;
-        let connected = self.0.connected as u64;
+        let stats = &self.total.stats;
+        let connected = self.total.connected as u64;
         let states = [("connected", connected), ("detached", stats.sessions.saturating_sub(connected))];
         rows(out, MetricType::Gauge, ("webtun_sessions", "Sessions now"), "state", &states)?;
         counter(out, "webtun_sessions_opened", "Sessions opened", stats.sessions_opened)?;
@@ -33,14 +37,34 @@ impl Figures {
         counter(out, "webtun_protocol_errors", "Sessions closed for a broken protocol", stats.protocol_errors)
     }
 
+    /// What tells whether one shard has more to do than the others.
+    fn shards(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let help = "Sessions of a shard with a connection";
+        let mut metric = out.encode_descriptor("webtun_shard_sessions", help, None, MetricType::Gauge)?;
+        for (number, shard) in self.shards.iter().enumerate() {
+            let labels = [("shard", number.to_string())];
+            ConstGauge::new(shard.connected as u64).encode(metric.encode_family(&labels)?)?;
+        }
+        let help = "IP packets by shard and place";
+        let mut metric = out.encode_descriptor("webtun_shard_packets", help, None, MetricType::Counter)?;
+        for (number, Snapshot { stats, .. }) in self.shards.iter().enumerate() {
+            for (name, traffic) in [("uplink", stats.uplink), ("downlink", stats.downlink), ("shards", stats.shards)] {
+                let labels = [("shard", number.to_string()), ("direction", name.to_owned())];
+                ConstCounter::new(traffic.packets).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn traffic(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let stats = &self.0.stats;
+        let stats = &self.total.stats;
         let directions = [
             ("uplink", stats.uplink),
             ("downlink", stats.downlink),
             ("egress", stats.egress),
             ("local", stats.local),
             ("network", stats.network),
+            ("shards", stats.shards),
             ("delivered", stats.delivered),
         ];
         let packets = directions.map(|(name, traffic)| (name, traffic.packets));
@@ -53,7 +77,7 @@ impl Figures {
     }
 
     fn nat(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let stats = &self.0.stats;
+        let stats = &self.total.stats;
         let denied = [DropReason::DestinationClass, DropReason::OwnAddress, DropReason::DeniedByRule]
             .map(|reason| (reason.label(), stats.drops(reason)));
         rows(
@@ -66,14 +90,14 @@ impl Figures {
         let bindings = [("all", stats.mappings), ("mapped_port", stats.mapped_ports)];
         rows(out, MetricType::Gauge, ("webtun_nat_bindings", "NAT bindings now"), "kind", &bindings)?;
         counter(out, "webtun_nat_bindings_created", "NAT bindings made", stats.mappings_created)?;
-        let blocks = [("assigned", self.0.blocks), ("free", self.0.free_blocks as u64)];
+        let blocks = [("assigned", self.total.blocks), ("free", self.total.free_blocks as u64)];
         rows(out, MetricType::Gauge, ("webtun_port_blocks", "Blocks of external ports"), "state", &blocks)?;
         let exhausted = stats.drops(DropReason::NoPorts);
         counter(out, "webtun_port_exhaustion", "Packets of new flows for which there was no port", exhausted)
     }
 
     fn delay(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Delays { counts, sum_us } = self.0.stats.queue_delay;
+        let Delays { counts, sum_us } = self.total.stats.queue_delay;
         let bounds = Delays::BOUNDS.into_iter().map(seconds).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let help = "Time of packets in sessions' queues";

@@ -11,7 +11,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 pub use results::{HandshakeResult, Handshakes, Outcome, Results, TicketResult, TicketResults};
 
-/// What the driver knows at one moment.
+/// What the driver of a shard knows at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The dataplane's counters.
@@ -26,15 +26,34 @@ pub struct Snapshot {
     pub audit_lost: u64,
 }
 
-/// The figures in OpenMetrics text.
+impl Snapshot {
+    /// The figures of all shards together.
+    fn total(shards: &[Self]) -> Self {
+        let mut total = Self::default();
+        for shard in shards {
+            total.stats += &shard.stats;
+            total.connected += shard.connected;
+            total.blocks += shard.blocks;
+            total.free_blocks += shard.free_blocks;
+            total.audit_lost += shard.audit_lost;
+        }
+        total
+    }
+}
+
+/// The figures in OpenMetrics text: those of all shards together, and a few of each.
 ///
 /// # Errors
 /// Never in practice: writing to a String does not fail.
-pub fn render(snapshot: Snapshot, handshakes: &Handshakes, tickets: &TicketResults) -> Result<String, std::fmt::Error> {
+pub fn render(
+    shards: Vec<Snapshot>,
+    handshakes: &Handshakes,
+    tickets: &TicketResults,
+) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
     registry.register("webtun_handshakes", "Handshakes by result", handshakes.family.clone());
     registry.register("webtun_tickets", "Tickets, and requests for them, by result", tickets.family.clone());
-    registry.register_collector(Box::new(Figures(snapshot)));
+    registry.register_collector(Box::new(Figures { total: Snapshot::total(&shards), shards }));
     registry.register_collector(Box::new(process::Process));
     let mut text = String::new();
     encode(&mut text, &registry)?;
@@ -47,7 +66,7 @@ mod tests {
     use crate::dataplane::DropReason;
 
     fn fresh() -> String {
-        render(Snapshot::default(), &Handshakes::default(), &TicketResults::default()).expect("text")
+        render(vec![Snapshot::default()], &Handshakes::default(), &TicketResults::default()).expect("text")
     }
 
     #[test]
@@ -94,13 +113,17 @@ mod tests {
         handshakes.count(HandshakeResult::Displaced);
         let tickets = TicketResults::default();
         tickets.count(TicketResult::Redeemed);
-        let text = render(snapshot, &handshakes, &tickets).expect("text");
+        let other = Snapshot { free_blocks: 11, connected: 5, ..Snapshot::default() };
+        let text = render(vec![snapshot, other], &handshakes, &tickets).expect("text");
         for line in [
             "webtun_packets_total{direction=\"uplink\"} 17",
             "webtun_port_blocks{state=\"assigned\"} 3",
-            "webtun_port_blocks{state=\"free\"} 189",
+            "webtun_port_blocks{state=\"free\"} 200",
             "webtun_handshakes_total{result=\"displaced\"} 1",
             "webtun_tickets_total{result=\"redeemed\"} 1",
+            "webtun_shard_packets_total{shard=\"0\",direction=\"uplink\"} 17",
+            "webtun_shard_packets_total{shard=\"1\",direction=\"uplink\"} 0",
+            "webtun_shard_sessions{shard=\"1\"} 5",
             "webtun_queue_delay_seconds_bucket{le=\"0.0001\"} 0",
             "webtun_queue_delay_seconds_bucket{le=\"0.0003\"} 2",
             "webtun_queue_delay_seconds_bucket{le=\"+Inf\"} 2",

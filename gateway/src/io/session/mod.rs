@@ -4,7 +4,7 @@ mod farewell;
 mod socket;
 
 use super::auth::{Gate, Refusal};
-use super::driver::{Command, DriverHandle, LinkEnd, Opened};
+use super::driver::{Command, DriverHandle, LinkEnd, Opened, Shards};
 use super::http::Place;
 use super::metrics::{HandshakeResult, Handshakes};
 use super::stream::Stream;
@@ -34,7 +34,7 @@ pub enum Admission {
 /// What every WebSocket needs.
 #[derive(Clone)]
 pub struct Doorway {
-    driver: DriverHandle,
+    shards: Shards,
     gate: Arc<Gate>,
     handshake_timeout: Duration,
     write_timeout: Duration,
@@ -45,13 +45,13 @@ impl Doorway {
     /// A WebSocket is at most `handshake_timeout` without a session. A client that does not take a message within
     /// `write_timeout` loses its connection.
     pub fn new(
-        driver: DriverHandle,
+        shards: Shards,
         gate: Arc<Gate>,
         handshake_timeout: Duration,
         write_timeout: Duration,
         results: Handshakes,
     ) -> Self {
-        Self { driver, gate, handshake_timeout, write_timeout, results }
+        Self { shards, gate, handshake_timeout, write_timeout, results }
     }
 
     /// Counts how a handshake, of whatever layer, has ended.
@@ -78,12 +78,12 @@ pub async fn serve(
     let opening = timeout(doorway.handshake_timeout, open(&mut socket, admission, doorway));
     let ending = tokio::select! {
         opened = opening => match opened {
-            Ok(Ok(opened)) => {
+            Ok(Ok((driver, opened))) => {
                 place.release();
                 doorway.count(HandshakeResult::Accepted);
                 tracing::info!(session = %opened.link.session(), %client, "session connected");
                 socket.ration(None);
-                return run(socket, opened, doorway, client).await;
+                return run(socket, (driver, opened), doorway.write_timeout, client).await;
             }
             Ok(Err(ending)) => {
                 doorway.count(match &ending {
@@ -110,7 +110,7 @@ pub async fn serve(
 }
 
 /// Waits for the first message and has the driver open or resume a session with it.
-async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> Result<Opened, Ending> {
+async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> Result<(DriverHandle, Opened), Ending> {
     let refused = |refusal| Ending::Farewell(Farewell::refusal(refusal));
     if let Admission::Denied(refusal) = admission {
         return Err(refused(refusal));
@@ -133,16 +133,16 @@ async fn open(socket: &mut Socket, admission: Admission, doorway: &Doorway) -> R
             }
         }
     };
-    doorway.driver.open(message, peer, socket.message_room()).await.map_err(Ending::Farewell)
+    doorway.shards.open(message, peer, socket.message_room()).await.map_err(Ending::Farewell)
 }
 
 /// Carries messages both ways until either side ends it.
-async fn run(socket: Socket, opened: Opened, doorway: &Doorway, client: IpAddr) {
+async fn run(socket: Socket, (driver, opened): (DriverHandle, Opened), patience: Duration, client: IpAddr) {
     let Opened { link, mut outgoing, mut farewell } = opened;
     let (mut sink, mut stream) = socket.split();
     let mut ending = tokio::select! {
-        ending = read(&mut stream, &doorway.driver, link) => ending,
-        ending = socket::write(&mut sink, &mut outgoing, doorway.write_timeout) => ending,
+        ending = read(&mut stream, &driver, link) => ending,
+        ending = socket::write(&mut sink, &mut outgoing, patience) => ending,
         told = &mut farewell => match told {
             Ok(told) => Ending::Farewell(told),
             Err(_) => Ending::Farewell(Farewell::new(CloseCode::Internal, "the gateway's driver has ended")),
@@ -156,7 +156,7 @@ async fn run(socket: Socket, opened: Opened, doorway: &Doorway, client: IpAddr) 
         Ending::Farewell(told) if told.by_us => LinkEnd::Violated(told.code),
         _ => LinkEnd::Gone,
     };
-    doorway.driver.send(Command::End { link, end }).await;
+    driver.send(Command::End { link, end }).await;
     let mut socket = Socket::reunite(sink, stream);
     if matches!(ending, Ending::Farewell(_)) {
         socket.flush_queued(&mut outgoing).await;
