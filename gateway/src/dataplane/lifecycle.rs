@@ -70,7 +70,8 @@ impl Gateway {
         let (packets, octets) = (sent.packets - before.packets, sent.octets - before.octets);
         session.meter.charge_downlink(packets, octets, now);
         peer.meter.charge_downlink(packets, octets, now);
-        peer.queued -= queued - session.queue.octets();
+        // Cutting adds headers.
+        peer.queued = (peer.queued + session.queue.octets()).saturating_sub(queued);
         session.queue.set_room([u64::MAX; 2]);
         if let Some(at) = session.meter.downlink_ready_at(now).max(peer.meter.downlink_ready_at(now)) {
             session.queue.hold(Some(at));
@@ -82,10 +83,12 @@ impl Gateway {
     /// Makes a session's messages end with the packet that brings their packets to so many octets; [`u64::MAX`], the
     /// beginning, lets them grow to [`GatewayConfig::message_len`](super::GatewayConfig::message_len).
     ///
-    /// What is in a message can no longer be overtaken, so on a slow connection messages have to be short.
+    /// What is in a message can no longer be overtaken, so on a slow connection messages have to be short. Packets that stand
+    /// for many segments are cut into pieces of so many octets, which still stand for many, for the same reason.
     pub fn set_message_room(&mut self, id: SessionId, octets: u64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.message_room = octets;
+            session.queue.set_longest(usize::try_from(octets).unwrap_or(usize::MAX));
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Queue {
     hold_until: Option<Instant>,
     /// Packets and octets that may leave; the last packet may exceed it.
     room: [u64; 2],
+    /// Packets of many segments are cut where they have more octets.
+    longest: usize,
 }
 
 /// A packet that waits.
@@ -78,6 +80,7 @@ impl Queue {
             limit,
             hold_until: None,
             room: [u64::MAX; 2],
+            longest: usize::MAX,
         }
     }
 
@@ -128,6 +131,7 @@ impl Queue {
         let mut passed = 0;
         loop {
             let number = *self.turns.front()?;
+            self.cut_first(number);
             let lane = &mut self.lanes[number];
             if lane.debt()? == 0 {
                 return self.lanes[number].packets.front();
@@ -140,6 +144,26 @@ impl Queue {
                 passed = 0;
             }
         }
+    }
+
+    /// Cuts a lane's first packet where it is longer than it may be. The headers of the pieces count beyond the limit.
+    fn cut_first(&mut self, number: usize) {
+        let lane = &mut self.lanes[number];
+        let is_long = |it: &&Queued| it.packet.len() > self.longest && it.offload.segmentation.is_some();
+        if lane.packets.front().filter(is_long).is_none() {
+            return;
+        }
+        let Some(whole) = lane.packets.pop_front() else { return };
+        let (since, before) = (whole.since, whole.cost());
+        let pieces = offload::cut(whole.packet, &whole.offload, self.longest);
+        let pieces = pieces.into_iter().map(|(packet, offload)| Queued { packet, offload, since });
+        let mut after = 0;
+        for piece in pieces.rev() {
+            after += piece.cost();
+            lane.packets.push_front(piece);
+        }
+        lane.octets = lane.octets + after - before;
+        self.octets = self.octets + after - before;
     }
 
     /// Passes over the rounds in which no lane would have earned enough: packets of 64 KiB take more than twenty.
@@ -191,6 +215,11 @@ impl Queue {
     /// Lets at least one packet leave, and so many packets and octets.
     pub(super) fn set_room(&mut self, room: [u64; 2]) {
         self.room = room.map(|room| room.max(1));
+    }
+
+    /// Packets of many segments leave in pieces of at most so many octets, or of one segment.
+    pub(super) fn set_longest(&mut self, octets: usize) {
+        self.longest = octets;
     }
 
     /// Lets no packet leave before.

@@ -228,6 +228,19 @@ pub(super) fn plain(octets: BytesMut, header: &OffloadHeader) -> Vec<BytesMut> {
     packets.into_iter().map(|packet| packet.octets).collect()
 }
 
+/// A queued packet of many segments in pieces of at most `longest` octets each, or of one segment. Only what this gateway
+/// has queued is asked for, so that it parses.
+pub(super) fn cut(octets: BytesMut, header: &OffloadHeader, longest: usize) -> Vec<(BytesMut, OffloadHeader)> {
+    let Ok(packet) = Packet::parse_offload(octets, header) else { return Vec::new() };
+    let size = packet.offload.segments.map_or(usize::from(u16::MAX), |it| usize::from(it.size));
+    let most = longest.saturating_sub(packet.header_len()) / size * size;
+    let with_header = |piece: Packet| {
+        let header = piece.offload_header();
+        (piece.octets, header)
+    };
+    packet.split(most.max(size)).map(with_header).collect()
+}
+
 fn shape(headers: &Headers, octets: &[u8]) -> PacketShape {
     PacketShape {
         is_ipv6: headers.source.is_ipv6(),
