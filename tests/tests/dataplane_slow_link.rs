@@ -91,9 +91,9 @@ fn delay(room: Option<usize>) -> Duration {
 }
 
 #[test]
-fn a_datagram_waits_for_no_more_than_two_short_messages() {
+fn a_datagram_waits_for_a_few_short_messages() {
     let short = delay(Some(ROOM));
-    assert!(short <= Duration::from_millis(15), "{short:?}");
+    assert!(short <= Duration::from_millis(20), "{short:?}");
     let long = delay(None);
     assert!(long > Duration::from_millis(60), "without a bound it is worse, or the test shows nothing: {long:?}");
 }

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{accept_async, connect_async};
 use webtun_stack::TcpOptions;
 use webtun_stack::aio::{self, ConnectOptions};
-use webtun_tests::lab::{TOKEN, URL};
+use webtun_tests::lab::URL;
 
 use super::{By, Part};
 
@@ -29,10 +29,10 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Plays one part to its end.
 #[tokio::main(flavor = "current_thread")]
-pub async fn run(by: By, part: Part, time: Duration) -> Outcome<()> {
+pub async fn run(by: By, part: Part, token: &str, time: Duration) -> Outcome<()> {
     let (octets, took) = match (by, part) {
         (_, Part::Server) => return serve().await,
-        (By::Webtun, part) => tunnel(part, time).await?,
+        (By::Webtun, part) => tunnel(part, token, time).await?,
         (By::Websocket, Part::Down) => bare_down(time).await?,
         (By::Websocket, Part::Up) => bare_up(time).await?,
         (By::Tcp, Part::Down) => receive(TcpStream::connect((REMOTE, CHARGEN)).await?, time).await?,
@@ -42,8 +42,8 @@ pub async fn run(by: By, part: Part, time: Duration) -> Outcome<()> {
     Ok(())
 }
 
-async fn tunnel(part: Part, time: Duration) -> Outcome<(u64, Duration)> {
-    let options = ConnectOptions { token: Some(TOKEN.to_owned()), ..ConnectOptions::default() };
+async fn tunnel(part: Part, token: &str, time: Duration) -> Outcome<(u64, Duration)> {
+    let options = ConnectOptions { token: Some(token.to_owned()), ..ConnectOptions::default() };
     let net = aio::connect(URL, options).await?;
     let connect = |port| net.tcp_connect(SocketAddr::from((REMOTE, port)), TcpOptions::default());
     let done = match part {

@@ -6,18 +6,23 @@
 //! | `websocket` | a bare WebSocket with messages of 64 KiB between the namespaces of client and gateway |
 //! | `tcp` | plain TCP of the kernel from the gateway's namespace to the remote |
 //!
-//! Writes `down` and `up` in MB/s, and for `webtun` the gateway's CPU time per GiB. Needs root. Started again inside of a
-//! namespace by itself (`--inside`).
+//! Writes `down` and `up` in MB/s, and for `webtun` the gateway's CPU time per GiB. With `--shards` there are as many, and
+//! four flows at once, each of a peer of its own, so that they are in different shards. Needs root. Started again inside of
+//! a namespace by itself (`--inside`).
 
 mod flows;
 
 use std::error::Error;
+use std::thread;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use webtun_tests::lab::Lab;
+use webtun_tests::lab::{Lab, TOKEN};
 use webtun_tests::netns::{self, Netns};
 use webtun_tests::process::{Daemon, succeed};
+
+/// Flows at once, where shards are measured.
+const FLOWS: usize = 4;
 
 /// A bulk flow between native programs
 #[derive(Debug, Parser)]
@@ -28,9 +33,15 @@ struct Flags {
     /// How long each way
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Shards of the gateway, for four flows at once
+    #[arg(long)]
+    shards: Option<u16>,
     /// Set up already: be this part
     #[arg(long, hide = true, value_enum)]
     inside: Option<Part>,
+    /// Whose session it is
+    #[arg(long, hide = true, default_value = TOKEN)]
+    token: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -52,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let time = Duration::try_from_secs_f64(flags.seconds)?;
     match flags.inside {
         None => outside(&flags),
-        Some(part) => flows::run(flags.by, part, time),
+        Some(part) => flows::run(flags.by, part, &flags.token, time),
     }
 }
 
@@ -60,7 +71,14 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
     if !netns::available() {
         return Err("needs root and /dev/net/tun".into());
     }
-    let lab = Lab::start("wt-bench", &[]);
+    let tokens: Vec<String> = match flags.shards {
+        Some(_) => (0..FLOWS).map(|number| format!("{TOKEN}-{number}")).collect(),
+        None => vec![TOKEN.to_owned()],
+    };
+    let mut settings: Vec<String> = tokens.iter().flat_map(|token| ["--token".to_owned(), token.clone()]).collect();
+    settings.extend(flags.shards.into_iter().flat_map(|count| ["--set".to_owned(), format!("shards={count}")]));
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let lab = Lab::start("wt-bench", if flags.shards.is_some() { &settings } else { &[] });
     let (server, client) = match flags.by {
         By::Webtun => (None, &lab.client),
         By::Websocket => (Some(serve(&lab.gateway, flags)?), &lab.client),
@@ -68,8 +86,7 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
     };
     for name in ["down", "up"] {
         let before = cpu_seconds(lab.gateway_process.id())?;
-        let line = succeed(&mut inside(client, flags, name)?);
-        let [octets, seconds] = numbers(&line)?;
+        let [octets, seconds] = all_at_once(client, flags, name, &tokens)?;
         println!("{name} {}", octets / 1e6 / seconds);
         if flags.by == By::Webtun {
             let spent = cpu_seconds(lab.gateway_process.id())? - before;
@@ -78,6 +95,29 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
     }
     drop(server);
     Ok(())
+}
+
+/// Runs a flow for each token: the octets of all, and the seconds of the longest.
+fn all_at_once(place: &Netns, flags: &Flags, name: &str, tokens: &[String]) -> Result<[f64; 2], Box<dyn Error>> {
+    let commands = tokens.iter().map(|token| {
+        let mut command = inside(place, flags, name)?;
+        command.args(["--token", token]);
+        Ok(command)
+    });
+    let mut commands = commands.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    let lines: Vec<String> = thread::scope(|scope| {
+        let running: Vec<_> = commands.iter_mut().map(|command| scope.spawn(|| succeed(command))).collect();
+        running
+            .into_iter()
+            .map(|flow| flow.join().map_err(|_| "a flow has failed".into()))
+            .collect::<Result<_, String>>()
+    })?;
+    let mut total = [0.0, 0.0_f64];
+    for line in &lines {
+        let [octets, seconds] = numbers(line)?;
+        total = [total[0] + octets, total[1].max(seconds)];
+    }
+    Ok(total)
 }
 
 fn serve(place: &Netns, flags: &Flags) -> Result<Daemon, Box<dyn Error>> {

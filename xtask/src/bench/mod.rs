@@ -32,6 +32,7 @@ static FAMILIES: &[&Family] = &[
     &page::NEAR,
     &page::IDLE,
     &native::FAMILY,
+    &native::SHARDS,
     &size::FAMILY,
     &peers::UDP,
     &peers::OPENS,

@@ -1,5 +1,7 @@
 //! Native programs through network namespaces.
 
+use std::path::PathBuf;
+
 use crate::Result;
 use crate::bench::family::{Context, Family, Figure, Sample, Unavailable};
 use crate::command::{Command, cargo};
@@ -19,7 +21,31 @@ pub static FAMILY: Family = Family {
     measure,
 };
 
+/// What it costs to have several dataplanes.
+pub static SHARDS: Family = Family {
+    name: "shards",
+    about: "four TCP flows of native clients at once, each of a peer of its own, through one gateway of so many shards",
+    reference: "1",
+    figures: FAMILY.figures,
+    measure: measure_shards,
+};
+
+fn measure_shards(context: &Context) -> Result<Vec<Sample>> {
+    let (program, seconds) = prepare(context)?;
+    context.interleave(&["1", "2", "4"], |shards| {
+        Command::new(&program).args(["--by", "webtun", "--seconds", seconds, "--shards", shards])
+    })
+}
+
 fn measure(context: &Context) -> Result<Vec<Sample>> {
+    let (program, seconds) = prepare(context)?;
+    context.interleave(&["websocket", "webtun", "tcp"], |by| {
+        Command::new(&program).args(["--by", by, "--seconds", seconds])
+    })
+}
+
+/// Builds what is measured: the program, and how long each of its flows is to be.
+fn prepare(context: &Context) -> Result<(PathBuf, &'static str)> {
     if !is_root() {
         return Err(Unavailable("needs root, for namespaces and a TUN device".into()).into());
     }
@@ -27,8 +53,5 @@ fn measure(context: &Context) -> Result<Vec<Sample>> {
     // Built here, since the program would build them while it is timed.
     cargo().args("build --release --package webtun-gateway --package webtun-playground".split(' ')).run()?;
     let program = target()?.join("release/examples/bench_native");
-    let seconds = if context.smoke { "0.1" } else { "3" };
-    context.interleave(&["websocket", "webtun", "tcp"], |by| {
-        Command::new(&program).args(["--by", by, "--seconds", seconds])
-    })
+    Ok((program, if context.smoke { "0.1" } else { "3" }))
 }
