@@ -141,6 +141,19 @@ isolated! {
         assert_eq!(logs, ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]);
     }
 
+    fn each_module_logs_at_its_own_level() {
+        let scratch = Scratch::new("levels");
+        let quiet = "error,webtun_gateway::io::session=info";
+        let gateway = Gateway::start(&scratch.0, &["--listen", "127.0.0.1:0", "--log", quiet]);
+        block_on(async {
+            let mut client = Client::connect(gateway.address, "webtun.v1").await.expect("a WebSocket");
+            client.hello(b"", None).await;
+        });
+        let log = gateway.stop();
+        assert!(log.contains("session connected"), "{log}");
+        assert!(log.lines().all(|line| line.contains("webtun_gateway::io::session")), "{log}");
+    }
+
     fn the_log_can_be_json() {
         let scratch = Scratch::new("json");
         let gateway = Gateway::start(&scratch.0, &["--listen", "127.0.0.1:0", "--set", "log.format=json"]);
