@@ -1,14 +1,20 @@
 //! The small gateway that the targets of the dataplane drive.
 
 use std::net::{IpAddr, SocketAddr};
-use webtun_gateway::dataplane::{ExternalAddress, GatewayConfig, Peer};
+use webtun_gateway::dataplane::{EgressOffload, ExternalAddress, GatewayConfig, Peer};
 use webtun_tests::direct::Direct;
 use webtun_tests::packet::{View, udp};
 
 /// A gateway with both families and one session.
 pub fn with_session() -> Direct {
+    with_device(EgressOffload::None)
+}
+
+/// The same before a device that takes so much over.
+pub fn with_device(egress_offload: EgressOffload) -> Direct {
     let external = [external(false), external(true)].map(|a| ExternalAddress { address: a, announced: a });
-    let mut direct = Direct::new(GatewayConfig::new(external.to_vec()), [7; 32]);
+    let config = GatewayConfig { egress_offload, ..GatewayConfig::new(external.to_vec()) };
+    let mut direct = Direct::new(config, [7; 32]);
     direct.open(&Peer::new("fuzz")).expect("the first session");
     direct
 }

@@ -1,9 +1,10 @@
 use bytes::BytesMut;
 use std::net::{IpAddr, SocketAddr};
-use webtun_tests::direct::Direct;
+use webtun_tests::direct::{Direct, OFFLOAD_CONTEXT};
 use webtun_tests::packet::{
-    IcmpError, Segment, Transport, View, echo, icmp_error, tcp, tcp_with_mss, udp, without_udp_checksum,
+    IcmpError, Offloaded, Segment, Transport, View, echo, icmp_error, tcp, tcp_with_mss, udp, without_udp_checksum,
 };
+use webtun_wire::Capsule;
 
 use crate::gateway;
 
@@ -13,8 +14,8 @@ const ERRORS: [IcmpError; 4] =
 /// A correct packet goes out, a reply and an ICMP error about it come in: addresses and ports change as they should,
 /// nothing else does, and every checksum is right, as if the packet had been made anew.
 ///
-/// An IPv6 packet may be for an IPv4 host (NAT64): then it is made anew in IPv4 outside. Seven octets choose the packet, the
-/// rest is its payload.
+/// An IPv6 packet may be for an IPv4 host (NAT64): then it is made anew in IPv4 outside. Or it stands for many segments,
+/// which leave one by one. Seven octets choose the packet, the rest is its payload.
 pub fn nat_rewrite(data: &[u8]) {
     let Some((&[choice, a, b, c, d, error, flags], payload)) = data.split_first_chunk() else { return };
     let (ipv6, kind) = (choice & 4 != 0, choice & 3);
@@ -32,6 +33,10 @@ pub fn nat_rewrite(data: &[u8]) {
     let control = [Segment::SYN, Segment::ACK, Segment::FIN | Segment::ACK, Segment::SYN | Segment::ACK];
     let flags = flags & !0x17 | control[usize::from(flags & 3)];
 
+    if choice & 32 != 0 && kind < 2 {
+        let outside = SocketAddr::new(inside(remote.ip()), remote.port());
+        return segments(&mut direct, kind, choice, [internal, outside, remote], 8 + u16::from(error), payload);
+    }
     let sent = build(kind, choice, internal, SocketAddr::new(inside(remote.ip()), remote.port()), flags, payload);
     direct.send_packets(0, &[sent]).expect("a packet is no protocol error");
     let left = direct.egress.pop_front().expect("it leaves");
@@ -57,6 +62,56 @@ pub fn nat_rewrite(data: &[u8]) {
         let quoted = View::parse(quoted).expect("what it quotes is correct too");
         assert_eq!((quoted.source_endpoint(), quoted.destination), (internal, inside(remote.ip())));
     }
+}
+
+/// A packet that stands for segments of `size` octets goes out, and one comes back. The ends are the session's own, and the
+/// other one as the session and as the outside call it.
+fn segments(direct: &mut Direct, kind: u8, choice: u8, ends: [SocketAddr; 3], size: u16, payload: &[u8]) {
+    let [internal, called, remote] = ends;
+    if payload.len() <= usize::from(size) {
+        return;
+    }
+    let head = Segment { flags: Segment::ACK, sequence: u32::MAX - 500, acknowledgment: 1 };
+    let build = |from, to| match kind {
+        0 => Offloaded::udp(from, to, size, payload),
+        _ => Offloaded::tcp(from, to, head, size, payload),
+    };
+    direct.open_offload(0);
+    direct.send_offloaded(0, &[build(internal, called)]).expect("a packet is no protocol error");
+    let left: Vec<_> = direct.egress.drain(..).collect();
+    let external = joined(&left, payload, |seen| assert_eq!(seen.destination_endpoint(), remote));
+    assert!(direct.sessions[0].owns_port(external));
+    let is_closed = choice & 64 != 0;
+    if is_closed {
+        let close = Capsule::ContextClose { context: OFFLOAD_CONTEXT };
+        direct.send_capsules(0, &[close]).expect("the context was open");
+    }
+    direct.receive_offloaded(build(remote, external));
+    if let Some(whole) = direct.sessions[0].offloaded.pop_front() {
+        assert!(!is_closed && whole.packet.ends_with(payload), "{whole:x?}");
+        return;
+    }
+    let came: Vec<_> = direct.sessions[0].packets.drain(..).collect();
+    let from = joined(&came, payload, |seen| assert_eq!(seen.destination_endpoint(), internal));
+    assert_eq!(from, called);
+}
+
+/// The source of packets that carry this together.
+fn joined(packets: &[BytesMut], expected: &[u8], check: impl Fn(&View<'_>)) -> SocketAddr {
+    let mut found = Vec::new();
+    let mut source = None;
+    for packet in packets {
+        let view = View::parse(packet).unwrap_or_else(|problem| panic!("{problem}: {packet:x?}"));
+        check(&view);
+        assert!(source.is_none_or(|source| source == view.source_endpoint()), "two sources");
+        source = Some(view.source_endpoint());
+        match &view.transport {
+            Transport::Udp { payload, .. } | Transport::Tcp { payload, .. } => found.extend_from_slice(payload),
+            other => panic!("it became something else: {other:?}"),
+        }
+    }
+    assert_eq!(found, expected);
+    source.expect("something leaves")
 }
 
 fn taken(direct: &mut Direct) -> BytesMut {

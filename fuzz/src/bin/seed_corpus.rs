@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use webtun_tests::packet::{
-    IcmpError, Segment, echo, fragment, icmp, icmp_error, tcp, tcp_with_mss, udp, with_hop_limit,
+    IcmpError, Offloaded, Segment, echo, fragment, icmp, icmp_error, tcp, tcp_with_mss, udp, with_hop_limit,
 };
 use webtun_tests::rng::SimRng;
 use webtun_wire::{OffloadChecksum, OffloadHeader, Segmentation, SegmentationKind};
@@ -21,12 +21,29 @@ fn main() -> io::Result<()> {
             save("packet_parse", &format!("{from}-{name}"), &[&[choice][..], &packet].concat())?;
         }
     }
+    for (name, it) in super_segments() {
+        // With 0x20 the device takes segments over.
+        for (from, choice) in [("uplink", 0xc0), ("downlink", 0xc1), ("uplink-device", 0xe1), ("downlink-device", 0xe2)]
+        {
+            save(
+                "packet_parse",
+                &format!("{from}-{name}"),
+                &[&[choice][..], &it.header.encode(), &it.packet].concat(),
+            )?;
+        }
+    }
     for kind in 0..4_u8 {
         for (family, bit) in [("ipv4", 0), ("ipv6", 4), ("nat64", 20)] {
             for (len, what) in [(0, "empty"), (1, "odd"), (601, "long")] {
                 let head = [kind | bit | 8, 0x0f, 0xa0, 0, 53, kind, Segment::ACK];
                 let name = format!("{}-{family}-{what}", ["udp", "tcp", "echo", "syn"][usize::from(kind)]);
                 save("nat_rewrite", &name, &[&head[..], &vec![0xff; len]].concat())?;
+            }
+            // One packet for many segments, there and back; back in one or, with 64, in many.
+            for (closed, what) in [(0, "one"), (64, "many")].into_iter().filter(|_| kind < 2) {
+                let head = [kind | bit | 32 | closed, 0x0f, 0xa0, 0, 53, 80, 0];
+                let name = format!("{}-{family}-segments-{what}", ["udp", "tcp"][usize::from(kind)]);
+                save("nat_rewrite", &name, &[&head[..], &[7; 900]].concat())?;
             }
         }
     }
@@ -235,6 +252,20 @@ fn packets() -> Vec<(&'static str, Vec<u8>)> {
         ("last-fragment-ipv6", fragment(long6, 1500, 1).swap_remove(1)),
     ];
     all.into_iter().map(|(name, packet)| (name, packet.to_vec())).collect()
+}
+
+/// Packets that stand for many segments.
+fn super_segments() -> Vec<(&'static str, Offloaded)> {
+    let (v4, r4) = ("100.64.0.2:4000".parse().expect("v4"), "45.33.0.1:53".parse().expect("v4"));
+    let (v6, r6) = ("[fd77:6562:7475::2]:4000".parse().expect("v6"), "[2600:1f00::1]:53".parse().expect("v6"));
+    let head = Segment::flags(Segment::ACK);
+    vec![
+        ("segments-tcp-ipv4", Offloaded::tcp(v4, r4, head, 1000, &[7; 2500])),
+        ("segments-tcp-ipv6", Offloaded::tcp(v6, r6, head, 1000, &[7; 2500])),
+        ("segments-udp-ipv4", Offloaded::udp(v4, r4, 1000, &[7; 2500])),
+        ("segments-udp-ipv6", Offloaded::udp(v6, r6, 1000, &[7; 2500])),
+        ("no-checksum-tcp-ipv4", Offloaded::tcp(v4, r4, head, 1000, &[7; 20]).without_segments()),
+    ]
 }
 
 fn save(target: &str, name: &str, octets: &[u8]) -> io::Result<()> {
