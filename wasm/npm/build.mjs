@@ -59,6 +59,28 @@ async function buildEntries() {
   });
 }
 
+/** The emcc library with its runtime inside, for the syntax that the oldest emcc's own tools can read. */
+async function buildEmscripten() {
+  const { outputFiles } = await build({
+    ...common,
+    entryPoints: ["src/emscripten/library.ts"],
+    format: "iife",
+    globalName: "webtunRuntime",
+    platform: "neutral",
+    external: ["node:worker_threads"],
+    target: "es2019",
+    minify: true,
+    write: false,
+  });
+  const runtime = outputFiles[0].text.replaceAll("\n", " ");
+  if (runtime.includes("{{{")) fail("the runtime has what emcc takes for a macro");
+  cpSync(inside("emscripten"), inside("dist/emscripten"), { recursive: true });
+  const library = readFileSync(inside("emscripten/library.js"), "utf8");
+  const filled = library.replace('"@RUNTIME@"', () => JSON.stringify(runtime));
+  for (const name of ["library.js", "README.md"]) rmSync(inside("dist/emscripten", name));
+  writeFileSync(inside("dist/emscripten/webtun-library.js"), filled);
+}
+
 if (!existsSync(inside("generated/webtun_bg.wasm"))) fail("generated/ is missing: run cargo xtask npm");
 writeFileSync(
   inside("generated/assets.d.ts"),
@@ -69,4 +91,5 @@ mkdirSync(inside("dist"));
 declareTypes();
 await buildWorker();
 await buildEntries();
+await buildEmscripten();
 cpSync(inside("generated/webtun_bg.wasm"), inside("dist/webtun_bg.wasm"));

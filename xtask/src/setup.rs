@@ -19,7 +19,9 @@ const NETWORK: &[Tool] = &[("ip", "iproute2"), ("nft", "nftables"), ("setpriv", 
 const BROWSER: &[Tool] = &[("chromium", "chromium")];
 /// To run the tests.
 const TESTS: &[Tool] = &[
+    ("cc", "gcc"),
     ("dnsmasq", "dnsmasq-base"),
+    ("emcc", "emscripten"),
     ("ping", "iputils-ping"),
     ("curl", "curl"),
     ("turnutils_natdiscovery", "coturn"),

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { Chromium } from "./chromium.mjs";
 import { packageFolder } from "./options.mjs";
+import { buildPrograms, PROGRAMS } from "./programs.mjs";
 import { Site } from "./site.mjs";
 import { StrictGateway } from "./strict-gateway.mjs";
 import { Tunnels } from "./tunnels.mjs";
@@ -22,10 +23,9 @@ export async function loadScenarios(wanted, folder = SCENARIOS) {
   for (const file of fs.readdirSync(folder).filter((each) => each.endsWith(".mjs")).sort()) {
     const name = file.slice(0, -".mjs".length);
     if (wanted.length > 0 && !wanted.some((each) => name.includes(each))) continue;
-    const { about, deadline = DEADLINE, where = ["chromium", "node"], strict = false, host = {} } = await import(
-      pathToFileURL(path.join(folder, file)).href
-    );
-    scenarios.push({ name, about, deadline, where, strict, host });
+    const scenario = await import(pathToFileURL(path.join(folder, file)).href);
+    const { about, deadline = DEADLINE, where = ["chromium", "node"], strict = false, programs = false, host = {} } = scenario;
+    scenarios.push({ name, about, deadline, where, strict, programs, host });
   }
   return scenarios;
 }
@@ -37,6 +37,7 @@ export class Runner {
   #browser;
   #strict;
   #children = new Set();
+  #programs;
   #jobs = 0;
 
   /**
@@ -46,7 +47,7 @@ export class Runner {
   constructor(gateway, scenarios = SCENARIOS) {
     this.#gateway = gateway;
     const client = path.resolve(here, "../client");
-    const mounts = { "/client/": client, "/scenarios/": scenarios, "/webtun/": packageFolder() };
+    const mounts = { "/client/": client, "/scenarios/": scenarios, "/webtun/": packageFolder(), "/programs/": PROGRAMS };
     this.#site = new Site(mounts, this.#tunnels);
   }
 
@@ -57,6 +58,7 @@ export class Runner {
   /** Runs one scenario; resolves with its figures, rejects with what failed. */
   async run(scenario, where, { mib, full, args, token }) {
     const id = `${++this.#jobs}`;
+    if (scenario.programs) await (this.#programs ??= buildPrograms());
     const gateways = { main: this.#gateway, ...(scenario.strict && { strict: await this.#strictUrl() }) };
     const site = this.#site.origin;
     const tunnels = this.#tunnelCalls(id);

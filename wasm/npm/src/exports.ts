@@ -6,5 +6,6 @@ export type { PingReply } from "./engine/names.js";
 export { errorCode, type ErrorCode, type Failure, type SocketErrorCause } from "./errors.js";
 export type { ExternalPorts, TunnelCounters, TunnelLease, TunnelState } from "./link/protocol.js";
 export type { Network, PingOptions, ResolveOptions, TraceListener } from "./network.js";
+export type { ProgramWorker } from "./program.js";
 export type { NetworkStatus, NetworkStatusEventMap, Rates } from "./status.js";
 export type { ConnectSocketOptions, Socket, SocketAddress, SocketInfo } from "./wintertc.js";

@@ -11,6 +11,7 @@ import type {
 import { defineUDPSocket } from "./direct-sockets/udp-socket.js";
 import type { PingReply } from "./engine/names.js";
 import { closedByOwner, rethrow, type Link } from "./link/link.js";
+import { attachProgram, type ProgramWorker } from "./program.js";
 import { NetworkStatus } from "./status.js";
 import { connectSocket, type ConnectSocketOptions, type Socket, type SocketAddress } from "./wintertc.js";
 
@@ -105,6 +106,20 @@ export class Network {
   ping(host: string, { size = 56, timeout = 5000, family }: PingOptions = {}): Promise<PingReply> {
     const settings = { host: String(host), size, timeout, ...(family !== undefined && { family }) };
     return this.#link.call<PingReply>({ op: "ping", ...settings }).catch(rethrow(`ping ${host}`));
+  }
+
+  /**
+   * Gives a program that was built by `emcc` with the flags of `npx webtun emcc-flags` POSIX sockets. The program waits
+   * for this before its `main`. Call it once for each Worker, right after it was made.
+   *
+   * @param worker - the Worker whose script is the output of emcc
+   * @throws Error where the page is not cross-origin isolated, so that there is no shared memory
+   *
+   * @example
+   * net.attach(new Worker("app.js"));
+   */
+  attach(worker: ProgramWorker): void {
+    attachProgram(this.#link, this.status, worker);
   }
 
   /**

@@ -198,7 +198,12 @@ fn demo(_: bool) -> Result<Plan> {
 
 fn e2e(full: bool) -> Result<Plan> {
     let sizes = if full { "--node --full" } else { "" };
-    with_root(|| one(xtask(&format!("demo --run node tests/browser/run.mjs {sizes}"))))
+    // The programs of emcc run in both: blocking calls lean on what differs between them.
+    let programs = (!full).then(|| xtask("demo --no-build --run node tests/browser/run.mjs -k program --only-node"));
+    with_root(|| {
+        let all = xtask(&format!("demo --run node tests/browser/run.mjs {sizes}"));
+        Ok(Plan::Run(std::iter::once(all).chain(programs).collect()))
+    })
 }
 
 fn firefox(_: bool) -> Result<Plan> {

@@ -47,6 +47,11 @@ export function execute(engine: Commanded, command: Command): void {
       const { host, family, size, timeout, call } = command;
       return engine.names.ping(host, family, size, timeout, (outcome) => engine.emit(answer(call, outcome)));
     }
+    case "program": {
+      const { attachment } = command;
+      void import("../posix/host.js").then(({ ProgramHost }) => new ProgramHost(engine, attachment));
+      return;
+    }
     case "trace":
       return engine.trace(command.on);
     case "end":

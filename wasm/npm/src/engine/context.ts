@@ -20,6 +20,8 @@ export interface Context {
   own(id: number, owner: SocketOwner): void;
   /** Closes the stack's socket `id` and forgets who owns it. */
   forget(id: number): void;
+  /** Carries out an input that comes by another way than the page's channel, and then lets the stack run. */
+  enter(action: () => void): void;
   /** Calls `action` after `milliseconds` and then lets the stack run; returns a function that cancels. */
   after(milliseconds: number, action: () => void): () => void;
   /** `poll` is called after every turn of the stack until it returns true. */

@@ -93,6 +93,10 @@ export class Engine implements EnginePort, Context {
     this.stack.forget(id);
   }
 
+  enter(action: () => void): void {
+    this.#run(action);
+  }
+
   after(milliseconds: number, action: () => void): () => void {
     const timer = setTimeout(() => this.#run(action), milliseconds);
     return () => clearTimeout(timer);

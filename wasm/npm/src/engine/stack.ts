@@ -129,13 +129,14 @@ export class Stack {
   }
 
   /** Sends what follows `offset`, straight into the send buffer; returns how many octets were taken. */
-  send(id: number, data: ArrayBuffer, offset: number): number {
+  send(id: number, data: ArrayBuffer | Uint8Array, offset: number): number {
+    const octets = data instanceof Uint8Array ? data : new Uint8Array(data);
     let at = offset;
     while (at < data.byteLength) {
       const room = this.#inner.tcp_send(id, data.byteLength - at, this.#clock());
       if (room < 0) return room;
       if (room === 0) break;
-      new Uint8Array(this.#memory.buffer, this.#inner.pointer(), room).set(new Uint8Array(data, at, room));
+      new Uint8Array(this.#memory.buffer, this.#inner.pointer(), room).set(octets.subarray(at, at + room));
       this.#inner.tcp_sent(id, room, this.#clock());
       at += room;
     }

@@ -7,7 +7,7 @@ import type { Command, EngineEvent } from "./protocol.js";
 
 /** Carries batches: a Worker, or the engine in place. */
 export interface Channel {
-  post(commands: Command[], transfer: ArrayBuffer[]): void;
+  post(commands: Command[], transfer: Transferable[]): void;
   /** Set by the {@link Link}. */
   onevents: (events: EngineEvent[]) => void;
   /** Set by the {@link Link}: the engine is gone and will not answer any more. */
@@ -35,7 +35,7 @@ export class Link {
   readonly #handlers = new Map<number, (event: HandleEvent) => void>();
   readonly #calls = new Map<number, Pending>();
   #batch: Command[] = [];
-  #transfer: ArrayBuffer[] = [];
+  #transfer: Transferable[] = [];
   #nextHandle = 2;
   #nextCall = 1;
   #dead: Failure | undefined;
@@ -70,8 +70,8 @@ export class Link {
     if (dead !== undefined) queueMicrotask(() => this.#dispatch({ event: "closed", handle, failure: dead }));
   }
 
-  /** Says one thing to the engine; `transfer` names the buffers in it, which the caller gives away. */
-  post(command: Command, transfer?: ArrayBuffer): void {
+  /** Says one thing to the engine; `transfer` names the buffer or port in it, which the caller gives away. */
+  post(command: Command, transfer?: Transferable): void {
     if (this.#dead !== undefined) return;
     if (this.#batch.length === 0) queueMicrotask(() => this.#flush());
     this.#batch.push(command);

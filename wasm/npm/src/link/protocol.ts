@@ -6,6 +6,7 @@
  */
 import type { Endpoint, IpFamily } from "../address.js";
 import type { Failure } from "../errors.js";
+import type { Attachment } from "../posix/layout.js";
 
 /** Options of a TCP connection that the stack understands. */
 export interface TcpTuning {
@@ -44,6 +45,8 @@ export type Command =
   | { op: "close"; handle: number; abort: boolean }
   | { op: "resolve"; call: number; name: string; family?: IpFamily }
   | { op: "ping"; call: number; host: string; family?: IpFamily; size: number; timeout: number }
+  /** A program with POSIX sockets asks for them by shared memory and a port of its own. */
+  | { op: "program"; attachment: Attachment }
   | { op: "trace"; on: boolean }
   | { op: "end" };
 

@@ -1,0 +1,28 @@
+import { within } from "../client/context.mjs";
+import { Program } from "../client/program.mjs";
+
+export const about = "a C program prints the same lines on Linux and in a Worker, built by emcc";
+export const programs = true;
+export const deadline = 120;
+
+export const host = {
+  /** The lines of the program on this machine, with a loopback interface of its own. */
+  async native() {
+    const { execFileSync } = await import("node:child_process");
+    const path = await import("node:path");
+    const file = path.resolve(import.meta.dirname, "../../../target/emscripten/conformance");
+    const shell = `ip link set lo up && exec ${file}`;
+    return execFileSync("unshare", ["--net", "sh", "-c", shell], { encoding: "utf8", timeout: 30_000 }).trim().split("\n");
+  },
+};
+
+export default async function (t) {
+  const net = await t.open();
+  const expected = await t.host("native");
+  const { lines, exit } = await within(Program.run(t, net, "conformance"), "the program's end", 60_000);
+  for (const [index, line] of expected.entries()) t.equal(lines[index], line, `line ${index + 1}`);
+  t.equal(lines.length, expected.length, "lines");
+  t.equal(lines.at(-1), "end", "the last line");
+  t.equal(exit, 0, "the exit status");
+  return `${lines.length} lines`;
+}

@@ -1,0 +1,46 @@
+/* getaddrinfo() and getnameinfo() as far as they need no name server. */
+#include "conformance.h"
+
+static const char *gai(int error) {
+  return error == 0              ? "0"
+         : error == EAI_NONAME   ? "EAI_NONAME"
+         : error == EAI_SERVICE  ? "EAI_SERVICE"
+         : error == EAI_FAMILY   ? "EAI_FAMILY"
+         : error == EAI_SOCKTYPE ? "EAI_SOCKTYPE"
+         : error == EAI_BADFLAGS ? "EAI_BADFLAGS"
+                                 : gai_strerror(error);
+}
+
+static void look(const char *name, const char *service, int flags, int family, int type) {
+  struct addrinfo hints = {.ai_flags = flags, .ai_family = family, .ai_socktype = type}, *list = NULL;
+  int error = getaddrinfo(name, service, &hints, &list);
+  printf("%s %s: %s", name ? name : "-", service ? service : "-", gai(error));
+  for (struct addrinfo *each = list; each; each = each->ai_next) {
+    char host[64], port[16];
+    getnameinfo(each->ai_addr, each->ai_addrlen, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV);
+    printf(" [%s %s %d %d]", host, port, each->ai_socktype, each->ai_protocol);
+  }
+  puts("");
+  if (list) freeaddrinfo(list);
+}
+
+void names(void) {
+  look("192.0.2.7", "80", 0, AF_UNSPEC, SOCK_STREAM);
+  look("2001:db8::7", "http", 0, AF_UNSPEC, SOCK_STREAM);
+  look("192.0.2.7", "domain", 0, AF_INET, SOCK_DGRAM);
+  look(NULL, "8080", AI_PASSIVE, AF_INET, SOCK_STREAM);
+  look(NULL, "8080", 0, AF_INET6, SOCK_STREAM);
+  look("name.example", "80", AI_NUMERICHOST, AF_UNSPEC, SOCK_STREAM);
+  look("192.0.2.7", "http", AI_NUMERICSERV, AF_UNSPEC, SOCK_STREAM);
+  look("192.0.2.7", "no-such-service", 0, AF_UNSPEC, SOCK_STREAM);
+  look("192.0.2.7", "80", 0, 77, SOCK_STREAM);
+  look("192.0.2.7", "80", 0, AF_INET, 77);
+  look(NULL, NULL, 0, AF_INET, SOCK_STREAM);
+  look("localhost", "80", 0, AF_INET, SOCK_STREAM);
+  struct sockaddr_in address = loopback(80);
+  char service[16];
+  printf("service: %s", gai(getnameinfo((struct sockaddr *)&address, sizeof address, NULL, 0, service, sizeof service, 0)));
+  printf(" %s\n", service);
+  struct hostent *host = gethostbyname("192.0.2.9");
+  printf("gethostbyname: %d %d\n", host && host->h_addrtype == AF_INET, host ? host->h_length : 0);
+}
