@@ -371,6 +371,33 @@ fn tiny_segments_are_charged_one_by_one() {
     assert_eq!(sent, 1000, "segments of the usual size cost an eighth");
 }
 
+/// Segments that come one by one, as from a device without offload.
+#[test]
+fn segments_that_wait_together_become_one_packet_for_whom_it_is_good() {
+    for (session, is_one) in [(0, true), (1, false)] {
+        let mut direct = direct(EgressOffload::None);
+        let remote: SocketAddr = "45.33.0.1:80".parse().unwrap();
+        let inner = direct.sessions[session].endpoint(false, 4000);
+        direct.send_packets(session, &[tcp(inner, remote, HEAD, b"")]).unwrap();
+        let mapped = View::parse(&direct.egress.pop_front().unwrap()).unwrap().source_endpoint();
+        let data = payload(14_000);
+        let now = direct.now;
+        for packet in Offloaded::tcp_segments(remote, mapped, Segment { flags: 0x18, ..HEAD }, 1400, &data) {
+            direct.gateway.process_downlink(packet, &OffloadHeader::default(), now);
+        }
+        direct.drain();
+        let client = &direct.sessions[session];
+        assert_eq!((client.offloaded.len(), client.packets.len()), if is_one { (1, 0) } else { (0, 10) });
+        let received: Vec<_> = match client.offloaded.front() {
+            Some(it) => finished(it),
+            None => client.packets.iter().cloned().collect(),
+        };
+        let expected = Offloaded::tcp_segments(remote, inner, Segment { flags: 0x18, ..HEAD }, 1400, &data);
+        let expected = expected.into_iter().map(|packet| webtun_tests::packet::with_hop_limit(packet, 63));
+        assert_eq!(received, expected.collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn the_mss_of_a_syn_without_checksum_is_clamped_too() {
     let mut direct = direct(EgressOffload::None);

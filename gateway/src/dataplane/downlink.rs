@@ -138,6 +138,7 @@ impl Gateway {
             return Err(DropReason::QueueFull);
         }
         let before = session.queue.octets();
+        session.queue.set_coalescing(session.tunnel.offload_context().is_some());
         let pushed = session.queue.push(packet, offload, now);
         peer.queued = peer.queued + session.queue.octets() - before;
         self.stats.count_drops(DropReason::QueueFull, pushed?);

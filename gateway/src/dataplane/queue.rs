@@ -37,6 +37,8 @@ pub(super) struct Queue {
     room: [u64; 2],
     /// Packets of many segments are cut where they have more octets.
     longest: usize,
+    /// Segments that wait behind each other become one packet, for a client that takes such.
+    coalesces: bool,
 }
 
 /// A packet that waits.
@@ -81,6 +83,7 @@ impl Queue {
             hold_until: None,
             room: [u64::MAX; 2],
             longest: usize::MAX,
+            coalesces: false,
         }
     }
 
@@ -98,6 +101,19 @@ impl Queue {
         if lane.packets.is_empty() {
             lane.credit = QUANTUM;
             self.turns.push_back(number);
+        }
+        if self.coalesces && self.octets + packet.len() <= self.limit {
+            let before = lane.packets.back().map_or(0, Queued::cost);
+            let longest = self.longest;
+            let last = lane.packets.back_mut();
+            let is_taken = |it: &mut Queued| {
+                offload::coalesce(&mut it.packet, &mut it.offload, &packet, &offload, longest).then(|| it.cost())
+            };
+            if let Some(after) = last.and_then(is_taken) {
+                lane.octets += after - before;
+                self.octets += after - before;
+                return Ok(0);
+            }
         }
         let queued = Queued { packet, offload, since: now };
         lane.octets += queued.cost();
@@ -220,6 +236,11 @@ impl Queue {
     /// Packets of many segments leave in pieces of at most so many octets, or of one segment.
     pub(super) fn set_longest(&mut self, octets: usize) {
         self.longest = octets;
+    }
+
+    /// Whether segments that wait behind each other are put together. None waits for another one.
+    pub(super) fn set_coalescing(&mut self, wanted: bool) {
+        self.coalesces = wanted;
     }
 
     /// Lets no packet leave before.

@@ -3,6 +3,7 @@
 //! A packet that stands for many segments passes the gateway once. Where it leaves to something that does not segment, it
 //! is cut here, into what the kernel would make of it.
 
+mod coalesce;
 mod segment;
 
 use bytes::BytesMut;
@@ -10,6 +11,7 @@ use webtun_wire::{
     MAX_PACKET_LEN, OffloadChecksum, OffloadError, OffloadHeader, PacketShape, Segmentation, SegmentationKind,
 };
 
+pub(super) use self::coalesce::coalesce;
 use super::checksum;
 use super::packet::{Headers, Packet, Transport, protocol};
 use super::{Destination, DropReason};
