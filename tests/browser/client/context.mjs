@@ -75,7 +75,7 @@ export class Context {
     return net;
   }
 
-  /** Calls a function of the scenario's `host`, or one of those that all have: `cut`, `tunnels`, `octets`. */
+  /** Calls a function of the scenario's `host`, or one of those that all have: `cut`, `hold`, `tunnels`, `octets`. */
   async host(name, ...args) {
     const call = crypto.randomUUID();
     const ask = () =>

@@ -5,6 +5,8 @@ import net from "node:net";
 
 /** Where every address has a server. */
 export const PORT = 80;
+/** Where every address has a server that never says a word. */
+export const QUIET = 81;
 /** The resolver, and what stands for the internet: addresses that nothing denies. */
 export const OPEN = ["45.33.7.53", "2600:1f00::53"];
 
@@ -64,6 +66,7 @@ function serve() {
     socket.on("error", () => {});
     socket.end("reached");
   });
+  net.createServer((socket) => socket.on("error", () => {})).listen(QUIET, "::");
   serveDatagrams();
   server.listen(PORT, "::", () => {
     const resolver = dgram.createSocket("udp4");

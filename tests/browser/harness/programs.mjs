@@ -33,7 +33,7 @@ export async function buildPrograms() {
   const conformance = sourcesIn(path.join(sources, "conformance"));
   await compile("cc", ["-O1", ...conformance, "-o", path.join(PROGRAMS, "conformance")]);
   await emcc("conformance", conformance);
-  for (const file of sourcesIn(path.join(sources, "programs"))) await emcc(path.basename(file, ".c"), [file]);
+  await Promise.all(sourcesIn(path.join(sources, "programs")).map((file) => emcc(path.basename(file, ".c"), [file])));
   // What the program is without the C part: only the library.
   const bare = flags.filter((flag) => !flag.endsWith(".c"));
   await compile("emcc", ["-O1", path.join(sources, "programs/get.c"), ...bare, "-o", path.join(PROGRAMS, "bare.js")]);

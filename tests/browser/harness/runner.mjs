@@ -109,6 +109,7 @@ export class Runner {
   #tunnelCalls(id) {
     return {
       cut: () => this.#tunnels.cut(id),
+      hold: (milliseconds) => this.#tunnels.hold(id, milliseconds),
       tunnels: () => this.#tunnels.count(id),
       octets: () => this.#tunnels.octets(id),
     };

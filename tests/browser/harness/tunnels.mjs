@@ -6,6 +6,7 @@ export class Tunnels {
   #open = new Map();
   #octets = new Map();
   #cuts = new Map();
+  #held = new Map();
 
   /**
    * Connects a client's upgrade request with `target`.
@@ -15,6 +16,7 @@ export class Tunnels {
    * @param own - the origin of our page, which the gateway shall take for a page of its own
    */
   accept(key, target, own, request, client, head) {
+    if (performance.now() < (this.#held.get(key) ?? 0)) return client.destroy();
     const gateway = net.connect(Number(target.port || 80), target.hostname.replace(/^\[|\]$/g, ""));
     const pair = { client, gateway };
     const pairs = this.#open.get(key) ?? new Set();
@@ -52,6 +54,12 @@ export class Tunnels {
     return pairs.length;
   }
 
+  /** Breaks all tunnels of `key`, and lets none through for so many milliseconds. */
+  hold(key, milliseconds) {
+    this.#held.set(key, performance.now() + milliseconds);
+    return this.cut(key);
+  }
+
   /** How many tunnels of `key` are open. */
   count(key) {
     return this.#open.get(key)?.size ?? 0;
@@ -68,6 +76,7 @@ export class Tunnels {
     this.#open.delete(key);
     this.#octets.delete(key);
     this.#cuts.delete(key);
+    this.#held.delete(key);
   }
 }
 

@@ -12,7 +12,8 @@ export const host = {
     const path = await import("node:path");
     const file = path.resolve(import.meta.dirname, "../../../target/emscripten/conformance");
     const shell = `ip link set lo up && exec ${file}`;
-    return execFileSync("unshare", ["--net", "sh", "-c", shell], { encoding: "utf8", timeout: 30_000 }).trim().split("\n");
+    const options = { encoding: "utf8", timeout: 30_000 };
+    return execFileSync("unshare", ["--net", "sh", "-c", shell], options).trim().split("\n");
   },
 };
 

@@ -13,6 +13,7 @@ export default async function (t) {
   const { exit } = await within(waiting.ended, "the program, attached late");
   t.equal(exit, 0, "its exit status");
 
-  const { errors } = await within(Program.run(t, net, "bare", "www.playground.test", "/"), "a program without the C part");
+  const bare = Program.run(t, net, "bare", "www.playground.test", "/");
+  const { errors } = await within(bare, "a program without the C part");
   t.check(errors.some((each) => /npx webtun emcc-flags/.test(each)), `it says ${errors.join(" / ")}`);
 }

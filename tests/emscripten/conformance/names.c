@@ -39,8 +39,8 @@ void names(void) {
   look("localhost", "80", 0, AF_INET, SOCK_STREAM);
   struct sockaddr_in address = loopback(80);
   char service[16];
-  printf("service: %s", gai(getnameinfo((struct sockaddr *)&address, sizeof address, NULL, 0, service, sizeof service, 0)));
-  printf(" %s\n", service);
+  int error = getnameinfo((struct sockaddr *)&address, sizeof address, NULL, 0, service, sizeof service, 0);
+  printf("service: %s %s\n", gai(error), service);
   struct hostent *host = gethostbyname("192.0.2.9");
   printf("gethostbyname: %d %d\n", host && host->h_addrtype == AF_INET, host ? host->h_length : 0);
 }

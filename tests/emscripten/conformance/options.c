@@ -13,7 +13,8 @@ static void value(int fd, const char *name, int level, int number, int wanted) {
 }
 
 void options(void) {
-  int tcp = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0), six = socket(AF_INET6, SOCK_STREAM, 0);
+  int tcp = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
+  int six = socket(AF_INET6, SOCK_STREAM, 0);
   flag(tcp, "SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR);
   flag(tcp, "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE);
   flag(udp, "SO_BROADCAST", SOL_SOCKET, SO_BROADCAST);

@@ -4,7 +4,11 @@
 /* Until so much waits at `fd`. */
 static void await_octets(int fd, int wanted) {
   int waiting = 0;
-  for (long start = now_ms(); waiting < wanted && now_ms() - start < 3000; poll(NULL, 0, 2)) ioctl(fd, FIONREAD, &waiting);
+  long start = now_ms();
+  while (waiting < wanted && now_ms() - start < 3000) {
+    ioctl(fd, FIONREAD, &waiting);
+    poll(NULL, 0, 2);
+  }
 }
 
 static void forms(void) {
@@ -108,7 +112,8 @@ static void six(void) {
   char text[64];
   printf("bind to ::: %s\n", outcome(bind(listener, (struct sockaddr *)&local, sizeof local)));
   printf("listen: %s\n", outcome(listen(listener, 8)));
-  struct sockaddr_in6 remote = {.sin6_family = AF_INET6, .sin6_port = htons(port_of(listener)), .sin6_addr = in6addr_loopback};
+  struct sockaddr_in6 remote = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+  remote.sin6_port = htons(port_of(listener));
   printf("connect to ::1: %s\n", outcome(connect(client, (struct sockaddr *)&remote, sizeof remote)));
   int server = accept(listener, (struct sockaddr *)&peer, &length);
   printf("peer: %s %d\n", inet_ntop(AF_INET6, &peer.sin6_addr, text, sizeof text), (int)length);

@@ -29,7 +29,8 @@ const char *outcome(long result) {
 }
 
 struct sockaddr_in loopback(int port) {
-  return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct in_addr address = {htonl(INADDR_LOOPBACK)};
+  return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = address};
 }
 
 int port_of(int fd) {

@@ -35,11 +35,11 @@ static void times(void) {
 static void events(void) {
   int client, server;
   tcp_pair(&client, &server);
-  struct pollfd entries[] = {{.fd = server, .events = POLLIN | POLLOUT | POLLRDHUP}, {.fd = -5, .events = POLLIN}, {.fd = 888, .events = POLLIN}};
+  short all = POLLIN | POLLOUT | POLLRDHUP;
+  struct pollfd entries[] = {{server, all, 0}, {-5, POLLIN, 0}, {888, POLLIN, 0}};
   printf("poll of three: %d", poll(entries, 3, 0));
   printf(" %d %d %d\n", entries[0].revents == POLLOUT, entries[1].revents, entries[2].revents == POLLNVAL);
   write(client, "x", 1);
-  short all = POLLIN | POLLOUT | POLLRDHUP;
   printf("data: %d\n", await_events(server, all, POLLIN) == (POLLIN | POLLOUT));
   shutdown(client, SHUT_WR);
   printf("half-closed: %d\n", await_events(server, all, POLLRDHUP) == all);

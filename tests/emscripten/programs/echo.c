@@ -1,4 +1,5 @@
-/* Connections to an echo server: `echo HOST PORT parallel N` and `echo HOST PORT sequential N`. */
+/* Connections to an echo server: `echo HOST PORT parallel N` and `echo HOST PORT sequential N`. `echo HOST PORT wait 1`
+ * has one to a server that says nothing, and tells how its recv() ends. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -66,6 +67,16 @@ static void sequential(int count) {
   printf("%d one after the other\n", count);
 }
 
+static void wait_for_nothing(void) {
+  char octet;
+  int fd = open_socket();
+  if (connect(fd, server->ai_addr, server->ai_addrlen) < 0) fail("connect");
+  puts("waiting");
+  if (recv(fd, &octet, 1, 0) >= 0) puts("an answer");
+  else puts(errno == ECONNRESET ? "ECONNRESET" : errno == ETIMEDOUT ? "ETIMEDOUT" : strerror(errno));
+  if (send(fd, &octet, 1, MSG_NOSIGNAL) >= 0 || errno != EPIPE) fail("send after the end");
+}
+
 int main(int argc, char **argv) {
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
   if (argc != 5) return 2;
@@ -75,6 +86,7 @@ int main(int argc, char **argv) {
     return 1;
   }
   if (strcmp(argv[3], "parallel") == 0) parallel(atoi(argv[4]));
+  else if (strcmp(argv[3], "wait") == 0) wait_for_nothing();
   else sequential(atoi(argv[4]));
   return 0;
 }

@@ -1,4 +1,4 @@
-/* HTTP by blocking calls: `get HOST PATH` prints how many octets have come, and their sum, or the error that ended it. */
+/* HTTP by blocking calls: `get HOST PATH` prints how many octets have come, and their sum, or what ended it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netdb.h>
@@ -45,7 +45,10 @@ int main(int argc, char **argv) {
     for (ssize_t i = from; i < count; i++) sum = sum * 31 + (unsigned char)data[i];
     octets += count - from;
   }
-  if (count < 0) return printf("recv: %s\n", errno == ECONNRESET ? "ECONNRESET" : errno == ETIMEDOUT ? "ETIMEDOUT" : strerror(errno)), 1;
+  if (count < 0) {
+    const char *name = errno == ECONNRESET ? "ECONNRESET" : errno == ETIMEDOUT ? "ETIMEDOUT" : strerror(errno);
+    return printf("recv: %s\n", name), 1;
+  }
   printf("%lld octets, sum %u\n", octets, sum);
   return 0;
 }

@@ -12,6 +12,9 @@ import { Socket } from "./socket.js";
 /** The largest backlog that is asked for; Linux's default bound, too. */
 const MAX_BACKLOG = 4096;
 
+/** The last type of socket that Linux knows of (SOCK_SEQPACKET). */
+const MAX_TYPE = 5;
+
 function tuning({ options }: Socket): StreamTuning {
   return {
     noDelay: options.noDelay,
@@ -25,7 +28,8 @@ function tuning({ options }: Socket): StreamTuning {
 export function createSocket(family: number, typeAndFlags: number, protocol: number): Socket | number {
   const type = typeAndFlags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (family !== AF_INET && family !== AF_INET6) return -Errno.EAFNOSUPPORT;
-  if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return type > 5 || type <= 0 ? -Errno.EINVAL : -Errno.ESOCKTNOSUPPORT;
+  if (type <= 0 || type > MAX_TYPE) return -Errno.EINVAL;
+  if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return -Errno.ESOCKTNOSUPPORT;
   if (protocol !== 0 && protocol !== (type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP)) return -Errno.EPROTONOSUPPORT;
   const socket = new Socket(family, type);
   socket.nonBlocking = (typeAndFlags & SOCK_NONBLOCK) !== 0;

@@ -1,6 +1,8 @@
 /** Sockets among the descriptors of emscripten's file system. */
 import { Errno } from "../posix/errno.js";
-import { F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, O_NONBLOCK, O_RDWR, S_IFSOCK } from "./constants.js";
+import {
+  F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, O_NONBLOCK, O_RDWR, S_IFSOCK,
+} from "./constants.js";
 import type { Environment, FileStream } from "./environment.js";
 import type { ProgramStream } from "./socket.js";
 

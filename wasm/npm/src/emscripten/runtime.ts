@@ -113,8 +113,8 @@ export class Runtime {
     return this.#socket(fd, (_, socket) => {
       const connected = socket.stream ? socket.state === State.Connected : socket.peer !== undefined;
       if (peer !== 0 && !connected) return -Errno.ENOTCONN;
-      const known = peer === 0 ? (socket.endpoint(Word.Local) ?? socket.bound) : (socket.peer ?? socket.endpoint(Word.Remote));
-      this.#tell(socket, known, at, lengthAt);
+      const local = socket.endpoint(Word.Local) ?? socket.bound;
+      this.#tell(socket, peer === 0 ? local : (socket.peer ?? socket.endpoint(Word.Remote)), at, lengthAt);
       return 0;
     });
   }
@@ -132,7 +132,9 @@ export class Runtime {
   }
 
   /** @param flagsAt - where `msg_flags` goes, or 0 */
-  receive(fd: number, vectors: number, count: number, flags: number, at: number, lengthAt: number, flagsAt: number): number {
+  receive(
+    fd: number, vectors: number, count: number, flags: number, at: number, lengthAt: number, flagsAt: number,
+  ): number {
     return this.#stream(fd, (channel, stream) => {
       const { length, from, truncated } = receive(channel, stream, this.#memory.vectors(vectors, count), flags);
       if (length < 0) return length;

@@ -41,7 +41,7 @@ export function encodeAddress({ address, port }: Endpoint, family: number): Uint
   return octets;
 }
 
-/** Writes what fits into `*length` octets, and to `length` what there is, as POSIX says. Null pointers are left alone. */
+/** Writes what fits into `*length` octets, and to `length` what there is. Null pointers are left alone. */
 export function writeAddress(memory: Memory, endpoint: Endpoint, family: number, at: number, length: number): void {
   if (at === 0 || length === 0) return;
   const octets = encodeAddress(endpoint, family);

@@ -11,7 +11,7 @@ import type { Pipe } from "./pair.js";
 /** Anything that a descriptor can name here: a socket of the stack, or an end of a socket pair. */
 export type ProgramStream = Socket | Pipe;
 
-/** Sends are let begin with this much room, as Linux does (a third of the buffer), so that poll() is worth a wake-up. */
+/** Octets of room with which poll() tells that a socket is writable, so that a wake-up is worth it, as on Linux. */
 const WRITABLE = 32 * 1024;
 
 /** Values of options that are kept, and given back by getsockopt(). */
@@ -32,8 +32,8 @@ export interface Options {
 
 function defaults(): Options {
   return {
-    receiveTimeout: 0, sendTimeout: 0, noDelay: false, ipv6Only: false, broadcast: false, keepAlive: false, keepIdle: 7200,
-    linger: { on: false, seconds: 0 }, receiveBuffer: 0, sendBuffer: 0, others: new Map(),
+    receiveTimeout: 0, sendTimeout: 0, noDelay: false, ipv6Only: false, broadcast: false,
+    keepAlive: false, keepIdle: 7200, linger: { on: false, seconds: 0 }, receiveBuffer: 0, sendBuffer: 0, others: new Map(),
   };
 }
 

@@ -182,7 +182,8 @@ export function getOption(
   if (!(stream instanceof Pipe) && !hasLevel(stream, level)) return -Errno.EOPNOTSUPP;
   const value = stream instanceof Pipe ? pipeValue(stream, level, name) : valueOf(stream, level, name);
   if (typeof value === "number") return value;
-  const octets = Array.isArray(value) ? new Uint8Array(Int32Array.from(value).buffer) : timeval(value.milliseconds, room);
+  const words = Array.isArray(value) ? value : timeval(value.milliseconds, room);
+  const octets = new Uint8Array(Int32Array.from(words).buffer);
   const length = Math.min(room, octets.length);
   memory.octets(at, length).set(octets.subarray(0, length));
   memory.setI32(lengthAt, length);
@@ -194,9 +195,8 @@ function pipeValue(pipe: Pipe, level: number, name: number): number[] | number {
   return [name === SO_TYPE ? pipe.type : name === SO_DOMAIN ? 1 : 0];
 }
 
-function timeval(milliseconds: number, room: number): Uint8Array {
+function timeval(milliseconds: number, room: number): number[] {
   const seconds = Math.floor(milliseconds / 1000);
   const micros = (milliseconds % 1000) * 1000;
-  const words = room >= 16 ? [seconds, 0, micros, 0] : [seconds, micros];
-  return new Uint8Array(Int32Array.from(words).buffer);
+  return room >= 16 ? [seconds, 0, micros, 0] : [seconds, micros];
 }

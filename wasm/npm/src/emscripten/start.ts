@@ -25,7 +25,7 @@ function nodeThreads(): NodeThreads | undefined {
 function inWorker(): boolean {
   const threads = nodeThreads();
   if (threads !== undefined) return !threads.isMainThread;
-  return typeof (globalThis as { importScripts?: unknown }).importScripts === "function" && typeof document === "undefined";
+  return typeof document === "undefined" && "importScripts" in globalThis;
 }
 
 /** Why a program has no network, and what to do. */

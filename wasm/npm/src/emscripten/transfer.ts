@@ -111,7 +111,9 @@ function sendDatagram(
   return result;
 }
 
-export function receive(channel: Channel, stream: ProgramStream, buffers: readonly Uint8Array[], flags: number): Arrival {
+export function receive(
+  channel: Channel, stream: ProgramStream, buffers: readonly Uint8Array[], flags: number,
+): Arrival {
   if ((flags & MSG_OOB) !== 0) return { length: -Errno.EINVAL };
   const waiting = patience(stream, flags, "receive");
   if (stream instanceof Pipe) return receiveFromPipe(channel, stream, buffers, flags, waiting);
@@ -162,7 +164,9 @@ function receiveOctets(
 }
 
 /** Reads from the ring behind what the buffers have already; lets the engine go on where it waits for room. */
-function takeOctets(channel: Channel, socket: Socket, buffers: readonly Uint8Array[], from: number, peek: boolean): number {
+function takeOctets(
+  channel: Channel, socket: Socket, buffers: readonly Uint8Array[], from: number, peek: boolean,
+): number {
   const { shared } = socket;
   if (shared === undefined) return 0;
   let skip = from;

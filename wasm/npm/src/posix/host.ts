@@ -108,7 +108,8 @@ export class ProgramHost implements Owner {
   }
 
   #shared(memory: SharedArrayBuffer): Shared {
-    if (!(memory instanceof SharedArrayBuffer) || memory.byteLength < SOCKET_SIZE) throw new Error("the memory is too small");
+    const fits = memory instanceof SharedArrayBuffer && memory.byteLength >= SOCKET_SIZE;
+    if (!fits) throw new Error("the memory is too small");
     return new Shared(memory);
   }
 

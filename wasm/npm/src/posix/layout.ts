@@ -94,9 +94,11 @@ export const MAX_SOCKETS = 1024;
 export type Request =
   | { op: "connect"; id: number; memory: SharedArrayBuffer; address: string; port: number; tuning: StreamTuning }
   | { op: "probe"; address: string; port: number; ipv6Only: boolean }
-  | { op: "listen"; id: number; memory: SharedArrayBuffer; address: string; port: number; ipv6Only: boolean; backlog: number }
+  | { op: "listen"; id: number; memory: SharedArrayBuffer; address: string; port: number; ipv6Only: boolean;
+      backlog: number }
   | { op: "accept"; listener: number; id: number; memory: SharedArrayBuffer }
-  | { op: "udp"; id: number; memory: SharedArrayBuffer; address: string; port: number; ipv6Only: boolean; receiveBuffer: number }
+  | { op: "udp"; id: number; memory: SharedArrayBuffer; address: string; port: number; ipv6Only: boolean;
+      receiveBuffer: number }
   | { op: "udp-connect"; id: number; address: string; port: number }
   | { op: "close"; id: number; abort: boolean }
   | { op: "resolve"; name: string; family: 0 | 4 | 6 }

@@ -1,4 +1,4 @@
-/** A listening socket of a program. One connection is held ready, so that poll() can tell; the rest waits in the stack. */
+/** A listening socket of a program. One connection is held ready for poll() to tell; the rest waits in the stack. */
 import type { Endpoint } from "../address.js";
 import { failureOf } from "../engine/codes.js";
 import { Kind, word } from "../engine/events.js";

@@ -7,7 +7,7 @@ import { State, Word, type StreamTuning } from "./layout.js";
 import type { Shared } from "./ring.js";
 import { breakWith, type Owner, type ProgramSocket } from "./socket.js";
 
-/** A ring with less room than this is left alone until the program has read more: small copies cost more than a wait. */
+/** Octets of room below which a ring is left alone until the program has read more: small copies cost too much. */
 const WORTHWHILE = 16 * 1024;
 
 export class ProgramTcp implements ProgramSocket {

@@ -1,0 +1,96 @@
+// The memory that a program and the engine share: rings, datagrams and endpoints in it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { internals } from "./support/internals.mjs";
+
+const { Shared, putDatagram, firstDatagram, copyDatagram, dropDatagram, MAX_DATAGRAM } = await internals(
+  "posix/ring",
+  "posix/datagram",
+);
+const { SOCKET_SIZE, RX_SIZE, TX_SIZE, Word, putEndpoint, takeEndpoint, addressWords } = await internals(
+  "posix/layout",
+  "posix/endpoints",
+);
+
+const fresh = () => new Shared(new SharedArrayBuffer(SOCKET_SIZE));
+const pattern = (length, from) => Uint8Array.from({ length }, (_, index) => (from + index) % 251);
+
+test("a ring keeps the order of octets across its end and across the end of its counters", () => {
+  const shared = fresh();
+  // One step before the counters wrap at 2^32.
+  shared.set(Word.TxHead, -5);
+  shared.set(Word.TxTail, -5);
+  let sent = 0;
+  let received = 0;
+  for (let round = 0; round < 40; round++) {
+    sent += shared.tx.write(pattern(10_007, sent));
+    assert.equal(shared.tx.readable, sent - received);
+    const into = new Uint8Array(round % 2 === 0 ? 7_001 : 13_013);
+    const count = shared.tx.read(into);
+    assert.deepEqual(into.subarray(0, count), pattern(count, received));
+    received += count;
+  }
+});
+
+test("a ring takes what fits, and shows less than all in one piece", () => {
+  const { rx } = fresh();
+  assert.equal(rx.write(new Uint8Array(RX_SIZE + 1)), RX_SIZE);
+  assert.equal(rx.write(new Uint8Array(1)), 0);
+  rx.skip(10);
+  assert.equal(rx.write(new Uint8Array(20)), 10);
+  assert.equal(rx.span().length, RX_SIZE - 10);
+});
+
+test("counters that a program has spoilt reach no further than the ring", () => {
+  const shared = fresh();
+  shared.set(Word.TxHead, 0x7fff_ffff);
+  assert.equal(shared.tx.readable, TX_SIZE);
+  assert.ok(shared.tx.span().length <= TX_SIZE);
+  assert.equal(shared.tx.writable, 0);
+  shared.tx.writeAll([]);
+  const first = firstDatagram(shared.tx);
+  assert.ok(first.length <= TX_SIZE);
+  const claimed = fresh();
+  putDatagram(claimed.tx, pattern(8, 0), undefined);
+  new Int32Array(claimed.memory, claimed.tx.span().byteOffset, 1)[0] = -1;
+  assert.equal(firstDatagram(claimed.tx).length, 0);
+});
+
+test("datagrams keep their borders and their peers", () => {
+  const { tx } = fresh();
+  const peer = { address: "2001:db8::7", port: 53 };
+  assert.ok(putDatagram(tx, pattern(MAX_DATAGRAM, 1), peer));
+  assert.ok(putDatagram(tx, new Uint8Array(0), undefined));
+  assert.ok(putDatagram(tx, pattern(3, 9), { address: "192.0.2.1", port: 7 }));
+  assert.ok(!putDatagram(tx, new Uint8Array(MAX_DATAGRAM), peer));
+  assert.deepEqual(firstDatagram(tx), { length: MAX_DATAGRAM, peer });
+  const part = new Uint8Array(5);
+  copyDatagram(tx, part, 10);
+  assert.deepEqual(part, pattern(5, 11));
+  dropDatagram(tx, MAX_DATAGRAM);
+  assert.deepEqual(firstDatagram(tx), { length: 0, peer: undefined });
+  dropDatagram(tx, 0);
+  assert.deepEqual(firstDatagram(tx), { length: 3, peer: { address: "192.0.2.1", port: 7 } });
+  dropDatagram(tx, 3);
+  assert.equal(firstDatagram(tx), undefined);
+});
+
+test("addresses survive as words, whatever their spelling", () => {
+  const spellings = {
+    "0.0.0.0": "0.0.0.0",
+    "255.255.255.255": "255.255.255.255",
+    "::": "::",
+    "::1": "::1",
+    "[2001:DB8::a]": "2001:db8::a",
+    "1:2:3:4:5:6:7:8": "1:2:3:4:5:6:7:8",
+    "64:ff9b::192.0.2.33": "64:ff9b::c000:221",
+    "fe80::": "fe80::",
+  };
+  for (const [given, expected] of Object.entries(spellings)) {
+    const words = new Int32Array(6);
+    putEndpoint(words, 0, { address: given, port: 65_535 });
+    assert.deepEqual(takeEndpoint(words, 0), { address: expected, port: 65_535 });
+  }
+  assert.deepEqual(addressWords("no address"), []);
+  assert.equal(takeEndpoint(new Int32Array(6), 0), undefined);
+});
