@@ -151,3 +151,31 @@ fn a_packet_that_is_not_the_guests_goes_nowhere() {
     assert_eq!(give(&mut lab, packet(Ipv4Addr::new(100, 64, 0, 1), own), plain), None);
     assert_eq!(lab.frames(a)[0][26..30], ROUTER_V4.octets(), "the gateway's host appears as the router");
 }
+
+#[test]
+fn a_pcp_request_names_the_sessions_address() {
+    let (mut lab, guest) = with_uplink(1500, false);
+    let inner = Ipv4Addr::new(100, 64, 0, 1);
+    let uplink = Uplink { v4: Some(OWN), host_v4: Some(inner), ..Uplink::default() };
+    lab.segment.set_uplink(guest, Some(uplink), lab.now);
+    let request = |version: u8, client: Ipv4Addr| {
+        [&[version, 1, 0, 0, 0, 0, 0, 60][..], &client.to_ipv6_mapped().octets(), &[7; 36]].concat()
+    };
+    // What the router is asked, and what leaves; the twin is made with the addresses behind the tunnel.
+    for (sent, left) in [
+        (request(2, A_V4), request(2, OWN)),
+        (request(2, B_V4), request(2, B_V4)),
+        (request(0, A_V4), request(0, A_V4)),
+    ] {
+        let a = lab.a;
+        lab.send(a, &udp(ROUTER, A, (A_V4, ROUTER_V4), (4000, 5351), &sent));
+        let (packet, _) = lab.segment.poll_packet(guest).unwrap();
+        let twin = udp(ROUTER, A, (OWN, inner), (4000, 5351), &left);
+        assert_eq!(packet[..], twin[14..]);
+    }
+    // To others it is any datagram.
+    let a = lab.a;
+    lab.send(a, &udp(ROUTER, A, (A_V4, REMOTE), (4000, 5351), &request(2, A_V4)));
+    let (packet, _) = lab.segment.poll_packet(guest).unwrap();
+    assert_eq!(packet[..], udp(ROUTER, A, (OWN, REMOTE), (4000, 5351), &request(2, A_V4))[14..]);
+}

@@ -32,12 +32,15 @@ mod flows;
 mod frame;
 mod guest;
 mod leases;
+mod link;
 mod ndp;
 mod outbox;
+mod pcp;
 mod port;
 mod router;
 mod switch;
 mod translate;
+mod tunnels;
 mod types;
 mod view;
 
@@ -55,6 +58,7 @@ use self::port::Port;
 
 pub use self::config::{ConfigError, SegmentConfig};
 pub use self::port::SegmentHost;
+pub use self::tunnels::{Bridge, BridgeConfig, BridgeEvent, LinkId, LinkInfo};
 pub use self::types::{Event, FrameDrop, GuestId, MacAddress, PortError, PortId, SegmentStats, Uplink};
 
 /// An Ethernet segment. See the [module](self) for how to drive it.
@@ -129,6 +133,11 @@ impl Segment {
     /// Octets that wait for a port.
     pub fn waiting_frames(&self, port: PortId) -> usize {
         self.ports.get(&port).map_or(0, |it| it.outbox.octets())
+    }
+
+    /// Octets that wait for the tunnels of a port's guests.
+    pub fn waiting_packets(&self, port: PortId) -> usize {
+        self.guests.values().filter(|it| it.port == port).map(|it| it.outbox.octets()).sum()
     }
 
     /// A guest for whose tunnel packets wait that did not before.

@@ -12,6 +12,7 @@ use super::cut::{complete_checksum, fragments, is_checksum_right, segments};
 use super::flows::mss_of;
 use super::frame::build_ip;
 use super::guest::{Guest, is_link_local};
+use super::pcp;
 use super::translate::translate;
 use super::view::View;
 use super::{FrameDrop, GuestId, MacAddress, Segment, SegmentConfig, Uplink};
@@ -62,6 +63,9 @@ impl Segment {
         }
         let mut packet = BytesMut::from(octets);
         translate(&mut packet, view, map);
+        if destination != view.destination && pcp::is_request(&packet, view) {
+            pcp::translate_client(&mut packet, view, view.source, own);
+        }
         let inner = View { source: own, destination, ..*view };
         let path_mss = mss_of(self.config.path_mtu, view.is_ipv4());
         if view.is_segment() {

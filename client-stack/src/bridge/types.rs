@@ -183,6 +183,38 @@ impl FrameDrop {
     ];
 }
 
+impl FrameDrop {
+    /// A stable name in snake case.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoSuchPort => "no_such_port",
+            Self::Runt => "runt",
+            Self::Giant => "giant",
+            Self::Vlan => "vlan",
+            Self::EtherType => "ether_type",
+            Self::SourceMac => "source_mac",
+            Self::ForeignMac => "foreign_mac",
+            Self::TooManyGuests => "too_many_guests",
+            Self::Malformed => "malformed",
+            Self::SpoofedHardware => "spoofed_hardware",
+            Self::SpoofedRouter => "spoofed_router",
+            Self::SpoofedGuest => "spoofed_guest",
+            Self::ForeignSource => "foreign_source",
+            Self::RogueServer => "rogue_server",
+            Self::UnknownDestination => "unknown_destination",
+            Self::Storm => "storm",
+            Self::NotRoutable => "not_routable",
+            Self::NoUplink => "no_uplink",
+            Self::Misdelivered => "misdelivered",
+            Self::Offload => "offload",
+            Self::TooLong => "too_long",
+            Self::QueueFull => "queue_full",
+            Self::PoolExhausted => "pool_exhausted",
+            Self::DhcpIgnored => "dhcp_ignored",
+        }
+    }
+}
+
 /// Counts since the segment was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SegmentStats {
