@@ -34,7 +34,10 @@ export async function buildPrograms() {
   await compile("cc", ["-O1", ...conformance, "-o", path.join(PROGRAMS, "conformance")]);
   await emcc("conformance", conformance);
   await Promise.all(sourcesIn(path.join(sources, "programs")).map((file) => emcc(path.basename(file, ".c"), [file])));
+  // em++ links the same.
+  const cpp = path.join(sources, "programs/version.cpp");
+  await compile("em++", ["-O1", cpp, ...flags, "-o", path.join(PROGRAMS, "version.js")]);
   // What the program is without the C part: only the library.
-  const bare = flags.filter((flag) => !flag.endsWith(".c"));
+  const bare = flags.filter((flag) => !flag.endsWith(".o"));
   await compile("emcc", ["-O1", path.join(sources, "programs/get.c"), ...bare, "-o", path.join(PROGRAMS, "bare.js")]);
 }

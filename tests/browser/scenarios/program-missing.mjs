@@ -1,7 +1,7 @@
 import { within } from "../client/context.mjs";
 import { Program } from "../client/program.mjs";
 
-export const about = "a program without its network, or linked without its C part, says what to do";
+export const about = "a program without its network, or linked without its C part, says what to do; one in C++ works";
 export const programs = true;
 
 export default async function (t) {
@@ -12,6 +12,9 @@ export default async function (t) {
   net.attach(waiting.worker);
   const { exit } = await within(waiting.ended, "the program, attached late");
   t.equal(exit, 0, "its exit status");
+
+  const { lines } = await within(Program.run(t, net, "version"), "a program in C++");
+  t.equal(lines.join(), "a socket", "a program in C++ says");
 
   const bare = Program.run(t, net, "bare", "www.playground.test", "/");
   const { errors } = await within(bare, "a program without the C part");

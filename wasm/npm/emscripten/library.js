@@ -50,7 +50,7 @@ for (const [name, count] of Object.entries(FUNCTIONS)) {
 
 // Emscripten's own sockets are linked only where the C part is missing, which defines the functions of libc.
 if ("$SOCKFS" in LibraryManager.library) {
-  const explanation = "webtun: sockets.c, files.c and names.c are not linked: use all of `npx webtun emcc-flags`";
+  const explanation = "webtun: the C part is not linked: use all that is printed by `npx webtun emcc-flags`";
   webtunLibrary.$SOCKFS__postset = `err(${JSON.stringify(explanation)})`;
 }
 
