@@ -88,7 +88,7 @@ fn framed(choice: u8, octets: &[u8]) -> Vec<u8> {
 
 /// For `bridge_frame`: who says what. 0 and 128 are frames at the two ports, 5 a packet from the first guest's tunnel, 6
 /// one with an offload header, 7 lets time pass.
-fn scenes() -> Vec<(&'static str, Vec<(u8, Vec<u8>)>)> {
+fn scenes() -> Vec<Scene> {
     let (router, guest, own) = ("192.168.127.1:53", "192.168.127.2:4000", "100.64.0.2:4000");
     let [router, guest, own] = [router, guest, own].map(|it| it.parse().expect("v4"));
     let (remote, remote6): (SocketAddr, SocketAddr) =
@@ -152,6 +152,9 @@ fn scenes() -> Vec<(&'static str, Vec<(u8, Vec<u8>)>)> {
         ("silence", vec![arp(), (7, vec![0; 60_000]), (7, vec![0; 2000])]),
     ]
 }
+
+/// Its name, and who says what.
+type Scene = (&'static str, Vec<(u8, Vec<u8>)>);
 
 const ROUTER: [u8; 6] = [2, 0x77, 0x74, 0, 0, 1];
 const CARD: [u8; 6] = [0, 0x22, 0x15, 0, 0, 1];
