@@ -10,11 +10,13 @@
 //! 8. queue            the session's, from which messages are made; many segments in one only where its client takes that
 
 use bytes::BytesMut;
+use core::hint::black_box;
 use webtun_wire::{Instant, MAX_PACKET_LEN, OffloadHeader};
 
 use super::icmp_error::{self, Problem};
-use super::nat::GROWTH;
-use super::packet::Packet;
+use super::nat::{BATCH, GROWTH, Guess};
+use super::packet::{Fragment, Packet, Side};
+use super::peers::Present;
 use super::queue::PACKET_OVERHEAD;
 use super::{DropReason, Gateway, SessionId, mss, special};
 
@@ -22,31 +24,82 @@ impl Gateway {
     /// A packet from the egress, with what the device there has left to be done (the header length of `offload` may be any).
     /// It may be queued as it is: where it is a slice of something larger, that stays in memory.
     pub fn process_downlink(&mut self, packet: BytesMut, offload: &OffloadHeader, now: Instant) {
-        self.stats.downlink.count(packet.len());
-        if let Err(reason) = self.downlink(packet, offload, now) {
-            self.stats.count_drop(reason);
+        self.process_downlink_batch([(packet, *offload)], now);
+    }
+
+    /// The same for many, which takes less time than one by one where there are many mappings.
+    pub fn process_downlink_batch(
+        &mut self,
+        packets: impl IntoIterator<Item = (BytesMut, OffloadHeader)>,
+        now: Instant,
+    ) {
+        let mut packets = packets.into_iter();
+        let mut batch = core::mem::take(&mut self.batch);
+        loop {
+            batch.extend(packets.by_ref().take(BATCH));
+            if batch.is_empty() {
+                break;
+            }
+            let guesses = self.look_ahead_downlink(&batch);
+            for ((packet, offload), guess) in batch.drain(..).zip(guesses) {
+                self.stats.downlink.count(packet.len());
+                if let Err(reason) = self.downlink(packet, &offload, guess, now) {
+                    self.stats.count_drop(reason);
+                }
+            }
         }
+        self.batch = batch;
         self.refresh_gauges();
+    }
+
+    /// Asks memory for what these packets will need.
+    fn look_ahead_downlink(&self, batch: &[(BytesMut, OffloadHeader)]) -> [Guess; BATCH] {
+        let places = self.nat.places(batch.iter().map(|(octets, _)| &octets[..]), Side::Destination);
+        black_box(self.nat.ask_places(&places));
+        let guesses = self.nat.guess(&places);
+        black_box(self.nat.ask_mappings(&guesses[..batch.len()]));
+        let mut last = None;
+        for guess in &guesses[..batch.len()] {
+            let id = self.nat.session_of(*guess);
+            if id != last
+                && let Some(session) = id.and_then(|id| self.sessions.get(&id))
+            {
+                let lanes = session.queue.look_at_lanes();
+                black_box(session.look_at() ^ lanes ^ self.peers.get(session.peer_index).map_or(0, Present::look_at));
+            }
+            last = id;
+        }
+        guesses
     }
 
     /// A packet from the gateway's own inner host to a client.
     pub fn process_local(&mut self, packet: BytesMut, now: Instant) {
-        let result = Packet::parse(packet).and_then(|packet| {
+        let result = Packet::parse(packet).and_then(|mut packet| {
             if packet.headers.source != self.inner_host(packet.headers.source) {
                 return Err(DropReason::SpoofedSource);
             }
             let to = *self.by_inner.get(&packet.headers.destination).ok_or(DropReason::NoSession)?;
-            self.enqueue(to, packet, now)
+            self.enqueue(to, &mut packet, now)
         });
         if let Err(reason) = result {
             self.stats.count_drop(reason);
         }
     }
 
-    fn downlink(&mut self, octets: BytesMut, offload: &OffloadHeader, now: Instant) -> Result<(), DropReason> {
-        let packet = Packet::parse_device(octets, offload)?;
+    fn downlink(
+        &mut self,
+        octets: BytesMut,
+        offload: &OffloadHeader,
+        guess: Guess,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let mut packet = Packet::parse_device(octets, offload)?;
+        packet.guess = guess;
         self.check_addresses(&packet)?;
-        let Some(mut packet) = self.reassemble(packet, now)? else { return Ok(()) };
+        if let Some(fragment) = packet.headers.fragment {
+            let Some(whole) = self.reassemble(&packet, fragment, now)? else { return Ok(()) };
+            packet = whole;
+        }
         self.check_hop_limit(&packet, now)?;
         let to = match self.nat.inbound(&mut packet, now) {
             Ok(to) => to,
@@ -57,7 +110,7 @@ impl Gateway {
         };
         self.path_mtus.heard(&packet, now);
         packet.decrement_hop_limit();
-        self.deliver(to, packet, now)
+        self.deliver(to, &mut packet, now)
     }
 
     /// Stage 2. Nothing outside has an address of ours, an inner one, or one that is never forwarded (BCP 38).
@@ -74,9 +127,8 @@ impl Gateway {
     }
 
     /// Stage 3. `None`: a fragment that waits for others.
-    fn reassemble(&mut self, packet: Packet, now: Instant) -> Result<Option<Packet>, DropReason> {
-        let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
-        let whole = self.reassembler.push(&packet, fragment, usize::MAX, now);
+    fn reassemble(&mut self, packet: &Packet, fragment: Fragment, now: Instant) -> Result<Option<Packet>, DropReason> {
+        let whole = self.reassembler.push(packet, fragment, usize::MAX, now);
         let lost = self.reassembler.take_lost();
         self.stats.count_drops(DropReason::FragmentTimeout, lost);
         whole
@@ -98,25 +150,28 @@ impl Gateway {
     }
 
     /// Stages 6 to 8, for what comes from outside and for what turns round.
-    pub(super) fn deliver(&mut self, to: SessionId, mut packet: Packet, now: Instant) -> Result<(), DropReason> {
-        mss::clamp(&mut packet, self.config.path_mtu);
+    pub(super) fn deliver(&mut self, to: SessionId, packet: &mut Packet, now: Instant) -> Result<(), DropReason> {
+        mss::clamp(packet, self.config.path_mtu);
         let Some(translator) = self.translator_of(to, packet.headers.destination) else {
             return self.enqueue(to, packet, now);
         };
         // With the larger header a packet of many segments may get too long for one.
         let is_long = packet.octets.len() + usize::from(GROWTH) > MAX_PACKET_LEN;
-        let packets = if is_long && packet.offload.segments.is_some() { packet.into_plain() } else { vec![packet] };
-        packets.iter().try_for_each(|packet| self.enqueue(to, translator.to_ipv6(packet)?, now))
+        if !is_long || packet.offload.segments.is_none() {
+            return self.enqueue(to, &mut translator.to_ipv6(packet)?, now);
+        }
+        let packets = packet.take().into_plain();
+        packets.iter().try_for_each(|packet| self.enqueue(to, &mut translator.to_ipv6(packet)?, now))
     }
 
     /// Stage 8, cut into segments where the client wants plain packets.
-    pub(super) fn enqueue(&mut self, to: SessionId, packet: Packet, now: Instant) -> Result<(), DropReason> {
-        let session = self.sessions.get(&to).ok_or(DropReason::NoSession)?;
+    pub(super) fn enqueue(&mut self, to: SessionId, packet: &mut Packet, now: Instant) -> Result<(), DropReason> {
         let header = packet.offload_header();
-        if header == OffloadHeader::default() || session.tunnel.offload_context().is_some() {
-            return self.enqueue_octets(to, packet.octets, header, now);
+        let takes_offload = || self.sessions.get(&to).is_some_and(|it| it.tunnel.offload_context().is_some());
+        if header == OffloadHeader::default() || takes_offload() {
+            return self.enqueue_octets(to, core::mem::take(&mut packet.octets), header, now);
         }
-        for piece in packet.into_plain() {
+        for piece in packet.take().into_plain() {
             if let Err(reason) = self.enqueue_octets(to, piece.octets, OffloadHeader::default(), now) {
                 self.stats.count_drop(reason);
             }

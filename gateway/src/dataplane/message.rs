@@ -2,15 +2,19 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use core::fmt;
+use core::hint::black_box;
 use core::net::IpAddr;
 use core::time::Duration;
 use webtun_wire::{
     Accept, Capsule, CloseCode, DecodeError, Instant, MAX_MESSAGE_LEN, OFFLOAD_HEADER_LEN, OffloadHeader,
-    PortMapRequest, PortMapResponse, RawCapsule, ReplayError, capsule_type, next_capsule,
+    PortMapRequest, PortMapResponse, RawCapsule, ReplayError, capsule_type, next_capsule, split_capsules,
 };
 
 use super::handshake::close_message;
-use super::packet::Packet;
+use super::nat::{BATCH, Guess};
+use super::packet::{Packet, Side};
+use super::peers::Present;
+use super::session::Session;
 use super::tunnel::Control;
 use super::{DropReason, Gateway, MapRequest, PACKET_CONTEXT, SessionId};
 
@@ -91,6 +95,21 @@ enum Flow {
     Done,
 }
 
+/// Which mappings the next datagrams of a message probably belong to.
+#[derive(Debug)]
+struct Ahead {
+    guesses: [Guess; BATCH],
+    left: usize,
+}
+
+impl Ahead {
+    fn next(&mut self) -> Guess {
+        let guess = self.guesses[BATCH - self.left];
+        self.left -= 1;
+        guess
+    }
+}
+
 impl Gateway {
     /// A message of a session, after its handshake. Packets are rewritten in place and go out without a copy.
     ///
@@ -99,10 +118,11 @@ impl Gateway {
     /// The client broke the protocol: the session is closed, and [`SessionError::message`] is to be sent before the
     /// connection is. What stood before the fault in the message has taken effect.
     pub fn process_uplink(&mut self, id: SessionId, message: BytesMut, now: Instant) -> Result<(), SessionError> {
+        let mut ahead = self.look_ahead_uplink(id, &message);
         let Some(session) = self.sessions.get_mut(&id) else { return Err(SessionError::new(Problem::Unknown)) };
         session.tunnel.heard(message.len(), now);
         let (len, mut capsules) = (message.len() as u64, 0);
-        let result = self.read(id, message, &mut capsules, now);
+        let result = self.read(id, message, &mut ahead, &mut capsules, now);
         self.charge_uplink(id, capsules, len, now);
         if let Err(problem) = result {
             let error = SessionError::new(problem);
@@ -115,7 +135,14 @@ impl Gateway {
         Ok(())
     }
 
-    fn read(&mut self, id: SessionId, mut rest: BytesMut, capsules: &mut u64, now: Instant) -> Result<(), Problem> {
+    fn read(
+        &mut self,
+        id: SessionId,
+        mut rest: BytesMut,
+        ahead: &mut Ahead,
+        capsules: &mut u64,
+        now: Instant,
+    ) -> Result<(), Problem> {
         if rest.len() > MAX_MESSAGE_LEN {
             return Err(DecodeError::MessageTooLong.into());
         }
@@ -124,13 +151,17 @@ impl Gateway {
         let mut is_first = true;
         while let Some(raw) = next_capsule(&rest, 0)? {
             if let Some((context, payload)) = raw.datagram(&rest)? {
+                if ahead.left == 0 {
+                    *ahead = self.look_ahead_uplink(id, &rest);
+                }
                 let mut datagram = rest.split_to(payload.end);
                 datagram.advance(payload.start);
+                let guess = ahead.next();
                 *capsules += if is_overdrawn {
                     self.stats.count_drop(DropReason::UplinkRate);
                     1
                 } else {
-                    self.datagram(id, context, datagram, now)
+                    self.datagram(id, context, datagram, guess, now)
                 };
                 is_first = false;
                 continue;
@@ -149,9 +180,26 @@ impl Gateway {
         Ok(())
     }
 
+    /// Asks memory for what the next datagrams of a message will need, and for its session.
+    fn look_ahead_uplink(&self, id: SessionId, message: &[u8]) -> Ahead {
+        let raw = split_capsules(message).map_while(|raw| raw.ok()?.datagram(message).ok());
+        let packets = raw.flatten().map(|(context, payload)| {
+            let header_len = if context == PACKET_CONTEXT { 0 } else { OFFLOAD_HEADER_LEN };
+            message.get(payload.start + header_len..payload.end).unwrap_or_default()
+        });
+        let places = self.nat.places(packets, Side::Source);
+        let session = self.sessions.get(&id);
+        black_box(self.nat.ask_places(&places) ^ session.map_or(0, Session::look_at));
+        let guesses = self.nat.guess(&places);
+        let peer = session.and_then(|session| self.peers.get(session.peer_index));
+        black_box(self.nat.ask_mappings(&guesses) ^ peer.map_or(0, Present::look_at));
+        Ahead { guesses, left: BATCH }
+    }
+
     /// Returns how many packets it is charged as.
-    fn datagram(&mut self, id: SessionId, context: u64, mut datagram: BytesMut, now: Instant) -> u64 {
-        let is_offload = self.sessions.get(&id).is_some_and(|session| session.tunnel.has_context(context));
+    fn datagram(&mut self, id: SessionId, context: u64, mut datagram: BytesMut, guess: Guess, now: Instant) -> u64 {
+        let is_offload = context != PACKET_CONTEXT
+            && self.sessions.get(&id).is_some_and(|session| session.tunnel.has_context(context));
         self.stats.uplink.count(datagram.len().saturating_sub(if is_offload { OFFLOAD_HEADER_LEN } else { 0 }));
         let packet = if context == PACKET_CONTEXT {
             Packet::parse(datagram)
@@ -163,7 +211,16 @@ impl Gateway {
         } else {
             Err(DropReason::UnknownContext)
         };
-        self.uplink(id, packet, now)
+        match packet {
+            Ok(mut packet) => {
+                packet.guess = guess;
+                self.uplink(id, packet, now)
+            }
+            Err(reason) => {
+                self.stats.count_drop(reason);
+                1
+            }
+        }
     }
 
     fn capsule(

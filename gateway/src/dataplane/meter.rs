@@ -54,6 +54,14 @@ impl Meter {
         }
     }
 
+    /// Something from each bucket; what it returns means nothing.
+    pub(super) fn look_at(&self) -> u64 {
+        let Self { new_flows, unanswered_octets, uplink, downlink } = self;
+        let buckets =
+            [new_flows, unanswered_octets, &uplink.packets, &uplink.octets, &downlink.packets, &downlink.octets];
+        buckets.into_iter().fold(0, |sum, bucket| sum ^ bucket.look_at())
+    }
+
     /// The rates from now on.
     pub(super) fn set_rates(&mut self, allowance: &Allowance, now: Instant) {
         self.new_flows.set_rate(allowance.new_flows, now);
@@ -112,10 +120,10 @@ impl Gateway {
 /// does, and the network what they are: an eighth of them counts, or each where they are so small that nobody gains by it.
 pub(super) fn price(packet: &Packet) -> u64 {
     const SMALL: u16 = 512;
-    let count = packet.segment_count() as u64;
     match packet.offload.segments {
-        Some(segments) if segments.size >= SMALL => count.div_ceil(8),
-        _ => count,
+        Some(segments) if segments.size >= SMALL => packet.segment_count().div_ceil(8) as u64,
+        Some(_) => packet.segment_count() as u64,
+        None => 1,
     }
 }
 

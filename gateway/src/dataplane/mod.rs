@@ -65,6 +65,7 @@ mod queue;
 mod ratelimit;
 mod session;
 mod shards;
+mod slots;
 mod special;
 mod stats;
 mod timer;
@@ -72,12 +73,13 @@ mod tunnel;
 mod uplink;
 mod verdict;
 
+use bytes::BytesMut;
 use core::net::IpAddr;
 use core::time::Duration;
 use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
-use webtun_wire::{AddressRange, Instant};
+use webtun_wire::{AddressRange, Instant, OffloadHeader};
 
 use self::fragment::{Reassembler, ReassemblyLimits};
 use self::icmp_error::Budget;
@@ -147,6 +149,8 @@ pub struct Gateway {
     outside_budget: Budget,
     transmits: VecDeque<Transmit>,
     transfers: VecDeque<Transfer>,
+    /// Room for packets that are dealt with together; empty between calls.
+    batch: Vec<(BytesMut, OffloadHeader)>,
     events: VecDeque<Event>,
     /// The CLOSE messages of sessions that are gone.
     farewells: BTreeMap<SessionId, bytes::Bytes>,
@@ -192,6 +196,7 @@ impl Gateway {
             outside_budget: Budget::of_errors(now),
             transmits: VecDeque::new(),
             transfers: VecDeque::new(),
+            batch: Vec::new(),
             events: VecDeque::new(),
             farewells: BTreeMap::new(),
             draining: None,

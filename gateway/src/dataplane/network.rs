@@ -22,7 +22,7 @@ impl Gateway {
     }
 
     /// Hands a packet that has passed the policy to a neighbour.
-    pub(super) fn deliver_to_neighbour(&mut self, to: SessionId, packet: Packet, now: Instant) {
+    pub(super) fn deliver_to_neighbour(&mut self, to: SessionId, packet: &mut Packet, now: Instant) {
         self.stats.network.count(packet.octets.len());
         if let Err(reason) = self.enqueue(to, packet, now) {
             self.stats.count_drop(reason);

@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 use std::collections::VecDeque;
 use webtun_wire::{Instant, OffloadHeader};
 
+use super::slots::{Chain, Slots};
 use super::{DropReason, offload};
 
 /// What a queued packet is taken to cost besides its octets, so that empty ones are bounded too.
@@ -27,7 +28,8 @@ const QUANTUM: usize = 3000;
 pub(super) struct Queue {
     lanes: Vec<Lane>,
     /// The lanes that have packets, in the order of their turns.
-    turns: VecDeque<usize>,
+    turns: VecDeque<u8>,
+    packets: Slots,
     hasher: FixedState,
     octets: usize,
     limit: usize,
@@ -59,15 +61,15 @@ impl Queued {
 
 #[derive(Clone, Debug, Default)]
 struct Lane {
-    packets: VecDeque<Queued>,
+    packets: Chain,
     octets: usize,
     credit: usize,
 }
 
 impl Lane {
     /// Octets that it has to earn before its first packet may leave; `None` where there is no packet.
-    fn debt(&self) -> Option<usize> {
-        self.packets.front().map(|queued| queued.packet.len().saturating_sub(self.credit))
+    fn debt(&self, packets: &Slots) -> Option<usize> {
+        packets.front(self.packets).map(|queued| queued.packet.len().saturating_sub(self.credit))
     }
 }
 
@@ -77,6 +79,7 @@ impl Queue {
         Self {
             lanes: Vec::new(),
             turns: VecDeque::new(),
+            packets: Slots::default(),
             hasher: FixedState::with_seed(seed),
             octets: 0,
             limit,
@@ -93,35 +96,35 @@ impl Queue {
     ///
     /// [`DropReason::QueueFull`] where it is this one that is dropped.
     pub(super) fn push(&mut self, packet: BytesMut, offload: OffloadHeader, now: Instant) -> Result<u64, DropReason> {
-        let number = (self.hasher.hash_one(FlowKey(&packet)) % LANES as u64) as usize;
+        let number = (self.hasher.hash_one(FlowKey(&packet)) % LANES as u64) as u8;
         if self.lanes.is_empty() {
             self.lanes.resize(LANES, Lane::default());
         }
-        let lane = &mut self.lanes[number];
+        let lane = &mut self.lanes[usize::from(number)];
         if lane.packets.is_empty() {
             lane.credit = QUANTUM;
             self.turns.push_back(number);
         }
         if self.coalesces && self.octets + packet.len() <= self.limit {
-            let before = lane.packets.back().map_or(0, Queued::cost);
             let longest = self.longest;
-            let last = lane.packets.back_mut();
-            let is_taken = |it: &mut Queued| {
-                offload::coalesce(&mut it.packet, &mut it.offload, &packet, &offload, longest).then(|| it.cost())
+            let growth = |it: &mut Queued| {
+                let before = it.cost();
+                let is_taken = offload::coalesce(&mut it.packet, &mut it.offload, &packet, &offload, longest);
+                is_taken.then(|| it.cost() - before)
             };
-            if let Some(after) = last.and_then(is_taken) {
-                lane.octets += after - before;
-                self.octets += after - before;
+            if let Some(growth) = self.packets.back_mut(lane.packets).and_then(growth) {
+                lane.octets += growth;
+                self.octets += growth;
                 return Ok(0);
             }
         }
         let queued = Queued { packet, offload, since: now };
         lane.octets += queued.cost();
         self.octets += queued.cost();
-        lane.packets.push_back(queued);
+        self.packets.push_back(&mut lane.packets, queued);
         let mut dropped = 0;
         while self.octets > self.limit {
-            let fattest = self.turns.iter().copied().max_by_key(|lane| self.lanes[*lane].octets);
+            let fattest = self.turns.iter().copied().max_by_key(|lane| self.lanes[usize::from(*lane)].octets);
             let Some(fattest) = fattest else { break };
             self.drop_newest(fattest);
             if fattest == number {
@@ -132,9 +135,9 @@ impl Queue {
         Ok(dropped)
     }
 
-    fn drop_newest(&mut self, number: usize) {
-        let lane = &mut self.lanes[number];
-        let Some(queued) = lane.packets.pop_back() else { return };
+    fn drop_newest(&mut self, number: u8) {
+        let lane = &mut self.lanes[usize::from(number)];
+        let Some(queued) = self.packets.pop_back(&mut lane.packets) else { return };
         lane.octets -= queued.cost();
         self.octets -= queued.cost();
         if lane.packets.is_empty() {
@@ -148,9 +151,9 @@ impl Queue {
         loop {
             let number = *self.turns.front()?;
             self.cut_first(number);
-            let lane = &mut self.lanes[number];
-            if lane.debt()? == 0 {
-                return self.lanes[number].packets.front();
+            let lane = &mut self.lanes[usize::from(number)];
+            if lane.debt(&self.packets)? == 0 {
+                return self.packets.front(lane.packets);
             }
             lane.credit += QUANTUM;
             self.turns.rotate_left(1);
@@ -163,20 +166,20 @@ impl Queue {
     }
 
     /// Cuts a lane's first packet where it is longer than it may be. The headers of the pieces count beyond the limit.
-    fn cut_first(&mut self, number: usize) {
-        let lane = &mut self.lanes[number];
+    fn cut_first(&mut self, number: u8) {
+        let lane = &mut self.lanes[usize::from(number)];
         let is_long = |it: &&Queued| it.packet.len() > self.longest && it.offload.segmentation.is_some();
-        if lane.packets.front().filter(is_long).is_none() {
+        if self.packets.front(lane.packets).filter(is_long).is_none() {
             return;
         }
-        let Some(whole) = lane.packets.pop_front() else { return };
+        let Some(whole) = self.packets.pop_front(&mut lane.packets) else { return };
         let (since, before) = (whole.since, whole.cost());
         let pieces = offload::cut(whole.packet, &whole.offload, self.longest);
         let pieces = pieces.into_iter().map(|(packet, offload)| Queued { packet, offload, since });
         let mut after = 0;
         for piece in pieces.rev() {
             after += piece.cost();
-            lane.packets.push_front(piece);
+            self.packets.push_front(&mut lane.packets, piece);
         }
         lane.octets = lane.octets + after - before;
         self.octets = self.octets + after - before;
@@ -184,10 +187,10 @@ impl Queue {
 
     /// Passes over the rounds in which no lane would have earned enough: packets of 64 KiB take more than twenty.
     fn skip_rounds(&mut self) {
-        let debts = self.turns.iter().filter_map(|number| self.lanes[*number].debt());
+        let debts = self.turns.iter().filter_map(|number| self.lanes[usize::from(*number)].debt(&self.packets));
         let earned = debts.min().unwrap_or(0).div_ceil(QUANTUM) * QUANTUM;
         for number in &self.turns {
-            self.lanes[*number].credit += earned;
+            self.lanes[usize::from(*number)].credit += earned;
         }
     }
 
@@ -195,12 +198,12 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let len = self.front()?.packet.len();
         let number = *self.turns.front()?;
-        let lane = &mut self.lanes[number];
+        let lane = &mut self.lanes[usize::from(number)];
         lane.credit -= len;
         lane.octets -= len + PACKET_OVERHEAD;
         self.octets -= len + PACKET_OVERHEAD;
         self.room = [self.room[0].saturating_sub(1), self.room[1].saturating_sub(len as u64)];
-        let queued = lane.packets.pop_front();
+        let queued = self.packets.pop_front(&mut lane.packets);
         if lane.packets.is_empty() {
             self.turns.pop_front();
         }
@@ -210,17 +213,27 @@ impl Queue {
     /// The client takes plain packets alone from now on: what waits is cut into those. Their headers count beyond the
     /// limit, by a tenth at most where segments are as large as usual.
     pub(super) fn make_plain(&mut self) {
+        let mut packets = Slots::default();
         self.octets = 0;
         for lane in &mut self.lanes {
-            let packets =
-                core::mem::take(&mut lane.packets).into_iter().flat_map(|Queued { packet, offload, since }| {
-                    let plain = offload::plain(packet, &offload).into_iter();
-                    plain.map(move |packet| Queued { packet, offload: OffloadHeader::default(), since })
-                });
-            lane.packets = packets.collect();
-            lane.octets = lane.packets.iter().map(Queued::cost).sum();
+            let mut chain = Chain::default();
+            lane.octets = 0;
+            while let Some(Queued { packet, offload, since }) = self.packets.pop_front(&mut lane.packets) {
+                for packet in offload::plain(packet, &offload) {
+                    let queued = Queued { packet, offload: OffloadHeader::default(), since };
+                    lane.octets += queued.cost();
+                    packets.push_back(&mut chain, queued);
+                }
+            }
+            lane.packets = chain;
             self.octets += lane.octets;
         }
+        self.packets = packets;
+    }
+
+    /// Something from each cache line of its lanes; what it returns means nothing.
+    pub(super) fn look_at_lanes(&self) -> u64 {
+        self.lanes.iter().step_by(2).fold(0, |sum, lane| sum ^ lane.octets as u64)
     }
 
     /// Whether a packet may leave.

@@ -45,6 +45,11 @@ impl TokenBucket {
         Self { rate, level: i128::from(rate.burst), fraction: 0, since: now }
     }
 
+    /// Something of it; what it returns means nothing.
+    pub(super) fn look_at(&self) -> u64 {
+        self.since.as_micros()
+    }
+
     /// Whether so many are there, or the bucket is full and could never hold them.
     pub(super) fn holds(&mut self, tokens: u64, now: Instant) -> bool {
         self.refill(now);

@@ -243,7 +243,7 @@ impl Gateway {
     fn take_hairpin(&mut self, mut packet: Packet, now: Instant) {
         let nat = &self.nat;
         match super::nat::rename(&mut packet, |address| nat.by_announced(address)) {
-            Ok(()) => self.hairpin(packet, now),
+            Ok(()) => self.hairpin(&mut packet, now),
             Err(reason) => self.stats.count_drop(reason),
         }
     }
@@ -272,7 +272,7 @@ impl Gateway {
         match self.admit_neighbour(network, group, &packet) {
             Ok(to) => {
                 packet.decrement_hop_limit();
-                self.deliver_to_neighbour(to, packet, now);
+                self.deliver_to_neighbour(to, &mut packet, now);
             }
             Err(reason) => self.transfer(from.shard(self.shards.count()), Kind::Refused { from, reason }, packet),
         }

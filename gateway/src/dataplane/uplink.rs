@@ -22,6 +22,7 @@ use webtun_wire::{DenyReason, FlowDenied, Instant, OffloadHeader};
 use super::icmp_error::{self, Problem};
 use super::meter::{self, Meters};
 use super::nat::{Contact, GROWTH, Nat64};
+use super::offload::Offload;
 use super::packet::{Packet, Side, Transport};
 use super::policy::Subject;
 use super::shards::Turn;
@@ -30,6 +31,16 @@ use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fr
 /// Octets of fragments that wait in the uplinks of all sessions. Each session may have as many as are left of it (and no
 /// more than its own limit), so that many greedy ones leave room for a modest one.
 const UPLINK_FRAGMENTS: usize = 64 << 20;
+
+/// What came through stage 3.
+enum Admitted {
+    /// The packet.
+    AsItIs,
+    /// The datagram that it was the last fragment of.
+    Whole(Box<Packet>),
+    /// Nothing: a fragment that waits for others.
+    Waits,
+}
 
 /// Where a packet turned out to go.
 enum Route {
@@ -47,32 +58,33 @@ enum Route {
 
 impl Gateway {
     /// A packet of a session. Whatever is wrong with it concerns it alone. Returns how many packets it is charged as.
-    pub(super) fn uplink(&mut self, id: SessionId, packet: Result<Packet, DropReason>, now: Instant) -> u64 {
-        let price = packet.as_ref().map_or(1, meter::price);
-        match packet.and_then(|packet| self.admit_uplink(id, packet, now)) {
-            Ok(Some(packet)) => self.forward(id, packet, now),
-            Ok(None) => {}
+    pub(super) fn uplink(&mut self, id: SessionId, mut packet: Packet, now: Instant) -> u64 {
+        let price = meter::price(&packet);
+        match self.admit_uplink(id, &packet, now) {
+            Ok(Admitted::AsItIs) => self.forward(id, &mut packet, now),
+            Ok(Admitted::Whole(mut whole)) => self.forward(id, &mut whole, now),
+            Ok(Admitted::Waits) => {}
             Err(reason) => self.stats.count_drop(reason),
         }
         price
     }
 
-    /// Stages 2 and 3. `None`: a fragment that waits for others.
-    fn admit_uplink(&mut self, id: SessionId, packet: Packet, now: Instant) -> Result<Option<Packet>, DropReason> {
+    /// Stages 2 and 3.
+    fn admit_uplink(&mut self, id: SessionId, packet: &Packet, now: Instant) -> Result<Admitted, DropReason> {
         let session = self.sessions.get_mut(&id).ok_or(DropReason::NoSession)?;
         antispoof::check(&packet.headers, &session.lease)?;
-        let Some(fragment) = packet.headers.fragment else { return Ok(Some(packet)) };
+        let Some(fragment) = packet.headers.fragment else { return Ok(Admitted::AsItIs) };
         let before = session.reassembler.octets();
         let room = UPLINK_FRAGMENTS.saturating_sub(self.fragment_octets);
-        let whole = session.reassembler.push(&packet, fragment, room, now);
+        let whole = session.reassembler.push(packet, fragment, room, now);
         self.fragment_octets = self.fragment_octets - before + session.reassembler.octets();
         let lost = session.reassembler.take_lost();
         self.stats.count_drops(DropReason::FragmentTimeout, lost);
-        whole
+        Ok(whole?.map_or(Admitted::Waits, |whole| Admitted::Whole(Box::new(whole))))
     }
 
-    fn forward(&mut self, id: SessionId, mut packet: Packet, now: Instant) {
-        match self.route(id, &mut packet, now) {
+    fn forward(&mut self, id: SessionId, packet: &mut Packet, now: Instant) {
+        match self.route(id, packet, now) {
             Ok(Route::Local) => {
                 self.stats.local.count(packet.octets.len());
                 self.transmit(Destination::Local, packet);
@@ -82,13 +94,13 @@ impl Gateway {
                 packet.detach();
                 self.hairpin(packet, now);
             }
-            Ok(Route::HairpinTo(shard)) => self.send_hairpin(shard, packet),
+            Ok(Route::HairpinTo(shard)) => self.send_hairpin(shard, packet.take()),
             Ok(Route::Neighbour(to)) => {
                 packet.detach();
                 self.deliver_to_neighbour(to, packet, now);
             }
-            Ok(Route::NeighbourOf(shard)) => self.send_to_neighbouring(id, shard, packet),
-            Err(reason) => self.refuse(id, &packet, reason, now),
+            Ok(Route::NeighbourOf(shard)) => self.send_to_neighbouring(id, shard, packet.take()),
+            Err(reason) => self.refuse(id, packet, reason, now),
         }
     }
 
@@ -202,7 +214,7 @@ impl Gateway {
     }
 
     /// Stage 10, to the outside.
-    fn egress(&mut self, mut packet: Packet, now: Instant) {
+    fn egress(&mut self, packet: &mut Packet, now: Instant) {
         let id = self.next_datagram_ids(packet.segment_count());
         let mut mtu = self.config.path_mtu;
         if packet.may_fragment {
@@ -217,9 +229,9 @@ impl Gateway {
             return;
         }
         // The datagrams of UDP, too, which are fragmented one by one.
-        for (packet, id) in packet.into_plain().into_iter().zip(id..) {
+        for (mut packet, id) in packet.take().into_plain().into_iter().zip(id..) {
             if packet.octets.len() <= usize::from(mtu) {
-                self.transmit_to_egress(packet);
+                self.transmit_to_egress(&mut packet);
                 continue;
             }
             match fragment::split(&packet, usize::from(mtu), id) {
@@ -229,7 +241,7 @@ impl Gateway {
         }
     }
 
-    fn transmit_to_egress(&mut self, packet: Packet) {
+    fn transmit_to_egress(&mut self, packet: &mut Packet) {
         self.stats.egress.count(packet.octets.len());
         self.transmit(Destination::Egress, packet);
     }
@@ -240,16 +252,21 @@ impl Gateway {
         self.transmits.push_back(Transmit { to: Destination::Egress, packet, offload: OffloadHeader::default() });
     }
 
-    fn transmit(&mut self, to: Destination, packet: Packet) {
-        for packet in packet.into_transmits(to, self.config.egress_offload) {
+    fn transmit(&mut self, to: Destination, packet: &mut Packet) {
+        if packet.offload == Offload::default() {
+            let packet = core::mem::take(&mut packet.octets);
+            self.transmits.push_back(Transmit { to, packet, offload: OffloadHeader::default() });
+            return;
+        }
+        for packet in packet.take().into_transmits(to, self.config.egress_offload) {
             let offload = packet.offload_header();
             self.transmits.push_back(Transmit { to, packet: packet.octets, offload });
         }
     }
 
     /// Stage 10, turned round (RFC 4787 REQ-9: the other session sees the external source endpoint).
-    pub(super) fn hairpin(&mut self, mut packet: Packet, now: Instant) {
-        let result = self.nat.inbound(&mut packet, now).and_then(|to| {
+    pub(super) fn hairpin(&mut self, packet: &mut Packet, now: Instant) {
+        let result = self.nat.inbound(packet, now).and_then(|to| {
             if let Some(announced) = self.nat.announced_of(packet.headers.source) {
                 let (source, _) = packet.ports();
                 packet.set_endpoint(Side::Source, announced, source);

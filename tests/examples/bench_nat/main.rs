@@ -21,7 +21,7 @@ use nix::time::{ClockId, clock_gettime};
 use rig::{BURST, Layout, Rig, TRAIN};
 
 /// Bursts between two looks at the clock.
-const BURSTS: usize = 64;
+const BURSTS: usize = 16;
 
 /// The speed and the size of the NAT
 #[derive(Debug, Parser)]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,7 @@ use webtun_gateway::dataplane::{Event, ExternalAddress, Gateway, GatewayConfig, 
 use webtun_tests::direct::hello;
 use webtun_tests::packet::{View, udp};
 use webtun_tests::rng::SimRng;
-use webtun_wire::{BatchWriter, Capsule, Instant, MAX_MESSAGE_LEN, capsules};
+use webtun_wire::{BatchWriter, Capsule, Instant, MAX_MESSAGE_LEN, OffloadHeader, capsules};
 
 use crate::cpu_time;
 
@@ -66,11 +66,22 @@ struct Client {
     expected: u64,
 }
 
+/// Small, since its memory counts too.
 #[derive(Clone, Copy)]
 struct Binding {
-    internal: SocketAddr,
-    external: SocketAddr,
-    remote: SocketAddr,
+    internal: SocketAddrV4,
+    external: SocketAddrV4,
+    remote: SocketAddrV4,
+}
+
+impl Binding {
+    fn up(&self) -> BytesMut {
+        udp(self.internal.into(), self.remote.into(), &PAYLOAD)
+    }
+
+    fn down(&self) -> BytesMut {
+        udp(self.remote.into(), self.external.into(), &PAYLOAD)
+    }
 }
 
 impl Rig {
@@ -103,7 +114,7 @@ impl Rig {
             for first in (0..self.clients[index].wanted).step_by(BURST) {
                 let count = BURST.min(self.clients[index].wanted - first);
                 let mut burst: Vec<_> = (first..first + count).map(|number| self.binding(index, number)).collect();
-                let packets: Vec<_> = burst.iter().map(|one| udp(one.internal, one.remote, &PAYLOAD)).collect();
+                let packets: Vec<_> = burst.iter().map(Binding::up).collect();
                 let message = self.message(index, &packets);
                 let (id, began) = (self.clients[index].id, cpu_time()?);
                 self.send(id, message);
@@ -111,14 +122,17 @@ impl Rig {
                 self.drain(|packet| sent.push(packet));
                 spent += cpu_time()? - began;
                 for (binding, packet) in burst.iter_mut().zip(&sent) {
-                    binding.external = View::parse(packet)?.source_endpoint();
+                    if let SocketAddr::V4(external) = View::parse(packet)?.source_endpoint() {
+                        binding.external = external;
+                    }
                 }
                 made.append(&mut burst);
             }
-            for binding in &made {
-                self.receive(udp(binding.remote, binding.external, &PAYLOAD));
+            for burst in made.chunks(BURST) {
+                self.receive(burst.iter().map(Binding::down).collect());
+                self.drain(|_| {});
+                self.acknowledge(index);
             }
-            self.drain(|_| {});
             self.clients[index].bindings = made;
         }
         let bindings: usize = self.clients.iter().map(|client| client.wanted).sum();
@@ -132,7 +146,7 @@ impl Rig {
             .map(|_| {
                 let index = self.any_client();
                 let bindings = self.burst(index, train);
-                let packets: Vec<_> = bindings.iter().map(|one| udp(one.internal, one.remote, &PAYLOAD)).collect();
+                let packets: Vec<_> = bindings.iter().map(Binding::up).collect();
                 (self.clients[index].id, self.message(index, &packets))
             })
             .collect();
@@ -152,17 +166,15 @@ impl Rig {
             .map(|_| {
                 let index = self.any_client();
                 let bindings = self.burst(index, train);
-                let packets = bindings.iter().map(|one| udp(one.remote, one.external, &PAYLOAD));
+                let packets = bindings.iter().map(Binding::down);
                 (index, packets.collect::<Vec<_>>())
             })
             .collect();
         let began = cpu_time()?;
         for (index, burst) in packets {
-            burst.into_iter().for_each(|packet| self.receive(packet));
+            self.receive(burst);
             self.drain(drop);
-            let client = &self.clients[index];
-            let ack = acknowledgment(client.expected);
-            self.send(client.id, ack);
+            self.acknowledge(index);
         }
         let spent = cpu_time()? - began;
         self.check(0, bursts * BURST)?;
@@ -180,9 +192,9 @@ impl Rig {
     }
 
     fn binding(&mut self, client: usize, number: usize) -> Binding {
-        let internal = (self.clients[client].address, 20_000 + number as u16).into();
+        let internal = SocketAddrV4::new(self.clients[client].address, 20_000 + number as u16);
         let remote = Ipv4Addr::from_bits(Ipv4Addr::new(93, 184, 0, 0).to_bits() + self.rng.below(REMOTES) as u32);
-        Binding { internal, external: internal, remote: (remote, 443).into() }
+        Binding { internal, external: internal, remote: SocketAddrV4::new(remote, 443) }
     }
 
     fn message(&mut self, client: usize, packets: &[BytesMut]) -> BytesMut {
@@ -201,9 +213,16 @@ impl Rig {
         self.gateway.process_uplink(id, message, self.now).expect("a sound message");
     }
 
-    fn receive(&mut self, packet: BytesMut) {
-        self.now += PACE;
-        self.gateway.process_downlink(packet, &webtun_wire::OffloadHeader::default(), self.now);
+    fn receive(&mut self, burst: Vec<BytesMut>) {
+        self.now += PACE * burst.len() as u32;
+        let packets = burst.into_iter().map(|packet| (packet, OffloadHeader::default()));
+        self.gateway.process_downlink_batch(packets, self.now);
+    }
+
+    fn acknowledge(&mut self, index: usize) {
+        let client = &self.clients[index];
+        let ack = acknowledgment(client.expected);
+        self.send(client.id, ack);
     }
 
     /// Takes what the gateway has to say, as its contract demands.

@@ -96,9 +96,9 @@ impl NatTable {
     /// The port of a mapping that is gone: it is free after its rest, or at once where nothing can have passed by it. A
     /// block with nothing else in it begins to wait for its return.
     pub(super) fn release(&mut self, mapping: &Mapping, needs_rest: bool, now: Instant) {
-        let port = (mapping.protocol, mapping.address, mapping.port);
+        let port = mapping.external_port();
         if needs_rest {
-            self.hold.hold(port, Tenant { session: mapping.session, internal: mapping.internal }, now);
+            self.hold.hold(port, Tenant { session: mapping.session, internal: mapping.internal() }, now);
         } else {
             self.free(port);
         }

@@ -15,19 +15,64 @@ pub(super) type Remote = (IpAddr, u16);
 /// What passes between a mapping and one remote endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
-    pub expires: Instant,
+    expires: Packed,
     /// Meaningful for TCP alone.
     pub state: TcpState,
     /// Who has sent the first packet.
     pub origin: Origin,
+    spoke: Spoke,
+}
+
+/// Who has sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoke {
+    One(Origin),
+    Both,
+}
+
+/// An instant that needs no alignment to eight octets, which would make a flow too large for its cache line.
+#[derive(Clone, Copy, Debug)]
+struct Packed([u32; 2]);
+
+impl Flow {
+    pub(super) fn new(origin: Origin, expires: Instant) -> Self {
+        let mut flow =
+            Self { expires: Packed([0; 2]), state: TcpState::first(origin), origin, spoke: Spoke::One(origin) };
+        flow.set_expires(expires);
+        flow
+    }
+
+    /// Someone has sent something.
+    pub(super) fn note(&mut self, origin: Origin) {
+        if self.spoke != Spoke::One(origin) {
+            self.spoke = Spoke::Both;
+        }
+    }
+
     /// The session has sent something. Without that a flow neither keeps the mapping nor opens its filter.
-    pub inside_spoke: bool,
+    pub(super) fn inside_spoke(&self) -> bool {
+        self.spoke != Spoke::One(Origin::Outside)
+    }
+
     /// The outside has sent something.
-    pub outside_spoke: bool,
+    pub(super) fn outside_spoke(&self) -> bool {
+        self.spoke != Spoke::One(Origin::Inside)
+    }
+
+    pub(super) fn expires(&self) -> Instant {
+        let [high, low] = self.expires.0;
+        Instant::from_micros(u64::from(high) << 32 | u64::from(low))
+    }
+
+    pub(super) fn set_expires(&mut self, at: Instant) {
+        let micros = at.as_micros();
+        self.expires = Packed([(micros >> 32) as u32, micros as u32]);
+    }
 }
 
 /// The flows of a mapping. Most have one, which needs no allocation.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Flows {
     first: Option<(Remote, Flow)>,
     #[expect(
@@ -38,6 +83,10 @@ pub(super) struct Flows {
 }
 
 impl Flows {
+    /// Octets of the first flow and its key.
+    #[cfg(test)]
+    pub(super) const FIRST: usize = core::mem::offset_of!(Flows, more);
+
     pub(super) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.more.as_ref().map_or(0, |more| more.len())
     }
@@ -48,7 +97,7 @@ impl Flows {
             Some((key, flow)) if *key == remote => Some(flow),
             _ => self.more.as_ref()?.get(&remote),
         };
-        flow.filter(|flow| flow.expires > now)
+        flow.filter(|flow| flow.expires() > now)
     }
 
     /// The flow, expired or not.
@@ -71,7 +120,7 @@ impl Flows {
     /// Whether the session has sent something to the address of `remote`, by a flow that lives. Looks at this very flow
     /// first, and then at no more than [`SCAN`]: else whoever is let in could make each of its packets a long search.
     pub(super) fn has_sent_to(&self, remote: Remote, now: Instant) -> bool {
-        let counts = |flow: &Flow| flow.inside_spoke && flow.expires > now;
+        let counts = |flow: &Flow| flow.inside_spoke() && flow.expires() > now;
         let address = remote.0;
         self.get(remote, now).is_some_and(counts)
             || self.first.as_ref().is_some_and(|(key, flow)| key.0 == address && counts(flow))
@@ -83,9 +132,9 @@ impl Flows {
     /// Forgets what has expired; returns how many.
     pub(super) fn prune(&mut self, now: Instant) -> usize {
         let before = self.len();
-        self.first.take_if(|(_, flow)| flow.expires <= now);
+        self.first.take_if(|(_, flow)| flow.expires() <= now);
         if let Some(more) = &mut self.more {
-            more.retain(|_, flow| flow.expires > now);
+            more.retain(|_, flow| flow.expires() > now);
         }
         self.more.take_if(|more| more.is_empty());
         before - self.len()
@@ -93,12 +142,12 @@ impl Flows {
 
     /// Whether one of them keeps the mapping.
     pub(super) fn keep_mapping(&self) -> bool {
-        self.iter().any(|flow| flow.inside_spoke)
+        self.iter().any(Flow::inside_spoke)
     }
 
     /// When the next flow expires.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.iter().map(|flow| flow.expires).min()
+        self.iter().map(Flow::expires).min()
     }
 
     fn iter(&self) -> impl Iterator<Item = &Flow> {

@@ -25,7 +25,7 @@ impl NatTable {
         let index = self.find_external(protocol, quoted.source, port).ok_or(DropReason::NoMapping)?;
         self.check_contact(index, (quoted.destination, remote_port), now)?;
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
-        let (session, internal) = (mapping.session, mapping.internal);
+        let (session, internal) = (mapping.session, mapping.internal());
         let at = packet.headers.payload + ERROR_HEADER;
         quoted.rewrite(&mut packet.octets[at..], Side::Source, internal.0, internal.1);
         // From another session (hairpinning): the packet was sent to the address that the outside knows.

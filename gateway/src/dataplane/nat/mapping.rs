@@ -13,20 +13,19 @@ use super::{ExternalPort, Protocol};
 use crate::dataplane::timer::Wake;
 use crate::dataplane::{Filtering, SessionId};
 
-/// Aligned to cache lines, of which a packet looks at two.
+/// Two cache lines. A packet of the first flow looks at the first one alone, which ends with that flow.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct Mapping {
     pub session: SessionId,
-    pub explicit: Option<Box<Explicit>>,
-    pub flows: Flows,
-    pub wake: Wake,
-    pub internal: (IpAddr, u16),
     pub address: AddressIndex,
     pub port: u16,
+    pub internal_port: InternalPort,
+    pub flows: Flows,
+    pub explicit: Option<Box<Explicit>>,
+    pub wake: Wake,
     /// Where the session's list names this mapping.
     pub place: u32,
-    pub protocol: Protocol,
     pub filtering: Filtering,
     /// The port lies outside the session's blocks.
     pub is_single: bool,
@@ -41,12 +40,17 @@ pub(super) struct Explicit {
 }
 
 impl Mapping {
-    pub(super) fn internal_port(&self) -> InternalPort {
-        (self.protocol, self.internal.0, self.internal.1)
+    pub(super) fn protocol(&self) -> Protocol {
+        self.internal_port.0
+    }
+
+    /// The session's endpoint.
+    pub(super) fn internal(&self) -> (IpAddr, u16) {
+        (self.internal_port.1, self.internal_port.2)
     }
 
     pub(super) fn external_port(&self) -> ExternalPort {
-        (self.protocol, self.address, self.port)
+        (self.protocol(), self.address, self.port)
     }
 
     pub(super) fn is_mapped(&self, now: Instant) -> bool {
@@ -61,20 +65,21 @@ impl Mapping {
     /// Whether a packet from `remote` may come in. Only what the session has sent counts: who was let in by a mapped port
     /// is no better known for it.
     pub(super) fn admits(&self, remote: Remote, now: Instant) -> bool {
-        self.is_mapped(now)
+        let key = self.key(remote);
+        // First what every filter lets in.
+        self.flows.get(key, now).is_some_and(|flow| flow.inside_spoke())
+            || self.is_mapped(now)
             || match self.filtering {
                 Filtering::EndpointIndependent => true,
-                Filtering::AddressDependent => self.flows.has_sent_to(self.key(remote), now),
-                Filtering::AddressAndPortDependent => {
-                    self.flows.get(self.key(remote), now).is_some_and(|flow| flow.inside_spoke)
-                }
+                Filtering::AddressDependent => self.flows.has_sent_to(key, now),
+                Filtering::AddressAndPortDependent => false,
             }
     }
 
     /// Under which key the flow with `remote` is tracked.
     pub(super) fn key(&self, remote: Remote) -> Remote {
         // The identifier of an echo is the port of both ends: it says nothing about the remote one.
-        if self.protocol == Protocol::Icmp { (remote.0, 0) } else { remote }
+        if self.protocol() == Protocol::Icmp { (remote.0, 0) } else { remote }
     }
 }
 
@@ -86,5 +91,10 @@ mod tests {
     #[test]
     fn a_mapping_is_small() {
         assert!(size_of::<Mapping>() <= 128, "{} octets", size_of::<Mapping>());
+    }
+
+    #[test]
+    fn the_first_flow_is_in_the_first_cache_line() {
+        assert_eq!(core::mem::offset_of!(Mapping, flows) + Flows::FIRST, 64);
     }
 }

@@ -8,11 +8,13 @@
 //! address by its range; resting ports by [`NatConfig::held_ports`]; SYNs that wait for their answer by
 //! [`unsolicited::LIMIT`]. At a bound the packet is dropped with the bound's reason, and what exists stays as it is.
 
+mod ahead;
 mod assign;
 mod block;
 mod flows;
 mod hold;
 mod icmp;
+mod index;
 mod mapping;
 mod mappings;
 mod nat64;
@@ -44,6 +46,7 @@ use super::packet::{Packet, Side, Transport, protocol, tcp_flag};
 use super::timer::{TimerQueue, Wake};
 use super::{DropReason, Event, GatewayConfig, Map, NatConfig, SessionId};
 
+pub(super) use self::ahead::{BATCH, Guess};
 pub(super) use self::icmp::{ERROR_HEADER, rename};
 pub(super) use self::nat64::{GROWTH, Nat64};
 pub use self::nat64_prefix::Pref64;
@@ -153,7 +156,7 @@ impl NatTable {
         };
         let internal = (packet.headers.source, source);
         let remote = (packet.headers.destination, destination);
-        let index = match self.mappings.by_internal((protocol, internal.0, internal.1)) {
+        let index = match self.mappings.by_internal_near(packet.guess, (protocol, internal.0, internal.1)) {
             Some(index) => index,
             // A RST cannot begin anything (RFC 7857 section 2.2).
             None if flags & tcp_flag::RST != 0 => return Err(DropReason::NoMapping),
@@ -172,13 +175,10 @@ impl NatTable {
         Ok(())
     }
 
-    /// Translates a packet from the outside; returns the session that it is for.
+    /// Translates a packet from the outside, to an external address; returns the session that it is for.
     pub(super) fn inbound(&mut self, packet: &mut Packet, now: Instant) -> Result<SessionId, DropReason> {
         self.expire(now);
         let external = packet.headers.destination;
-        if !self.is_external(external) {
-            return Err(DropReason::NotExternal);
-        }
         let (source, destination) = packet.ports();
         let (protocol, flags) = match packet.headers.transport {
             Transport::Tcp { flags, .. } => (Protocol::Tcp, flags),
@@ -190,7 +190,8 @@ impl NatTable {
             Transport::Other | Transport::Piece => return Err(DropReason::Protocol),
         };
         let remote = (packet.headers.source, source);
-        let index = self.find_external(protocol, external, destination).ok_or(DropReason::NoMapping)?;
+        let index = self.find_external_near(packet.guess, protocol, external, destination);
+        let index = index.ok_or(DropReason::NoMapping)?;
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
         if !mapping.admits(remote, now) {
             return Err(DropReason::Filtered);
@@ -203,7 +204,7 @@ impl NatTable {
             Protocol::Icmp => {}
         }
         let mapping = self.mapping(index).ok_or(DropReason::NoMapping)?;
-        let (session, internal) = (mapping.session, mapping.internal);
+        let (session, internal) = (mapping.session, mapping.internal());
         packet.set_endpoint(Side::Destination, internal.0, internal.1);
         Ok(session)
     }
@@ -232,11 +233,11 @@ impl NatTable {
             _ => return Contact::None,
         };
         let (source, destination) = packet.ports();
-        let index = self.mappings.by_internal((protocol, packet.headers.source, source));
+        let index = self.mappings.by_internal_near(packet.guess, (protocol, packet.headers.source, source));
         let mapping = index.and_then(|index| self.mapping(index));
         let remote = (packet.headers.destination, destination);
         match mapping.and_then(|mapping| mapping.flows.get(mapping.key(remote), now)) {
-            Some(flow) if flow.outside_spoke => Contact::Answered,
+            Some(flow) if flow.outside_spoke() => Contact::Answered,
             Some(_) => Contact::Unanswered,
             None => Contact::New,
         }
@@ -254,7 +255,7 @@ impl NatTable {
             _ => return false,
         };
         let (source, destination) = packet.ports();
-        let index = self.mappings.by_internal((protocol, packet.headers.source, source));
+        let index = self.mappings.by_internal_near(packet.guess, (protocol, packet.headers.source, source));
         let mapping = index.and_then(|index| self.mapping(index));
         let flow = mapping.and_then(|mapping| mapping.flows.get((packet.headers.destination, destination), now));
         flow.is_some_and(|flow| flow.origin == Origin::Outside)

@@ -222,9 +222,9 @@ impl NatTable {
         }
         let id = mapping.session;
         let announced = external_address(&self.pools, self.prefix, mapping).announced;
-        let protocol = mapping.protocol.number();
+        let protocol = mapping.protocol().number();
         let external = SocketAddr::new(announced, mapping.port);
-        self.events.push_back(Event::PortUnmapped { id, protocol, internal_port: mapping.internal.1, external });
+        self.events.push_back(Event::PortUnmapped { id, protocol, internal_port: mapping.internal_port.2, external });
         self.mapped_ports -= 1;
         if let Some((subscriber, totals)) = self.subscribers.both_mut(id) {
             subscriber.mapped_ports -= 1;
@@ -236,8 +236,8 @@ impl NatTable {
         let Some(subscriber) = self.subscribers.get(session) else { return };
         for index in subscriber.mappings.clone() {
             let is_meant = self.mapping(index).is_some_and(|mapping| {
-                mapping.internal.0 == internal
-                    && protocol.is_none_or(|number| mapping.protocol.number() == number)
+                mapping.internal_port.1 == internal
+                    && protocol.is_none_or(|number| mapping.protocol().number() == number)
                     && mapping.explicit.as_ref().is_some_and(|explicit| explicit.nonce.is_none())
             });
             if is_meant {

@@ -9,7 +9,7 @@ use ipnet::Ipv6Net;
 use webtun_wire::PortBlock;
 
 use super::ports::{AddressIndex, AddressPool};
-use super::{Mapping, MappingIndex, NatTable, Protocol};
+use super::{Guess, Mapping, MappingIndex, NatTable, Protocol};
 use crate::dataplane::{ExternalAddress, GatewayConfig};
 
 /// In place of the number of an external address: the mapping's external address follows from its internal one.
@@ -91,7 +91,7 @@ pub(super) fn external_address(
     prefix: Option<PrefixTranslation>,
     mapping: &Mapping,
 ) -> ExternalAddress {
-    match (mapping.internal.0, prefix) {
+    match (mapping.internal_port.1, prefix) {
         (IpAddr::V6(v6), Some(prefix)) if mapping.address == BY_PREFIX => {
             let address = prefix.to_external(v6).unwrap_or(v6).into();
             ExternalAddress { address, announced: address }
@@ -103,8 +103,27 @@ pub(super) fn external_address(
 impl NatTable {
     /// The mapping with this external endpoint.
     pub(super) fn find_external(&self, protocol: Protocol, external: IpAddr, port: u16) -> Option<MappingIndex> {
+        self.find_external_near(Guess::NONE, protocol, external, port)
+    }
+
+    /// The same, where it was guessed.
+    pub(super) fn find_external_near(
+        &self,
+        guess: Guess,
+        protocol: Protocol,
+        external: IpAddr,
+        port: u16,
+    ) -> Option<MappingIndex> {
+        let is_it = |mapping: &&Mapping| {
+            let pool = self.pools.get(usize::from(mapping.address));
+            (mapping.protocol(), mapping.port) == (protocol, port)
+                && pool.is_some_and(|it| it.address.address == external)
+        };
+        if self.mapping(guess.0).filter(is_it).is_some() {
+            return Some(guess.0);
+        }
         if let Some(internal) = self.internal_by_prefix(external) {
-            return self.mappings.by_internal((protocol, internal, port));
+            return self.mappings.by_internal_near(guess, (protocol, internal, port));
         }
         self.mappings.by_external((protocol, self.address_index(external)?, port))
     }

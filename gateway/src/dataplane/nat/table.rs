@@ -31,14 +31,13 @@ impl NatTable {
         let (subscriber, totals) = self.subscribers.both_mut(session).ok_or(DropReason::NoSession)?;
         let index = self.mappings.insert(Mapping {
             session,
-            explicit: None,
-            flows: Flows::default(),
-            wake: Wake::default(),
-            internal,
             address: port.address,
             port: port.number,
+            internal_port: (protocol, internal.0, internal.1),
+            flows: Flows::default(),
+            explicit: None,
+            wake: Wake::default(),
             place: subscriber.mappings.len() as u32,
-            protocol,
             filtering: subscriber.filtering,
             is_single: port.is_single,
         });
@@ -62,18 +61,23 @@ impl NatTable {
     ) -> Result<(), DropReason> {
         let (timeouts, timers) = (&self.config.timeouts, &mut self.timers);
         let mapping = self.mappings.get_mut(index).ok_or(DropReason::NoMapping)?;
-        let (key, protocol) = (mapping.key(remote), mapping.protocol);
+        let (key, protocol) = (mapping.key(remote), mapping.protocol());
         let is_reset = protocol == Protocol::Tcp && flags & RST != 0;
         let expires = match mapping.flows.get_mut(key) {
-            Some(flow) if flow.expires > now => {
+            Some(flow) if flow.expires() > now => {
+                let before = flow.expires();
                 flow.follow(protocol, from, flags, timeouts, now);
-                flow.expires
+                if flow.expires() >= before {
+                    // The timer that there is will find that there is time left.
+                    return Ok(());
+                }
+                flow.expires()
             }
             _ if is_reset => return Ok(()),
             // It has expired, and nobody has swept it up yet.
             Some(flow) => {
                 *flow = Flow::begin(protocol, from, timeouts, now);
-                flow.expires
+                flow.expires()
             }
             None => {
                 let both = self.subscribers.both_mut(mapping.session);
@@ -90,7 +94,7 @@ impl NatTable {
                 subscriber.flows += 1;
                 totals.flows += 1;
                 mapping.flows.insert(key, flow);
-                flow.expires
+                flow.expires()
             }
         };
         timers.set(&mut mapping.wake, index, expires);
@@ -160,19 +164,19 @@ impl NatTable {
 
 impl Flow {
     fn begin(protocol: Protocol, from: Origin, timeouts: &NatTimeouts, now: Instant) -> Self {
-        let state = TcpState::first(from);
-        let expires = now + lifetime(protocol, state, timeouts);
-        let (inside_spoke, outside_spoke) = (from == Origin::Inside, from == Origin::Outside);
-        Self { expires, state, origin: from, inside_spoke, outside_spoke }
+        Self::new(from, now + lifetime(protocol, TcpState::first(from), timeouts))
     }
 
     /// A packet of a flow that lives. Until the session has spoken there is no connection whose state could be followed.
     fn follow(&mut self, protocol: Protocol, from: Origin, flags: u8, timeouts: &NatTimeouts, now: Instant) {
         let is_inside = from == Origin::Inside;
-        self.outside_spoke |= !is_inside;
-        if is_inside || self.inside_spoke {
+        let inside_spoke = self.inside_spoke();
+        if !is_inside {
+            self.note(from);
+        }
+        if is_inside || inside_spoke {
             let is_tcp = protocol == Protocol::Tcp;
-            let refuses = is_tcp && flags & RST != 0 && !self.inside_spoke;
+            let refuses = is_tcp && flags & RST != 0 && !inside_spoke;
             if refuses || (!is_tcp && !is_inside) {
                 return;
             }
@@ -181,9 +185,9 @@ impl Flow {
             if before.is_over() && !self.state.is_over() && flags & SYN != 0 {
                 self.origin = from;
             }
-            self.inside_spoke = true;
+            self.note(from);
         }
-        self.expires = now + lifetime(protocol, self.state, timeouts);
+        self.set_expires(now + lifetime(protocol, self.state, timeouts));
     }
 }
 

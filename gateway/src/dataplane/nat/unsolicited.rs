@@ -73,6 +73,6 @@ impl NatTable {
     fn has_spoken(&self, external: (IpAddr, u16), remote: (IpAddr, u16), now: Instant) -> bool {
         let index = self.find_external(Protocol::Tcp, external.0, external.1);
         let mapping = index.and_then(|index| self.mapping(index));
-        mapping.is_some_and(|mapping| mapping.flows.get(remote, now).is_some_and(|flow| flow.inside_spoke))
+        mapping.is_some_and(|mapping| mapping.flows.get(remote, now).is_some_and(|flow| flow.inside_spoke()))
     }
 }

@@ -73,6 +73,9 @@ impl Packet {
 
     /// A packet with what the kernel has said about it: its header length is a hint.
     pub(in crate::dataplane) fn parse_device(octets: BytesMut, header: &OffloadHeader) -> Result<Self, DropReason> {
+        if *header == OffloadHeader::default() && octets.len() <= MAX_PACKET_LEN {
+            return Self::parse(octets);
+        }
         let headers = Headers::parse(&octets)?;
         let shape = shape(&headers, &octets);
         let header_len = u16::try_from(shape.header_len).map_err(|_| DropReason::OffloadHeaderLength)?;
@@ -133,15 +136,20 @@ impl Packet {
 
     /// How many packets it becomes.
     pub(in crate::dataplane) fn segment_count(&self) -> usize {
-        let payload = self.octets.len() - self.header_len().min(self.octets.len());
-        self.offload.segments.map_or(1, |it| payload.div_ceil(usize::from(it.size)).max(1))
+        self.offload.segments.map_or(1, |it| {
+            let payload = self.octets.len() - self.header_len().min(self.octets.len());
+            payload.div_ceil(usize::from(it.size)).max(1)
+        })
     }
 
     /// Makes TCP's segments small enough for a path: the receiver sees the same octets. The datagrams of UDP are what
     /// their sender has made them.
     pub(in crate::dataplane) fn clamp_segments(&mut self, mtu: u16) -> Result<(), DropReason> {
-        let header_len = self.header_len();
         let Transport::Tcp { .. } = self.headers.transport else { return Ok(()) };
+        if self.offload.segments.is_none() {
+            return Ok(());
+        }
+        let header_len = self.header_len();
         let Some(segments) = &mut self.offload.segments else { return Ok(()) };
         let most = usize::from(mtu).checked_sub(header_len).filter(|most| *most > 0).ok_or(DropReason::TooBig)?;
         segments.size = segments.size.min(most as u16);

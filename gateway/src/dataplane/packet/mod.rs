@@ -3,6 +3,7 @@
 //! [`Packet::parse`] is the only door: every offset in [`Headers`] lies within the packet, so that later stages rewrite
 //! without looking again. IPv6 extension headers are skipped.
 
+mod glance;
 mod options;
 mod parse;
 mod rewrite;
@@ -10,9 +11,11 @@ mod rewrite;
 use bytes::{Buf, BytesMut};
 use core::net::IpAddr;
 
+pub(in crate::dataplane) use self::glance::Glance;
 pub(in crate::dataplane) use self::rewrite::{update, update_udp};
 use super::DropReason;
 use super::checksum::Delta;
+use super::nat::Guess;
 use super::offload::Offload;
 
 /// IP protocol numbers, as IANA assigns them.
@@ -42,6 +45,8 @@ pub(in crate::dataplane) mod tcp_flag {
 pub(in crate::dataplane) struct Packet {
     pub octets: BytesMut,
     pub headers: Headers,
+    /// Where the NAT probably knows it from.
+    pub guess: Guess,
     /// Its source lets routers cut it: IPv4 by its flag; IPv6 never, but what was put together from fragments.
     pub may_fragment: bool,
     /// What is left to whoever sends it.
@@ -130,7 +135,7 @@ impl Packet {
     /// A packet whose headers these are.
     pub(in crate::dataplane) fn from_parts(octets: BytesMut, headers: Headers) -> Self {
         let may_fragment = headers.source.is_ipv4() && octets[6] & 0x40 == 0;
-        let mut packet = Self { octets, headers, may_fragment, offload: Offload::default() };
+        let mut packet = Self { octets, headers, may_fragment, offload: Offload::default(), guess: Guess::NONE };
         if let Some(atomic) = packet.headers.atomic.take() {
             packet.remove(atomic);
         }
@@ -140,6 +145,11 @@ impl Packet {
     /// Everything but the octets.
     pub(in crate::dataplane) fn like(&self) -> Self {
         Self { octets: BytesMut::new(), ..*self }
+    }
+
+    /// The packet; what is left is without octets.
+    pub(in crate::dataplane) fn take(&mut self) -> Self {
+        Self { octets: core::mem::take(&mut self.octets), ..*self }
     }
 
     /// Takes a fragment header out: a packet that is cut again would otherwise have two.

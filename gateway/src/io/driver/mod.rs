@@ -35,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::sleep_until;
-use webtun_wire::{CloseCode, Instant};
+use webtun_wire::{CloseCode, Instant, OffloadHeader};
 
 /// Commands taken per turn.
 const COMMANDS_PER_TURN: usize = 16;
@@ -93,6 +93,8 @@ pub struct Driver {
     blocks: u64,
     /// For the device.
     buffer: BytesMut,
+    /// What has been read in this turn.
+    packets: Vec<(BytesMut, OffloadHeader)>,
 }
 
 impl Driver {
@@ -119,6 +121,7 @@ impl Driver {
             audit,
             blocks: 0,
             buffer: BytesMut::new(),
+            packets: Vec::new(),
         };
         (driver, handle)
     }
@@ -229,7 +232,7 @@ impl Driver {
             match self.tun.try_recv(&mut self.buffer) {
                 Ok((packet, offload)) => {
                     octets += packet.len();
-                    self.gateway.process_downlink(packet, &offload, now);
+                    self.packets.push((packet, offload));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -242,6 +245,7 @@ impl Driver {
                 break;
             }
         }
+        self.gateway.process_downlink_batch(self.packets.drain(..), now);
         Ok(())
     }
 
