@@ -61,7 +61,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where it is noted what has been changed on this machine, so that a crash leaves nothing behind.
     pub runtime_dir: PathBuf,
-    /// How many dataplanes serve side by side, 64 at most, each with a thread, a TUN device, and a part of the external
+    /// How many dataplanes serve side by side, 64 at most, each with a TUN device and a part of the external
     /// addresses (mode `routed`) or of their ports (mode `masquerade`); `"auto"`: one per two processors, as far as each gets
     /// 192 blocks of ports, or an address.
     pub shards: ShardCount,

@@ -1,4 +1,4 @@
-//! One gateway of several that serve together: each has its own sessions, addresses or ports, and thread, and shares no
+//! One gateway of several that serve together: each has its own sessions, addresses or ports, and shares no
 //! table with the others. What one has for a session of another leaves as a [`Transfer`], by the shell's bounded channel.
 //!
 //! A shard knows by arithmetic, and not by asking, whose an address is: inner addresses lie in equal slices of the pool,

@@ -14,4 +14,3 @@ pub mod run;
 pub mod session;
 pub mod stream;
 pub mod tls;
-mod workers;

@@ -12,7 +12,6 @@ use super::inner::InnerHost;
 use super::metrics::Handshakes;
 use super::session::Doorway;
 use super::tls::{self, TlsError};
-use super::workers::Workers;
 use crate::config::Config;
 use crate::dataplane::{ConfigError, Gateway};
 use futures_util::FutureExt;
@@ -119,8 +118,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let credentials =
         Arc::new(Credentials::new(&config, made.as_deref()).map_err(|(path, error)| RunError::Key { path, error })?);
     warn_of_plain_tokens(&config);
-    let workers = Workers::start(shard_count(&config)).map_err(|error| RunError::Internal(error.to_string()))?;
-    let Egress { devices, surroundings, changes } = Egress::set_up(&config, address.port(), workers.handles())?;
+    let count = shard_count(&config);
+    let Egress { devices, surroundings, changes } = Egress::set_up(&config, address.port(), count)?;
     tracing::info!(?surroundings, "the way to the outside is set up");
 
     let clock = Clock::start();
@@ -146,10 +145,9 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     let site = Site { tls: certificate, ..site(&config, gate, shards.clone(), handshakes) };
     let (shutdown, running): (Vec<_>, Vec<_>) = drivers
         .into_iter()
-        .zip(workers.handles())
-        .map(|(driver, runtime)| {
+        .map(|driver| {
             let (shutdown, told) = oneshot::channel();
-            (shutdown, runtime.spawn(driver.run(told)).map(driver_outcome))
+            (shutdown, tokio::spawn(driver.run(told)).map(driver_outcome))
         })
         .unzip();
     let mut running = try_join_all(running);
@@ -157,7 +155,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     ready(&Ready {
         address,
         made_token: made,
-        host: host_for_people(address, &config, workers.handles().len()),
+        host: host_for_people(address, &config, count),
         is_tls: keeper.is_some(),
     });
 

@@ -18,7 +18,6 @@ use plan::{Device, OnDevice, Plan};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use tokio::runtime::Handle;
 use tun::TunDevice;
 pub use watch::watch_addresses;
 
@@ -131,21 +130,17 @@ pub struct Surroundings {
 }
 
 impl Egress {
-    /// Makes a device for each of `runtimes`, which is to watch it, and sets the machine up. `listen_port` is the gateway's
-    /// own.
+    /// Makes a device for each shard and sets the machine up. `listen_port` is the gateway's own.
     ///
     /// # Errors
     /// See [`SetupError`]. What was done before the error is undone.
-    pub fn set_up(config: &Config, listen_port: u16, runtimes: &[Handle]) -> Result<Self, SetupError> {
+    pub fn set_up(config: &Config, listen_port: u16, shards: usize) -> Result<Self, SetupError> {
         let external = &config.external;
         let wants_ipv6 = !external.ipv6.is_off() || external.ipv6_prefix.is_some();
-        let plan = Plan::new(config, runtimes.len(), wants_ipv6 && ipv6_works(), listen_port);
+        let plan = Plan::new(config, shards, wants_ipv6 && ipv6_works(), listen_port);
         check_machine_addresses(&plan)?;
-        let mut devices = Vec::new();
-        for (device, runtime) in plan.devices.iter().zip(runtimes) {
-            let _within = runtime.enter();
-            devices.push(tun::open(&device.name, config.tun.offload)?);
-        }
+        let open = |device: &Device| tun::open(&device.name, config.tun.offload);
+        let devices = plan.devices.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut changes = HostChanges::begin(&config.runtime_dir)?;
         changes.apply(&plan)?;
         configure_link(&plan)?;
