@@ -8,7 +8,8 @@ use crate::workspace::target;
 /// By the number of bindings.
 pub static NAT: Family = Family {
     name: "nat",
-    about: "packets through the dataplane, with 1 to 100,000 NAT bindings, in trains of eight, and scattered: each of another binding than the last, the worst case",
+    about: "packets through the dataplane, with 1 to 100,000 NAT bindings, in trains of eight, and scattered: each of \
+            another binding than the last, the worst case",
     reference: "1",
     figures: &[
         Figure { name: "uplink", unit: "packets/s" },
