@@ -142,7 +142,7 @@ fn a_websocket_is_not_read_beyond_its_rate() {
 
 /// The figures that are promised, attack by attack. `cargo test --release`: they are those of a gateway as it ships.
 #[test]
-#[ignore = "takes nine minutes and wants the machine for itself"]
+#[ignore = "takes four minutes and wants the machine for itself"]
 fn the_others_keep_their_rate_and_latency() {
     const OFFERED: u32 = 20;
     let Some(lab) = lab(&[]) else { return };
