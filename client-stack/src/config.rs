@@ -15,8 +15,8 @@ pub struct HostConfig {
     /// Whether IPv6 packets beyond 1280 octets, TCP apart, leave in fragments, for a router behind the link to put
     /// together and to cut as its path demands: false. IPv4 packets always allow to be cut.
     pub fragments: bool,
-    /// Buffers of a TCP connection whose options name none. `None` chooses by what the host has reserved already: below
-    /// 32 MiB: 1 MiB each way, below 128 MiB: 256 and 64 KiB, beyond: 64 and 16 KiB.
+    /// Buffers of a TCP connection whose options name none. `None` chooses by what the host has reserved already, and
+    /// by how many are opened at the same time: 3 MiB each way for one alone, 64 KiB for each of thousands.
     pub buffers: Option<BufferSizes>,
     /// Bound on sockets of all kinds: 16,384.
     pub max_sockets: usize,
@@ -24,6 +24,10 @@ pub struct HostConfig {
     pub queue_octets: usize,
     /// How long a peer may stay silent while something is unacknowledged: 15 minutes (RFC 9293 section 3.8.3).
     pub tcp_user_timeout: Duration,
+    /// Whether the host stands in for every unicast address but loopback ones: false. What comes for whomever is its own
+    /// then, connections may be opened from any address, and a SYN that no listener takes waits as a
+    /// [`TcpRequest`](crate::TcpRequest) instead of being refused. Without the feature `stand-in` it is taken for false.
+    pub stands_in: bool,
 }
 
 impl HostConfig {
@@ -37,6 +41,7 @@ impl HostConfig {
             max_sockets: 16_384,
             queue_octets: 256 * 1024,
             tcp_user_timeout: Duration::from_secs(15 * 60),
+            stands_in: false,
         }
     }
 }
@@ -61,6 +66,8 @@ pub struct StackConfig {
     /// Whether to offer segmentation offload: true. Where the gateway takes it too, one packet stands for many segments,
     /// and checksums inside the tunnel are saved.
     pub offload: bool,
+    /// Whether to carry connections that are split at the gateway: true.
+    pub streams: bool,
     /// How long the transport may take to open: 30 s.
     pub open_timeout: Duration,
     /// How long the gateway may take to answer HELLO: 10 s.
@@ -83,6 +90,7 @@ impl StackConfig {
             max_sockets: 16_384,
             batch_len: 256 * 1024,
             offload: true,
+            streams: true,
             open_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(250),

@@ -21,7 +21,7 @@ pub(crate) struct Flow {
     pub remote: SocketAddr,
 }
 
-/// What a listener or a UDP socket is bound to.
+/// What a listener or a socket for datagrams is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding {
     /// Unspecified for every address of ours.
@@ -63,6 +63,11 @@ impl Bindings {
     /// True where `binding` would share addresses and port with one that is here.
     pub fn conflicts(&self, binding: &Binding) -> bool {
         self.ports.get(&binding.port).is_some_and(|list| list.iter().any(|(other, _)| other.overlaps(binding)))
+    }
+
+    /// True where any socket has this port.
+    pub fn has(&self, port: u16) -> bool {
+        self.ports.contains_key(&port)
     }
 
     pub fn insert(&mut self, binding: Binding, id: SocketId) {

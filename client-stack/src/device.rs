@@ -20,6 +20,24 @@ use crate::{mss, packet};
 const MAX_TCP_IPV4: usize = 40 + 44 * 1460;
 const MAX_TCP_IPV6: usize = 60 + 45 * 1440;
 
+/// How many segments of Ethernet's a packet may hold on a slow link, where nothing can overtake what has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Longest(usize);
+
+impl Longest {
+    /// From the longest packets to the shortest.
+    pub const ALL: [Self; 4] = [Self(45), Self(11), Self(4), Self(1)];
+
+    /// In octets.
+    pub fn ipv4(self) -> usize {
+        MAX_TCP_IPV4.min(40 + self.0 * 1460)
+    }
+
+    fn ipv6(self) -> usize {
+        MAX_TCP_IPV6.min(60 + self.0 * 1440)
+    }
+}
+
 /// Packets that leave the host, and those that turn round inside it.
 ///
 /// The bound is the back-pressure: when it is reached, smoltcp gets no token, and data stays in the sockets.
@@ -39,6 +57,11 @@ impl TxQueue {
     pub fn new(limit: usize, fragmenter: Option<Fragmenter>) -> Self {
         let (packets, loopback) = (VecDeque::new(), VecDeque::new());
         Self { packets, loopback, octets: 0, limit, link_up: true, own: Vec::new(), fragmenter, pushed: 0, dropped: 0 }
+    }
+
+    /// Changes the bound, in octets.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// While the link is down nothing is given out, and whoever sends to others than ourselves waits.
@@ -181,6 +204,8 @@ pub(crate) struct Link<'a> {
     pub sender: Option<Sender<'a>>,
     /// The true one; smoltcp is told of the largest.
     pub mtu: usize,
+    /// What smoltcp is told of long packets.
+    pub longest: Longest,
 }
 
 impl Device for Link<'_> {
@@ -203,7 +228,7 @@ impl Device for Link<'_> {
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
-        capabilities()
+        capabilities(self.longest)
     }
 }
 
@@ -216,13 +241,13 @@ impl Link<'_> {
 
 /// TCP checksums are not smoltcp's business: incoming ones are verified before, where need be, outgoing ones are made
 /// when it is clear where the packet leaves.
-fn capabilities() -> DeviceCapabilities {
+fn capabilities(longest: Longest) -> DeviceCapabilities {
     let mut capabilities = DeviceCapabilities::default();
     capabilities.medium = Medium::Ip;
     capabilities.max_transmission_unit = MAX_PACKET_LEN;
     capabilities.checksum.tcp = Checksum::None;
-    capabilities.segmentation.tcpv4 = NonZeroUsize::new(MAX_TCP_IPV4);
-    capabilities.segmentation.tcpv6 = NonZeroUsize::new(MAX_TCP_IPV6);
+    capabilities.segmentation.tcpv4 = NonZeroUsize::new(longest.ipv4());
+    capabilities.segmentation.tcpv6 = NonZeroUsize::new(longest.ipv6());
     capabilities
 }
 

@@ -5,15 +5,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use etherparse::TcpHeaderSlice;
 use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 use webtun_wire::Instant;
 
+use crate::ack_steps::AckSteps;
+use crate::arrival::Received;
 use crate::buffers::Reservation;
-use crate::device::{Link, Sender, TxQueue, largest_mss};
+use crate::device::{Link, Longest, Sender, TxQueue, largest_mss};
 use crate::mss;
-use crate::packet::IpPacket;
+use crate::packet::{self, IpPacket};
 use crate::segment_limit::SegmentLimit;
 use crate::send_next::SendNext;
 use crate::time_wait::Finished;
@@ -24,11 +27,21 @@ pub(crate) const MAX_ADDRESSES: usize = 6;
 /// How long an ACK may wait for data to travel with: smoltcp's own default.
 const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(10);
 
+/// An ACK is taken for no more than one for each so many octets, so that a peer with a tiny MSS does not make much work.
+const SMALLEST_STEP: u16 = 536;
+
 /// How much one connection sends before the next has its turn: whichever is reached first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub packets: usize,
     pub octets: u64,
+}
+
+impl Share {
+    /// The same, and no more than so many octets.
+    pub fn within(self, octets: usize) -> Self {
+        Self { octets: self.octets.min(octets as u64), ..self }
+    }
 }
 
 /// How an egress turn ended.
@@ -49,6 +62,8 @@ pub(crate) struct Core {
     handle: SocketHandle,
     next: SendNext,
     limit: SegmentLimit,
+    received: Received,
+    acks: AckSteps,
     /// The sequence number behind the peer's FIN, where one has come.
     end: Option<u32>,
     /// Lives as long as the socket's buffers.
@@ -59,7 +74,16 @@ impl Core {
     pub fn new(socket: tcp::Socket<'static>, buffers: Reservation) -> Self {
         let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
         let handle = set.add(socket);
-        Self { set, handle, next: SendNext::default(), limit: SegmentLimit::new(), end: None, _buffers: buffers }
+        Self {
+            set,
+            handle,
+            next: SendNext::default(),
+            limit: SegmentLimit::new(),
+            received: Received::default(),
+            acks: AckSteps::default(),
+            end: None,
+            _buffers: buffers,
+        }
     }
 
     /// The peer has advertised this window.
@@ -93,6 +117,13 @@ impl Core {
         self.limit.heard_mtu(mtu, is_ipv4);
     }
 
+    /// A segment with so many octets of data was handed over, when so many octets waited to be read. True where it has
+    /// added its data to them, and nothing else.
+    pub fn took(&mut self, header: &TcpHeaderSlice<'_>, data: usize, waiting: usize) -> bool {
+        let growth = self.socket().recv_queue().saturating_sub(waiting);
+        self.received.note(header, data, growth)
+    }
+
     /// What has come holds several segments: its ACK does not wait for more (RFC 5681 section 4.2).
     pub fn expect_ack(&mut self, at_once: bool) {
         let delay = if at_once { smoltcp::time::Duration::ZERO } else { ACK_DELAY };
@@ -110,17 +141,37 @@ impl Core {
 
 /// The interface, without any socket.
 pub(crate) struct Engine {
-    interface: Interface,
+    /// One for each length of packets: smoltcp asks a device for its abilities once.
+    interfaces: [(Longest, Interface); Longest::ALL.len()],
+    /// The one that sends.
+    chosen: usize,
     nobody: SocketSet<'static>,
     mtu: usize,
 }
 
 impl Engine {
-    pub fn new(mtu: usize, seed: u64, queue: &mut TxQueue, now: Instant) -> Self {
-        let mut config = Config::new(HardwareAddress::Ip);
-        config.random_seed = seed;
-        let interface = Interface::new(config, &mut Link { incoming: None, queue, sender: None, mtu }, time(now));
-        Self { interface, nobody: SocketSet::new(Vec::new()), mtu }
+    /// `stands_in`: every address counts as the interface's.
+    pub fn new(mtu: usize, seed: u64, stands_in: bool, queue: &mut TxQueue, now: Instant) -> Self {
+        let interfaces = Longest::ALL.map(|longest| {
+            let mut config = Config::new(HardwareAddress::Ip);
+            config.random_seed = seed;
+            let mut link = Link { incoming: None, queue, sender: None, mtu, longest };
+            let mut interface = Interface::new(config, &mut link, time(now));
+            interface.set_any_ip(stands_in);
+            (longest, interface)
+        });
+        Self { interfaces, chosen: 0, nobody: SocketSet::new(Vec::new()), mtu }
+    }
+
+    /// Makes packets of at most so many octets, where not even one segment would be longer.
+    pub fn limit_packets(&mut self, octets: usize) {
+        let last = self.interfaces.len() - 1;
+        self.chosen = self.interfaces.iter().position(|(longest, _)| longest.ipv4() <= octets).unwrap_or(last);
+    }
+
+    /// The first, for what does not depend on the length.
+    fn interface(&mut self) -> &mut Interface {
+        &mut self.interfaces[0].1
     }
 
     /// Changes the MTU. Connections follow from their next segment on.
@@ -133,19 +184,21 @@ impl Engine {
     /// Prefixes are full length: the link has no neighbours to tell from others, and no address of a shorter prefix is
     /// a broadcast address here.
     pub fn set_addresses(&mut self, addresses: &[IpAddr]) {
-        self.interface.update_ip_addrs(|list| {
-            list.clear();
-            for address in addresses {
-                let length = if address.is_ipv4() { 32 } else { 128 };
-                // A full list keeps the first ones; the caller has bounded them.
-                let _ = list.push(IpCidr::new((*address).into(), length));
-            }
-        });
+        for (_, interface) in &mut self.interfaces {
+            interface.update_ip_addrs(|list| {
+                list.clear();
+                for address in addresses {
+                    let length = if address.is_ipv4() { 32 } else { 128 };
+                    // A full list keeps the first ones; the caller has bounded them.
+                    let _ = list.push(IpCidr::new((*address).into(), length));
+                }
+            });
+        }
     }
 
     /// Opens `socket` towards `remote`; false where smoltcp finds the addresses unfit.
     pub fn connect(&mut self, socket: &mut tcp::Socket<'static>, local: SocketAddr, remote: SocketAddr) -> bool {
-        let context: &mut Context = self.interface.context();
+        let context: &mut Context = self.interface().context();
         socket.connect(context, remote, local).is_ok()
     }
 
@@ -172,22 +225,48 @@ impl Engine {
         }
     }
 
+    /// Hands an acceptable ACK (RFC 9293 section 3.10.7.4) to its connection in the steps that it stands for, save the last.
+    pub fn acknowledge(
+        &mut self,
+        parsed: &IpPacket<'_>,
+        header: &TcpHeaderSlice<'_>,
+        core: &mut Core,
+        queue: &mut TxQueue,
+        now: Instant,
+    ) {
+        let acknowledgment = header.acknowledgment_number();
+        if !core.received.is_next(header.sequence_number()) || !core.next.reaches(acknowledgment) {
+            return;
+        }
+        let mss = core.limit.mss(parsed.source.is_ipv4()).max(SMALLEST_STEP);
+        if core.next.take_repeated() || core.acks.is_new() {
+            core.acks.begin(core.socket().send_capacity(), mss);
+        }
+        for number in core.acks.before(acknowledgment, mss) {
+            if let Some(ack) = packet::with_acknowledgment(parsed, number) {
+                self.deliver(&ack, Some(core), queue, now);
+            }
+        }
+    }
+
     fn deliver(&mut self, packet: &[u8], core: Option<&mut Core>, queue: &mut TxQueue, now: Instant) {
         let (set, sender) = match core {
             Some(core) => (&mut core.set, Some(Sender { next: &mut core.next, limit: &core.limit })),
             None => (&mut self.nobody, None),
         };
-        let mut link = Link { incoming: Some(packet), queue, sender, mtu: self.mtu };
-        self.interface.poll_ingress_single(time(now), &mut link, set);
+        let (longest, interface) = &mut self.interfaces[0];
+        let mut link = Link { incoming: Some(packet), queue, sender, mtu: self.mtu, longest: *longest };
+        interface.poll_ingress_single(time(now), &mut link, set);
     }
 
     /// Lets one connection send its share.
     pub fn egress(&mut self, core: &mut Core, share: Share, queue: &mut TxQueue, now: Instant) -> Turn {
         let before = queue.pushed();
+        let (longest, interface) = &mut self.interfaces[self.chosen];
         for _ in 0..share.packets {
             let sender = Some(Sender { next: &mut core.next, limit: &core.limit });
-            let mut link = Link { incoming: None, queue, sender, mtu: self.mtu };
-            if self.interface.poll_egress(time(now), &mut link, &mut core.set) == PollResult::None {
+            let mut link = Link { incoming: None, queue, sender, mtu: self.mtu, longest: *longest };
+            if interface.poll_egress(time(now), &mut link, &mut core.set) == PollResult::None {
                 return if queue.has_room() { Turn::Idle } else { Turn::Blocked };
             }
             if queue.pushed() - before >= share.octets {
@@ -199,7 +278,7 @@ impl Engine {
 
     /// When the connection wants its next turn without any input.
     pub fn poll_at(&mut self, core: &Core, now: Instant) -> Option<Instant> {
-        let at = self.interface.poll_at(time(now), &core.set)?;
+        let at = self.interface().poll_at(time(now), &core.set)?;
         Some(Instant::from_micros(u64::try_from(at.total_micros()).unwrap_or(0)))
     }
 }

@@ -51,6 +51,9 @@ pub enum ConnectError {
     /// [`HostConfig::max_sockets`](crate::HostConfig::max_sockets) is reached.
     #[error("too many sockets")]
     TooManySockets,
+    /// The gateway, which was to resolve the name, has found no address.
+    #[error("the name has no address")]
+    NameNotFound,
 }
 
 /// How a TCP connection ended.
@@ -163,6 +166,9 @@ pub enum UdpError {
     /// Port 0, or an unspecified or multicast address.
     #[error("destination cannot be sent to")]
     Unaddressable,
+    /// What is sent by a socket for echo requests is none, or one of the other family.
+    #[error("not an echo request")]
+    NotAnEchoRequest,
     /// The session was lost; the socket's address or mappings are gone.
     #[error("session lost")]
     AddressLost,

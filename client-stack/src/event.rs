@@ -42,6 +42,42 @@ id!(
     MapId
 );
 
+/// A connection that somebody wants to whom the host stands in for
+/// ([`HostConfig::stands_in`](crate::HostConfig::stands_in)). Its SYN has no answer until it is admitted or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpRequest {
+    /// Names the connection from here on.
+    pub id: SocketId,
+    /// Who wants it.
+    pub from: SocketAddr,
+    /// To whom.
+    pub to: SocketAddr,
+}
+
+/// How a [`TcpRequest`] is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// By a RST: nobody listens there.
+    Reset,
+    /// By ICMP.
+    Unreachable(Unreachable),
+    /// Not at all: the peer asks again until it gives up.
+    Silence,
+}
+
+/// What cannot be reached (RFC 792, RFC 4443 section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Nobody has the port.
+    Port,
+    /// The host does not answer on its network.
+    Host,
+    /// There is no route to the network.
+    Net,
+    /// A filter forbids it.
+    Prohibited,
+}
+
 /// What happened to a socket or to a ping.
 ///
 /// Readable and writable are edge-triggered: emitted once when the state turns, and armed again when `tcp_recv` has

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod ack_steps;
 #[cfg(feature = "aio")]
 pub mod aio;
 mod arena;
+mod arrival;
 #[cfg(feature = "bridge")]
 pub mod bridge;
 mod buffers;
@@ -26,9 +28,12 @@ mod send_next;
 mod socket;
 mod stack;
 mod state;
+#[cfg_attr(not(feature = "streams"), path = "streams/absent.rs")]
+mod streams;
 mod time_wait;
 mod timers;
 mod tunnel;
+mod turns;
 
 pub use buffers::BufferSizes;
 pub use config::*;

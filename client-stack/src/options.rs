@@ -1,9 +1,10 @@
 //! What a program asks for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::BufferSizes;
+use crate::packet::HOP_LIMIT;
 
 /// How a TCP connection is opened.
 #[derive(Clone, Debug)]
@@ -19,12 +20,30 @@ pub struct TcpOptions {
     /// Probe an idle peer after this long (a second at least); after four intervals without an answer it counts as
     /// gone. Default `None`.
     pub keep_alive: Option<Duration>,
+    /// TTL or hop limit: 64. 0 counts as 1.
+    pub hop_limit: u8,
 }
 
 impl Default for TcpOptions {
     fn default() -> Self {
-        Self { local: None, buffers: None, connect_timeout: Duration::from_secs(30), nodelay: false, keep_alive: None }
+        Self {
+            local: None,
+            buffers: None,
+            connect_timeout: Duration::from_secs(30),
+            nodelay: false,
+            keep_alive: None,
+            hop_limit: HOP_LIMIT,
+        }
     }
+}
+
+/// Where a connection leads that is split at the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamHost {
+    /// To this address.
+    Address(IpAddr),
+    /// To a name that the gateway resolves.
+    Name(String),
 }
 
 /// How a listener is made.
@@ -73,7 +92,7 @@ pub struct PingOptions {
 
 impl Default for PingOptions {
     fn default() -> Self {
-        Self { len: 56, timeout: Duration::from_secs(5), hop_limit: 64 }
+        Self { len: 56, timeout: Duration::from_secs(5), hop_limit: HOP_LIMIT }
     }
 }
 

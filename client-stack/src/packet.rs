@@ -166,7 +166,18 @@ pub(crate) fn icmp_checksum_valid(packet: &IpPacket<'_>) -> bool {
 }
 
 /// A UDP packet; `None` where it does not fit 65,535 octets or the families differ.
+#[cfg(any(feature = "bridge", test))]
 pub(crate) fn build_udp(source: (IpAddr, u16), destination: (IpAddr, u16), payload: &[u8]) -> Option<BytesMut> {
+    build_udp_with(source, destination, HOP_LIMIT, payload)
+}
+
+/// As [`build_udp`], with a TTL or hop limit of its own.
+pub(crate) fn build_udp_with(
+    source: (IpAddr, u16),
+    destination: (IpAddr, u16),
+    hop_limit: u8,
+    payload: &[u8],
+) -> Option<BytesMut> {
     let ((source, source_port), (destination, destination_port)) = (source, destination);
     let length = u16::try_from(UdpHeader::LEN + payload.len()).ok()?;
     let mut header = UdpHeader { source_port, destination_port, length, checksum: 0 };
@@ -180,7 +191,7 @@ pub(crate) fn build_udp(source: (IpAddr, u16), destination: (IpAddr, u16), paylo
         _ => return None,
     };
     header.checksum = checksum.ok()?;
-    build_ip(source, destination, HOP_LIMIT, UDP, &header.to_bytes(), payload)
+    build_ip(source, destination, hop_limit, UDP, &header.to_bytes(), payload)
 }
 
 /// An ICMP message towards an IPv4 address; `None` where it does not fit 65,535 octets or the families differ.
@@ -222,6 +233,15 @@ pub(crate) fn build_ack(flow: &Flow, finished: Finished) -> Option<BytesMut> {
     let checksum = transport_checksum(&packet, transport, TCP);
     packet[transport + 16..transport + 18].copy_from_slice(&checksum.to_be_bytes());
     Some(packet)
+}
+
+/// The segment of the peer's in `parsed` as it would be if it acknowledged `acknowledgment` and nothing else. TCP has no
+/// checksum.
+pub(crate) fn with_acknowledgment(parsed: &IpPacket<'_>, acknowledgment: u32) -> Option<BytesMut> {
+    let mut header = *parsed.payload.first_chunk::<20>()?;
+    header[8..12].copy_from_slice(&acknowledgment.to_be_bytes());
+    header[12..14].copy_from_slice(&[5 << 4, 0x10]);
+    build_ip(parsed.source, parsed.destination, parsed.hop_limit, TCP, &header, &[])
 }
 
 /// Header by header: etherparse's `PacketBuilder` would bring all kinds of headers into the WebAssembly module.

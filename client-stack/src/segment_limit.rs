@@ -19,7 +19,7 @@ const MIN_IPV4: usize = 576;
 const MIN_IPV6: usize = 1280;
 
 /// As little as smoltcp believes an MSS to be.
-const MIN_MSS: usize = 48;
+const MIN_MSS: u16 = 48;
 
 /// Octets of a TCP header without options, which an MSS does not count (RFC 6691).
 const TCP_HEADER_LEN: usize = 20;
@@ -41,11 +41,14 @@ impl SegmentLimit {
         self.path_mtu = self.path_mtu.min(usize::try_from(mtu).unwrap_or(usize::MAX).max(minimum));
     }
 
+    /// The peer's MSS, or what a peer takes that says nothing (RFC 9293 section 3.7.1).
+    pub fn mss(&self, is_ipv4: bool) -> u16 {
+        self.peer_mss.unwrap_or(if is_ipv4 { 536 } else { 1220 }).max(MIN_MSS)
+    }
+
     /// Octets of data beside headers of `header_len` octets (IP and TCP) on a link with this MTU; at least 1.
     pub fn segment_size(&self, is_ipv4: bool, header_len: usize, link_mtu: usize) -> u16 {
-        // RFC 9293 section 3.7.1: what a peer takes that says nothing.
-        let default = if is_ipv4 { 536 } else { 1220 };
-        let mss = usize::from(self.peer_mss.unwrap_or(default)).max(MIN_MSS);
+        let mss = usize::from(self.mss(is_ipv4));
         let ip = if is_ipv4 { packet::IPV4_HEADER_LEN } else { packet::IPV6_HEADER_LEN };
         let packet_len = self.path_mtu.min(link_mtu).min(ip + TCP_HEADER_LEN + mss);
         u16::try_from(packet_len.saturating_sub(header_len)).unwrap_or(u16::MAX).max(1)

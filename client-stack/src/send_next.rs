@@ -14,6 +14,8 @@ pub(crate) struct SendNext {
     /// RCV.NXT, as the last segment has told it.
     acknowledged: u32,
     peer_window_closed: bool,
+    /// Something was sent again since it was asked for.
+    repeated: bool,
 }
 
 /// Flags of the TCP header's octet 13.
@@ -25,6 +27,16 @@ impl SendNext {
     /// The peer has advertised this window.
     pub fn heard(&mut self, window: u16) {
         self.peer_window_closed = window == 0;
+    }
+
+    /// True where nothing behind this number was ever sent.
+    pub fn reaches(&self, number: u32) -> bool {
+        self.highest.is_some_and(|highest| (highest.wrapping_sub(number) as i32) >= 0)
+    }
+
+    /// True where something was sent again since the last call.
+    pub fn take_repeated(&mut self) -> bool {
+        std::mem::take(&mut self.repeated)
     }
 
     /// True where this is the number of the last octet, or of the FIN, that was sent.
@@ -49,6 +61,7 @@ impl SendNext {
         self.acknowledged = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let end = sequence.wrapping_add(occupied);
         let ahead = |from: u32, to: u32| (to.wrapping_sub(from) as i32) > 0;
+        self.repeated |= occupied > 0 && self.highest.is_some_and(|highest| ahead(sequence, highest));
         match self.highest {
             None => self.highest = Some(end),
             // What probes a closed window is not sent yet: the peer need not take it.

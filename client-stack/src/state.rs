@@ -33,6 +33,17 @@ pub enum Status {
     },
 }
 
+/// Whether TCP connections can be split at the gateway, which makes them with sockets of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Splitting {
+    /// No: the gateway does not, or there is no session.
+    Unavailable,
+    /// Where that is asked for.
+    Available,
+    /// The gateway forwards no others.
+    Required,
+}
+
 /// What `tcp_recv` gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {

@@ -24,4 +24,8 @@ document.getElementById("panels").append(...panels.map(({ element }) => element)
 
 // For the curious: `net` in the console.
 net.then((network) => (globalThis.net = network), () => {});
+// Not every demo could build those pages.
+for (const [page, line] of [["vm/", "machine"], ["programs/", "programs"]]) {
+  fetch(page, { method: "HEAD" }).then(({ ok }) => (document.getElementById(line).hidden = !ok), () => {});
+}
 if (check) checkAll(panels, check);

@@ -30,7 +30,8 @@ fn start(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         return Ok(());
     }
     start_logging(&config)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let threads = config.threads(std::thread::available_parallelism().map_or(1, usize::from));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     Ok(runtime.block_on(run(config, announce))?)
 }
 

@@ -5,7 +5,7 @@ mod io_support;
 use io_support::{Client, GATEWAY, Gateway, Scratch, block_on, command, failure, shell};
 use std::process::Command;
 
-const LOCAL: [&str; 2] = ["--listen", "127.0.0.1:0"];
+const LOCAL: [&str; 4] = ["--egress", "tun", "--listen", "127.0.0.1:0"];
 
 /// Everything that a gateway could leave behind.
 fn state() -> String {
@@ -137,6 +137,21 @@ isolated! {
         }
     }
 
+    fn without_privilege_sockets_do_and_nothing_is_changed() {
+        let scratch = Scratch::new("sockets");
+        shell(&format!("chmod 777 {}", scratch.0.display()));
+        let before = state();
+        let copy = scratch.0.join("webtun-gateway");
+        std::fs::copy(GATEWAY, &copy).expect("a copy");
+        let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all";
+        let script = format!("timeout -s TERM 5 {nobody} {} --listen 127.0.0.1:0 2>&1 || true", copy.display());
+        let printed = shell(&script);
+        assert!(printed.contains("listening on http://127.0.0.1:"), "{printed}");
+        let told: Vec<_> = printed.lines().filter(|line| line.contains("egress: ")).collect();
+        assert!(matches!(told[..], [line] if line.contains("egress: user") && line.contains("CAP_NET_ADMIN")), "{printed}");
+        assert_eq!(state(), before);
+    }
+
     fn a_missing_program_is_explained() {
         let scratch = Scratch::new("no-nft");
         let before = state();
@@ -149,7 +164,7 @@ isolated! {
 
     fn a_folder_that_cannot_be_written_is_explained() {
         let scratch = Scratch::new("runtime");
-        let error = failure(command(&scratch.0, &["--listen", "127.0.0.1:0", "--set", "runtime_dir=/proc/webtun"]));
+        let error = failure(command(&scratch.0, &[&LOCAL[..], &["--set", "runtime_dir=/proc/webtun"]].concat()));
         assert!(error.contains("runtime_dir"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use std::net::IpAddr;
-use support::packets::{SYN, destination, tcp};
+use support::packets::{ACK, SYN, destination, tcp};
 use support::{Client, EXTERNAL_V4, EXTERNAL_V6, World, config};
 use webtun_gateway::dataplane::{MapRequest, MapResponse};
 use webtun_wire::PortMapResult;
@@ -49,6 +49,25 @@ fn a_mapping_with_a_nonce_is_its_makers() {
     assert!(is_open(&mut world, &client, &granted));
     assert_eq!(map(&mut world, client.v4, MapRequest { lifetime: 0, ..own }).result, PortMapResult::Success);
     assert_eq!(world.gateway.stats().mapped_ports, 0);
+}
+
+#[test]
+fn a_deleted_mapping_keeps_its_connections_and_admits_no_others() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    let granted = map(&mut world, client.v4, REQUEST);
+    let external = (granted.external.ip(), granted.external.port());
+    let (stranger, server) = (("9.9.9.9".parse().expect("an address"), 999), (client.v4, REQUEST.internal_port));
+    assert!(is_open(&mut world, &client, &granted));
+    world.send(&client, &[tcp(server, stranger, SYN | ACK, b"")]);
+    world.receive(&tcp(stranger, external, ACK, b""));
+    map(&mut world, client.v4, MapRequest { lifetime: 0, ..REQUEST });
+    world.packets(&client);
+
+    world.receive(&tcp(stranger, external, ACK, b"more"));
+    assert_eq!(world.packets(&client).len(), 1);
+    world.receive(&tcp((stranger.0, 1000), external, SYN, b""));
+    assert_eq!(world.packets(&client).len(), 0);
 }
 
 #[test]

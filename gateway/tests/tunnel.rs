@@ -207,7 +207,46 @@ fn an_acknowledgement_rides_or_leaves_in_time() {
     for _ in 0..16 {
         world.send(&client, &packet);
     }
+    assert!(world.messages(&client).is_empty(), "what they are answered with may follow at once");
+    world.pass(Duration::from_millis(1));
     assert_eq!(world.messages(&client), [encode(&[Capsule::Ack { next: 19 }])]);
+}
+
+#[test]
+fn a_short_message_waits_for_company_while_a_long_one_is_under_way() {
+    let config = GatewayConfig { message_len: 70_000, ..config() };
+    let mut world = World::new(config);
+    let (client, mapped) = connected(&mut world);
+    let packet = udp((remote(), 9), mapped, &[7; 1400]);
+    let next = std::cell::Cell::new(0);
+    let poll = |world: &mut World| {
+        let Some(message) = world.gateway.poll_message(client.id, world.now) else { return 0 };
+        next.set(sequence(&message).expect("a sequenced message") + 1);
+        message.len()
+    };
+    (0..100).for_each(|_| world.receive(&packet));
+    assert!(poll(&mut world) > 65_000 && poll(&mut world) > 65_000, "what is long need not wait");
+    world.receive(&packet);
+    let has_message = |world: &World| world.events.contains(&Event::MessagesReady(client.id));
+    world.events.clear();
+    assert_eq!(poll(&mut world), 0);
+    world.pass(Duration::from_millis(3));
+    assert!(!has_message(&world) && poll(&mut world) == 0);
+    world.pass(Duration::from_millis(1));
+    assert!(has_message(&world) && poll(&mut world) > 1400, "a path on which receipts take longer is not waited for");
+
+    let acknowledge = |world: &mut World| {
+        let mut receipt = Vec::new();
+        Capsule::Ack { next: next.get() }.encode(&mut receipt);
+        world.message(&client, &receipt).expect("sound");
+    };
+    acknowledge(&mut world);
+    (0..100).for_each(|_| world.receive(&packet));
+    assert!(poll(&mut world) > 65_000 && poll(&mut world) > 65_000);
+    world.receive(&packet);
+    assert_eq!(poll(&mut world), 0);
+    acknowledge(&mut world);
+    assert!(poll(&mut world) > 1400, "the client has what was under way");
 }
 
 #[test]
@@ -284,7 +323,7 @@ fn one_bad_packet_does_not_stop_a_batch() {
         assert!(writer.push_packet(0, packet));
     }
     assert!(writer.push_packet(2, &good) && writer.push_packet(0, &good));
-    assert!(writer.push(&Capsule::Unknown { kind: 0x2B7E_1524, value: b"later" }));
+    assert!(writer.push(&Capsule::Unknown { kind: 0x2B7E_1530, value: b"later" }));
     world.message(&client, &writer.finish()).expect("sound");
     assert_eq!(world.take_outside().len(), 3);
     assert_eq!(world.gateway.stats().drops(DropReason::UnknownContext), 1);
@@ -392,4 +431,23 @@ fn a_slow_connection_gets_short_messages() {
     let messages: Vec<_> = std::iter::from_fn(|| world.gateway.poll_message(client.id, world.now)).collect();
     let packets: Vec<_> = messages.iter().map(|message| message.len() / 1000).collect();
     assert_eq!(packets, [3, 3, 3, 3, 3, 3, 2], "a message ends with the packet that brings it to the bound");
+}
+
+#[test]
+fn a_long_message_ends_where_another_flow_has_its_turn() {
+    let mut world = World::new(config());
+    let (client, mapped) = connected(&mut world);
+    world.send(&client, &[udp((client.v4, 4001), (remote(), 10), b"x")]);
+    let other = source(&world.take_outside()[0]);
+    world.messages(&client);
+    world.gateway.set_message_room(client.id, 1 << 20);
+    for _ in 0..80 {
+        world.receive(&udp((remote(), 9), mapped, &[9; 1400]));
+        world.receive(&udp((remote(), 10), other, &[10; 1400]));
+    }
+    let messages = std::iter::from_fn(|| world.gateway.poll_message(client.id, world.now));
+    let of_each_flow =
+        |message: &[u8]| [9, 10].map(|flow| message.iter().filter(|octet| **octet == flow).count() / 1400);
+    let packets: Vec<_> = messages.map(|message| of_each_flow(&message)).collect();
+    assert_eq!(packets, [[80, 2], [0, 78]], "two of each before turns are long");
 }

@@ -5,7 +5,7 @@ import { loadScenarios, Runner } from "./harness/runner.mjs";
 async function main() {
   const options = readOptions(process.argv.slice(2));
   if (options.help) return console.log(USAGE);
-  const scenarios = await loadScenarios(options.names);
+  const scenarios = await loadScenarios(options.names, { everything: options.full || options.list });
   if (options.list) return scenarios.forEach(({ name, about }) => console.log(`${name.padEnd(20)} ${about}`));
   if (scenarios.length === 0) throw new Error(`no scenario is called ${options.names.join(" or ")}; see --list`);
 

@@ -4,7 +4,7 @@
 //! With `--mbit-s` the client's access is a line of that speed, on which every packet takes `--delay-ms`; see `line.rs`.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use webtun_tests::bins;
@@ -15,6 +15,12 @@ use webtun_tests::process::Daemon;
 /// Ten thousand sockets of one session are more than a gateway allows by itself.
 const LIMITS: &str = r#"{mappings="unlimited",flows="unlimited",port_blocks="unlimited",new_flows_per_s="unlimited"}"#;
 
+/// Where the relay is that some measurements compare with.
+const RELAY: &str = "10.81.0.1:8079";
+
+/// Where websockify is.
+const WEBSOCKIFY: &str = "10.81.0.1:8078";
+
 /// One measurement in Chromium
 #[derive(Debug, Parser)]
 struct Flags {
@@ -24,6 +30,9 @@ struct Flags {
     /// How long a packet is on the line
     #[arg(long, default_value_t = 0, value_name = "MS")]
     delay_ms: u32,
+    /// Puts websockify, which is this program, before a SOCKS5 server in the gateway's network
+    #[arg(long, value_name = "FILE")]
+    websockify: Option<PathBuf>,
     /// The measurement
     name: String,
     /// What it wants to be told
@@ -38,12 +47,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (session, peer) = (format!("limits.session={LIMITS}"), format!("limits.peer={LIMITS}"));
     let lab = Lab::start("wt-page", &["--set", "allow_origins=[\"*\"]", "--set", &session, "--set", &peer]);
     let _line = flags.mbit_s.map(|mbit_s| slow_line(&lab, mbit_s, flags.delay_ms));
+    let mut relay = lab.gateway.command(bins::example("bench_relay"));
+    let mut relay = Daemon::start(relay.arg(RELAY));
+    relay.wait_for_line("ready");
+    let _socks = flags.websockify.as_deref().map(|websockify| socks(&lab, websockify));
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/measure.mjs");
     let mut run = lab.client.command("timeout");
     run.args(["--kill-after=5", "180", "node"]).arg(program).arg(&flags.name).args(&flags.arguments);
-    run.env("WEBTUN_URL", URL).env("WEBTUN_TOKEN", TOKEN);
+    run.env("WEBTUN_URL", URL).env("WEBTUN_TOKEN", TOKEN).env("WEBTUN_RELAY", format!("ws://{RELAY}"));
     let status = run.status()?;
     if status.success() { Ok(()) } else { Err(format!("{} has failed: {status}", flags.name).into()) }
+}
+
+/// A SOCKS5 server and, where a WebSocket reaches it, websockify.
+fn socks(lab: &Lab, websockify: &Path) -> [Daemon; 2] {
+    let mut server = lab.gateway.command("microsocks");
+    let server = Daemon::start(server.args(["-q", "-i", "127.0.0.1", "-p", "1080"]));
+    // It speaks on its stderr.
+    let mut relay = lab.gateway.command("sh");
+    relay.args(["-c", r#"exec "$0" "$@" 2>&1"#]).arg(websockify);
+    let mut relay = Daemon::start(relay.args([WEBSOCKIFY, "127.0.0.1:1080"]));
+    relay.wait_for_line("  - proxying from");
+    [server, relay]
 }
 
 /// Puts a line between client and gateway. What they send to each other goes by it; the line's ends use other addresses.

@@ -24,6 +24,8 @@ pub struct Guest {
     pub lease: Option<(Ipv4Addr, Ipv4Addr, Ipv4Addr)>,
     /// Its TCP connections.
     pub connections: Vec<Connection>,
+    /// Its requests to servers.
+    pub requests: Vec<Request>,
     /// The longest frame that it has taken.
     pub longest: usize,
     iface: Interface,
@@ -44,6 +46,16 @@ pub struct Connection {
     pub received: u64,
     /// The first octet that was wrong.
     pub mismatch: Option<u64>,
+}
+
+/// A TCP connection that says one thing, and reads until the server closes.
+pub struct Request {
+    handle: SocketHandle,
+    unsent: Vec<u8>,
+    /// What the server has said.
+    pub answer: Vec<u8>,
+    /// Whether the server has said all.
+    pub is_complete: bool,
 }
 
 #[derive(Default)]
@@ -73,8 +85,8 @@ impl Guest {
         let icmp = sockets.add(icmp::Socket::new(rx, tx));
         sockets.get_mut::<udp::Socket<'_>>(udp).bind(4000).expect("a free port");
         sockets.get_mut::<icmp::Socket<'_>>(icmp).bind(icmp::Endpoint::Ident(7)).expect("a free identifier");
-        let (connections, longest) = (Vec::new(), 0);
-        Self { mac, lease: None, connections, longest, iface, sockets, card, dhcp, udp, icmp }
+        let (connections, requests, longest) = (Vec::new(), Vec::new(), 0);
+        Self { mac, lease: None, connections, requests, longest, iface, sockets, card, dhcp, udp, icmp }
     }
 
     /// A frame from the segment.
@@ -98,6 +110,9 @@ impl Guest {
             let mut moved = false;
             for connection in &mut self.connections {
                 moved |= connection.run(self.sockets.get_mut(connection.handle));
+            }
+            for request in &mut self.requests {
+                moved |= request.run(self.sockets.get_mut(request.handle));
             }
             if !moved && self.card.received.is_empty() {
                 self.maintain(now);
@@ -156,6 +171,19 @@ impl Guest {
         let mut socket = tcp_socket();
         socket.listen(port).expect("a port");
         self.add(socket, seed, len)
+    }
+
+    /// Connects from `port`, sends `request`, and reads to the end.
+    ///
+    /// # Panics
+    ///
+    /// Panics where it has no address of the family.
+    pub fn request(&mut self, remote: SocketAddr, port: u16, request: &[u8]) -> usize {
+        let mut socket = tcp_socket();
+        socket.connect(self.iface.context(), endpoint(remote), port).expect("an address of the family");
+        let handle = self.sockets.add(socket);
+        self.requests.push(Request { handle, unsent: request.to_vec(), answer: Vec::new(), is_complete: false });
+        self.requests.len() - 1
     }
 
     fn add(&mut self, socket: tcp::Socket<'static>, seed: u64, send: u64) -> usize {
@@ -242,6 +270,32 @@ impl Connection {
             };
             let Ok(len) = socket.send(fill) else { break };
             self.sent += len as u64;
+            moved = true;
+        }
+        moved
+    }
+}
+
+impl Request {
+    fn run(&mut self, socket: &mut tcp::Socket<'static>) -> bool {
+        let mut moved = false;
+        if socket.can_send() && !self.unsent.is_empty() {
+            let sent = socket.send_slice(&self.unsent).unwrap_or(0);
+            self.unsent.drain(..sent);
+            moved |= sent > 0;
+        }
+        while socket.can_recv() {
+            let answer = &mut self.answer;
+            let taken = socket.recv(|data| {
+                answer.extend_from_slice(data);
+                (data.len(), data.len())
+            });
+            moved |= taken.is_ok_and(|len| len > 0);
+        }
+        let is_over = self.unsent.is_empty() && !socket.may_recv() && socket.may_send();
+        if is_over && !self.is_complete {
+            self.is_complete = true;
+            socket.close();
             moved = true;
         }
         moved

@@ -33,6 +33,18 @@ const ZONES: &str = r#"dns.zones={"playground.test"=["198.18.0.2"]}"#;
 /// There is no default route to find it by.
 const ANNOUNCED: &str = r#"external.announced_ipv4="198.18.0.1""#;
 
+/// Debian's user and group `nobody`.
+const NOBODY: &str = "65534";
+
+/// Who runs the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// Root, with a TUN device.
+    Root,
+    /// A user without any capability, by ordinary sockets.
+    Nobody,
+}
+
 /// All of it; gone when dropped, the programs before their namespaces.
 #[derive(Debug)]
 pub struct Lab {
@@ -68,11 +80,21 @@ impl Lab {
         None
     }
 
-    /// Builds what is missing and starts everything. `flags` are added to the gateway's.
+    /// Builds what is missing and starts everything. `flags` are added to the gateway's, which has a TUN device, or none where
+    /// the variable `LAB_EGRESS` is `user`.
     ///
     /// # Panics
     /// When something does not start.
     pub fn start(prefix: &str, flags: &[&str]) -> Self {
+        let is_user = std::env::var("LAB_EGRESS").is_ok_and(|way| way == "user");
+        Self::start_as(if is_user { Operator::Nobody } else { Operator::Root }, prefix, flags)
+    }
+
+    /// Likewise, with this operator.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub fn start_as(operator: Operator, prefix: &str, flags: &[&str]) -> Self {
         let (client, gateway, remote) =
             (Netns::new(prefix, "client"), Netns::new(prefix, "gateway"), Netns::new(prefix, "remote"));
         Netns::join(
@@ -85,7 +107,7 @@ impl Lab {
         );
         let folder = Folder::new(client.name());
         let playground = start_playground(&remote, &folder);
-        let gateway_process = start_gateway(&gateway, &folder, flags);
+        let gateway_process = start_gateway(&gateway, &folder, operator, flags);
         Self { gateway_process, _playground: playground, client, gateway, remote, folder }
     }
 
@@ -136,8 +158,26 @@ fn start_playground(netns: &Netns, folder: &Folder) -> Daemon {
     playground
 }
 
-fn start_gateway(netns: &Netns, folder: &Folder, flags: &[&str]) -> Daemon {
-    let mut command = netns.command(bins::gateway());
+/// Whether users without privilege may open ping sockets in this namespace.
+///
+/// # Panics
+/// When the kernel does not take it.
+pub fn allow_ping_sockets(netns: &Netns, allowed: bool) {
+    let groups = if allowed { "0 2147483647" } else { "1 0" };
+    netns.exec("sh", &["-c", &format!("echo {groups} > /proc/sys/net/ipv4/ping_group_range")]);
+}
+
+fn start_gateway(netns: &Netns, folder: &Folder, operator: Operator, flags: &[&str]) -> Daemon {
+    let mut command = match operator {
+        Operator::Root => netns.command(bins::gateway()),
+        Operator::Nobody => {
+            allow_ping_sockets(netns, true);
+            let mut command = netns.command("setpriv");
+            command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--bounding-set=-all", "--"]);
+            command.arg(folder.for_everybody(&bins::gateway())).args(["--egress", "user"]);
+            command
+        }
+    };
     command.args(["--listen", LISTEN, "--token", TOKEN, "--set", RULES, "--set", ZONES, "--set", ANNOUNCED]);
     for key in ["state_dir", "runtime_dir"] {
         command.arg("--set").arg(format!("{key}={:?}", folder.0.join(key)));
@@ -156,6 +196,15 @@ impl Folder {
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).expect("the temporary folder can be written");
         Self(path)
+    }
+}
+
+impl Folder {
+    /// A copy of a program in here, as the build's folder may be closed to others.
+    fn for_everybody(&self, program: &Path) -> PathBuf {
+        let copy = self.0.join("program");
+        fs::copy(program, &copy).expect("the temporary folder can be written");
+        copy
     }
 }
 

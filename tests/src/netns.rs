@@ -2,10 +2,13 @@
 //! behind is removed by the next one.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Once};
+
+use nix::sched::{CloneFlags, setns};
 
 use crate::process::{Signal, send_signal, succeed};
 
@@ -75,6 +78,30 @@ impl Netns {
         succeed(self.command(program).args(arguments))
     }
 
+    /// A way in for threads of this process.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn entrance(&self) -> Entrance {
+        let path = Path::new("/run/netns").join(&self.name);
+        Entrance(File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+    }
+
+    /// Runs a function in a thread of this process that lies in here. Sockets that it makes stay in here.
+    ///
+    /// # Panics
+    /// When the namespace cannot be entered, or the function panics.
+    pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let entrance = self.entrance();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                entrance.enter();
+                act()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// `ip` with these arguments in this namespace; must succeed.
     pub fn ip(&self, arguments: &[&str]) -> String {
         succeed(Command::new("ip").args(["-netns", &self.name]).args(arguments))
@@ -99,8 +126,24 @@ impl Netns {
                 }
                 end.netns.ip(&arguments);
             }
+            // The link-local address works at once too: a browser gives up the page that it loads when an address changes.
+            end.netns.exec("sysctl", &["--quiet", "--write", &format!("net.ipv6.conf.{}.accept_dad=0", end.device)]);
             end.netns.ip(&["link", "set", end.device, "up"]);
         }
+    }
+}
+
+/// See [`Netns::entrance`].
+#[derive(Debug)]
+pub struct Entrance(File);
+
+impl Entrance {
+    /// Moves the calling thread into the namespace, for good.
+    ///
+    /// # Panics
+    /// Without the privilege (CAP_SYS_ADMIN).
+    pub fn enter(self) {
+        setns(self.0, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
     }
 }
 

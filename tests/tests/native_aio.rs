@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,11 +35,14 @@ struct Link {
 struct InMemory {
     links: Sender<Link>,
     down: Arc<AtomicBool>,
+    closes_on_flush: Arc<Mutex<Option<StackHandle>>>,
 }
 
 struct MemoryTransport {
     incoming: Receiver<Bytes>,
     outgoing: Pin<Box<dyn Sink<Bytes, Error = io::Error> + Send>>,
+    /// Is closed when something has been sent: between the last look for messages and the first for events.
+    closes_on_flush: Arc<Mutex<Option<StackHandle>>>,
 }
 
 impl Connector for InMemory {
@@ -58,7 +61,8 @@ impl Connector for InMemory {
                 sender.send(message).await.map_err(io::Error::other)?;
                 Ok(sender)
             });
-            Ok(MemoryTransport { incoming, outgoing: Box::pin(outgoing) })
+            let closes_on_flush = this.closes_on_flush;
+            Ok(MemoryTransport { incoming, outgoing: Box::pin(outgoing), closes_on_flush })
         }
     }
 }
@@ -83,6 +87,10 @@ impl Sink<Bytes> for MemoryTransport {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(net) = self.closes_on_flush.lock().expect("nobody panics").take() {
+            let is_closed = pin!(net.close()).poll(context);
+            assert!(is_closed.is_pending(), "it takes another turn");
+        }
         self.outgoing.as_mut().poll_flush(context)
     }
 
@@ -133,7 +141,7 @@ impl World {
             sessions: sessions.clone(),
         };
         tokio::spawn(world.run(new_links, cuts));
-        Control { connector: InMemory { links, down: Arc::default() }, cut, sessions }
+        Control { connector: InMemory { links, down: Arc::default(), closes_on_flush: Arc::default() }, cut, sessions }
     }
 
     fn now(&self) -> Instant {
@@ -259,6 +267,45 @@ async fn a_stream_carries_both_ways_and_half_closes() {
     assert_eq!(pattern::mismatch(1, 0, &echoed), None);
     stream = reader.unsplit(writer);
     timeout(Duration::from_secs(120), stream.closed()).await.expect("both directions are over");
+}
+
+/// No packet leaves, so no time passes, whether there is a tunnel or not.
+#[tokio::test(start_paused = true)]
+async fn it_is_connected_with_itself_at_once() {
+    let control = World::start();
+    let net = open(&control).await;
+    let mut status = net.status();
+    for address in ["127.0.0.1:7", "[::1]:7"].map(address) {
+        let began = tokio::time::Instant::now();
+        let listener = net.tcp_listen(address, ListenOptions::default()).expect("the port is free");
+        let mut there = net.tcp_connect(address, TcpOptions::default()).await.expect("it listens");
+        let mut here = listener.accept().await.expect("it was connected").0;
+        there.write_all(b"hello").await.expect("it is connected");
+        let mut heard = [0; 5];
+        here.read_exact(&mut heard).await.expect("it is connected");
+        assert_eq!(began.elapsed(), Duration::ZERO, "{address}");
+        control.connector.down.store(true, Ordering::Relaxed);
+        control.cut.send(()).await.expect("the world runs");
+        status.wait_for(|status| matches!(status, Status::Reconnecting { .. })).await.expect("it goes on");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_closes_it_in_the_middle_of_a_turn_ends_the_session_too() {
+    let control = World::start();
+    let net = open(&control).await;
+    assert_eq!(control.sessions.load(Ordering::Relaxed), 1);
+    *control.connector.closes_on_flush.lock().expect("nobody panics") = Some(net.clone());
+    let socket = net.udp_bind(address("0.0.0.0:0"), UdpOptions::default()).expect("a port is free");
+    socket.send_to(b"hello", Some(address(REMOTE))).await.expect("it is sent");
+    sleep(Duration::from_millis(1)).await;
+    assert!(control.connector.closes_on_flush.lock().expect("nobody panics").is_none(), "it was closed");
+    let ended = async {
+        while control.sessions.load(Ordering::Relaxed) > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(1), ended).await.expect("the gateway was told");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,8 @@ fn only_its_own_socket() {
     let stuck = world.connect(0, wall, Plan::source(64 << 20, 6)).unwrap();
     world.run_for(Duration::from_secs(10));
     let taken = world.clients[0].node.flow(stuck).sent;
-    assert!(taken < 4 << 20, "{taken} octets were taken for a peer that does not read");
+    // Both ends have the default buffers of a connection among few.
+    assert!(taken < 7 << 20, "{taken} octets were taken for a peer that does not read");
 
     for remote in [echo, other] {
         let flow = world.connect(0, remote, Plan::source(2 << 20, 7).expecting(7)).unwrap();

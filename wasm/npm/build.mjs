@@ -9,6 +9,8 @@ import { build } from "esbuild";
 const here = dirname(fileURLToPath(import.meta.url));
 const inside = (...parts) => join(here, ...parts);
 
+const MODULES = ["webtun_bg.wasm", "webtun_slim_bg.wasm", "webtun_ethernet_bg.wasm", "webtun_http_bg.wasm", "webtun_tls_bg.wasm"];
+
 /** The default bindings export a loader of their own, which is not used; esbuild drops it. */
 const common = {
   bundle: true,
@@ -43,17 +45,35 @@ async function buildWorker() {
   writeFileSync(inside("generated/assets.js"), lines.join(""));
 }
 
+/** What runs in webR's Worker before R, as text inside a module. */
+async function buildPrelude() {
+  const { outputFiles } = await build({
+    ...common,
+    entryPoints: ["src/webr/prelude.ts"],
+    format: "iife",
+    external: ["node:worker_threads"],
+    minify: true,
+    write: false,
+  });
+  writeFileSync(inside("generated/webr.js"), `export const webrPrelude = ${JSON.stringify(outputFiles[0].text)};\n`);
+}
+
 async function buildEntries() {
-  const browser = ["index", "inline", "slim"].map((name) => `src/${name}.ts`);
+  const same = ["index", "inline", "pyodide", "slim", "v86", "webr", "websocket"].map((name) => [name, `src/${name}.ts`]);
+  const own = ["http", "tls"].map((name) => [name, `src/${name}-browser.ts`]);
+  const browser = Object.fromEntries([...same, ...own]);
   const page = { ...common, format: "esm", minify: true, splitting: true, chunkNames: "chunk-[hash]" };
   await build({ ...page, entryPoints: browser, outdir: "dist" });
+  // By themselves: what they have in common with the others would else cut these into more pieces.
+  await build({ ...page, entryPoints: { ethernet: "src/ethernet-browser.ts", wasi: "src/wasi-browser.ts" }, outdir: "dist" });
   await build({ ...common, entryPoints: { wire: "src/wire/index.ts" }, outdir: "dist", format: "esm" });
-  const node = { ...common, entryPoints: ["src/node.ts"], platform: "node", target: "node20", external: ["ws"] };
-  await build({ ...node, format: "esm", outfile: "dist/node.js" });
+  const entries = ["node", "ethernet-node", "http-node", "tls-node", "wasi-node"].map((name) => `src/${name}.ts`);
+  const node = { ...common, entryPoints: entries, outdir: "dist", platform: "node", target: "node20", external: ["ws"] };
+  await build({ ...node, format: "esm" });
   await build({
     ...node,
     format: "cjs",
-    outfile: "dist/node.cjs",
+    outExtension: { ".js": ".cjs" },
     define: { "import.meta.url": "moduleUrl" },
     banner: { js: 'const moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
   });
@@ -81,15 +101,17 @@ async function buildEmscripten() {
   writeFileSync(inside("dist/emscripten/webtun-library.js"), filled);
 }
 
-if (!existsSync(inside("generated/webtun_bg.wasm"))) fail("generated/ is missing: run cargo xtask npm");
+if (MODULES.some((name) => !existsSync(inside("generated", name)))) fail("generated/ is missing: run cargo xtask npm");
 writeFileSync(
   inside("generated/assets.d.ts"),
   "export const workerSource: string;\nexport const wasmBase64: string;\n",
 );
+writeFileSync(inside("generated/webr.d.ts"), "export const webrPrelude: string;\n");
 rmSync(inside("dist"), { recursive: true, force: true });
 mkdirSync(inside("dist"));
 declareTypes();
 await buildWorker();
+await buildPrelude();
 await buildEntries();
 await buildEmscripten();
-cpSync(inside("generated/webtun_bg.wasm"), inside("dist/webtun_bg.wasm"));
+for (const name of MODULES) cpSync(inside("generated", name), inside("dist", name));

@@ -40,6 +40,7 @@ pub enum Code {
 
 impl Code {
     /// As a result that shares its range with identifiers and lengths.
+    #[cfg(feature = "stack")]
     pub fn negative(self) -> f64 {
         -f64::from(self as u8)
     }
@@ -55,6 +56,7 @@ impl From<ConnectError> for Code {
         match error {
             ConnectError::Refused => Self::Econnrefused,
             ConnectError::HostUnreachable => Self::Ehostunreach,
+            ConnectError::NameNotFound => Self::Enotfound,
             ConnectError::NetUnreachable => Self::Enetunreach,
             ConnectError::TimedOut => Self::Etimedout,
             ConnectError::Denied => Self::Eacces,
@@ -127,7 +129,7 @@ impl From<UdpError> for Code {
             UdpError::LimitReached => Self::Eagain,
             UdpError::TooLong => Self::Emsgsize,
             UdpError::AddressNotAvailable => Self::Eaddrnotavail,
-            UdpError::Unaddressable => Self::Einval,
+            UdpError::Unaddressable | UdpError::NotAnEchoRequest => Self::Einval,
             UdpError::AddressLost => Self::Enetreset,
             UdpError::TunnelClosed => Self::Enetdown,
         }

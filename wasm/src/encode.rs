@@ -4,11 +4,19 @@
 //! order, IPv4 in the first word); an endpoint is an address and a port.
 
 use std::net::{IpAddr, SocketAddr};
-use webtun_stack::{Event, Instant, Lease, SocketEvent, SocketId, Stack, Status};
+#[cfg(feature = "ethernet")]
+use webtun_stack::bridge::{BridgeEvent, MacAddress};
+#[cfg(feature = "stack")]
+use webtun_stack::{Event, SocketEvent, SocketId, Stack};
+use webtun_stack::{Instant, Lease, MapId, PortMapError, PortMapping, Status};
 
 use crate::codes::Code;
 
-/// The kind of an event; the numbers are those of `src/engine/events.ts`.
+/// The kind of an event; the numbers are those of `src/engine/events.ts`. Those of an Ethernet segment name their link first.
+#[cfg_attr(
+    not(all(feature = "stack", feature = "ethernet")),
+    expect(dead_code, reason = "each module has some of them")
+)]
 #[derive(Clone, Copy)]
 #[repr(u32)]
 enum Kind {
@@ -28,6 +36,8 @@ enum Kind {
     PingFailed = 14,
     Resolved = 15,
     PortMapped = 16,
+    LinkRemoved = 17,
+    GuestLease = 18,
 }
 
 /// A batch of words under construction.
@@ -57,30 +67,66 @@ impl Words {
         self.0.push(u32::try_from(length).unwrap_or(u32::MAX));
     }
 
-    fn event(&mut self, kind: Kind, body: impl FnOnce(&mut Self)) {
+    fn event<T>(&mut self, kind: Kind, body: impl FnOnce(&mut Self) -> T) -> T {
         self.0.push(kind as u32);
         let at = self.0.len();
         self.0.push(0);
-        body(self);
+        let result = body(self);
         let length = self.0.len() - at - 1;
         if let Some(slot) = self.0.get_mut(at) {
             *slot = u32::try_from(length).unwrap_or(u32::MAX);
         }
+        result
     }
 
+    /// Appends one event of a segment; returns the text of the end of a session, which is no word.
+    #[cfg(feature = "ethernet")]
+    pub fn push_bridge_event(&mut self, event: BridgeEvent, now: Instant) -> Option<String> {
+        match event {
+            BridgeEvent::OpenTransport(link) => self.event(Kind::OpenTransport, |words| words.0.push(link.get())),
+            BridgeEvent::CloseTransport(link) => self.event(Kind::CloseTransport, |words| words.0.push(link.get())),
+            BridgeEvent::Status(link, status) => {
+                return self.event(Kind::Status, |words| {
+                    words.0.push(link.get());
+                    words.status(status, now)
+                });
+            }
+            BridgeEvent::LeaseGiven { mac, address, .. } => self.event(Kind::GuestLease, |words| {
+                words.mac(mac);
+                words.address(address.into());
+            }),
+            BridgeEvent::PortMapped { link, map, result } => self.event(Kind::PortMapped, |words| {
+                words.0.push(link.get());
+                words.port_mapped(map, result);
+            }),
+            BridgeEvent::Removed(link) => self.event(Kind::LinkRemoved, |words| words.0.push(link.get())),
+        }
+        None
+    }
+
+    /// Appends a network card's address: its first two octets, then the rest.
+    #[cfg(feature = "ethernet")]
+    pub fn mac(&mut self, mac: MacAddress) {
+        let [a, b, c, d, e, f] = mac.0;
+        self.0.extend([u32::from_be_bytes([0, 0, a, b]), u32::from_be_bytes([c, d, e, f])]);
+    }
+
+    #[cfg(feature = "stack")]
     fn event_of(&mut self, kind: Kind, id: SocketId) {
         self.event(kind, |words| words.0.push(id.get()));
     }
 
+    #[cfg(feature = "stack")]
     fn event_with(&mut self, kind: Kind, id: u32, code: Code) {
         self.event(kind, |words| words.0.extend([id, code.word()]));
     }
 
     /// Appends one event; returns the text of the end of the session, which is no word.
+    #[cfg(feature = "stack")]
     pub fn push_event(&mut self, event: Event, stack: &Stack, now: Instant) -> Option<String> {
         match event {
             Event::Socket(event) => self.push_socket_event(event, stack),
-            Event::Status(status) => return self.push_status(status, now),
+            Event::Status(status) => return self.event(Kind::Status, |words| words.status(status, now)),
             Event::OpenTransport => self.event(Kind::OpenTransport, |_| ()),
             Event::CloseTransport => self.event(Kind::CloseTransport, |_| ()),
             Event::Resolved { id, result } => self.event(Kind::Resolved, |words| {
@@ -94,22 +140,25 @@ impl Words {
                     Err(error) => words.0.extend([Code::from(error).word(), 0]),
                 }
             }),
-            Event::PortMapped { id, result } => self.event(Kind::PortMapped, |words| {
-                words.0.push(id.get());
-                match result {
-                    Ok(mapping) => {
-                        words.0.push(Code::Ok.word());
-                        words.endpoint(mapping.external);
-                    }
-                    Err(error) => words.0.push(Code::from(error).word()),
-                }
-            }),
+            Event::PortMapped { id, result } => self.event(Kind::PortMapped, |words| words.port_mapped(id, result)),
             Event::FlowDenied(_) => {}
         }
         None
     }
 
-    fn push_status(&mut self, status: Status, now: Instant) -> Option<String> {
+    fn port_mapped(&mut self, id: MapId, result: Result<PortMapping, PortMapError>) {
+        self.0.push(id.get());
+        match result {
+            Ok(mapping) => {
+                self.0.push(Code::Ok.word());
+                self.endpoint(mapping.external);
+            }
+            Err(error) => self.0.push(Code::from(error).word()),
+        }
+    }
+
+    /// Appends the words of a status; returns the text of the end of the session.
+    fn status(&mut self, status: Status, now: Instant) -> Option<String> {
         let (words, reason) = match status {
             Status::Connecting => ([0, 0, 0, 0], None),
             Status::Connected { resumed } => ([1, u32::from(resumed), 0, 0], None),
@@ -119,10 +168,11 @@ impl Words {
             }
             Status::Closed { code, reason } => ([3, 0, 0, Code::from(code).word()], Some(reason)),
         };
-        self.event(Kind::Status, |batch| batch.0.extend(words));
+        self.0.extend(words);
         reason
     }
 
+    #[cfg(feature = "stack")]
     fn push_socket_event(&mut self, event: SocketEvent, stack: &Stack) {
         match event {
             SocketEvent::TcpConnected(id) => self.event(Kind::TcpConnected, |words| {

@@ -3,10 +3,11 @@
 use core::time::Duration;
 use std::net::IpAddr;
 use wasm_bindgen::prelude::wasm_bindgen;
-use webtun_stack::{Family, MapId, PingId, PingOptions, PortMapOptions, Protocol, QueryId};
+use webtun_stack::{Family, MapId, PingId, PingOptions, QueryId};
 
+use crate::arguments::{self, instant};
 use crate::codes::Code;
-use crate::stack::{WasmStack, identifier, instant};
+use crate::stack::{WasmStack, identifier};
 
 #[wasm_bindgen]
 impl WasmStack {
@@ -44,13 +45,7 @@ impl WasmStack {
         lifetime: u32,
         now: f64,
     ) -> u32 {
-        let request = PortMapOptions {
-            protocol: if protocol == 17 { Protocol::Udp } else { Protocol::Tcp },
-            ipv6,
-            internal_port,
-            external_port,
-            lifetime: Duration::from_secs(lifetime.into()),
-        };
+        let request = arguments::port_map(protocol, ipv6, internal_port, external_port, lifetime);
         self.stack.map_port(request, instant(now)).get()
     }
 

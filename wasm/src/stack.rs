@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 use wasm_bindgen::prelude::wasm_bindgen;
-use webtun_stack::{BufferSizes, Instant, Stack, StackConfig};
+use webtun_stack::{BufferSizes, Stack, StackConfig};
 
+use crate::arguments::{self, instant};
 use crate::codes::Code;
 use crate::encode::Words;
 
@@ -28,11 +29,6 @@ pub struct WasmStack {
     message: Bytes,
     pub(crate) result: *const u8,
     close_reason: String,
-}
-
-/// The instant that lies `milliseconds` after the origin of the caller's clock.
-pub fn instant(milliseconds: f64) -> Instant {
-    Instant::from_micros((milliseconds * 1000.0) as u64)
 }
 
 /// An endpoint from its parts; `None` where `address` is no IP literal.
@@ -60,12 +56,8 @@ impl WasmStack {
     /// `seed` is 32 octets from a cryptographic generator; a shorter one is filled with zeros.
     #[wasm_bindgen(constructor)]
     pub fn new(seed: &[u8], now: f64) -> Self {
-        let mut filled = [0; 32];
-        for (octet, given) in filled.iter_mut().zip(seed) {
-            *octet = *given;
-        }
         Self {
-            stack: Stack::new(StackConfig::new(filled), instant(now)),
+            stack: Stack::new(StackConfig::new(arguments::seed(seed)), instant(now)),
             input: Vec::new(),
             output: vec![0; OUTPUT_LEN],
             words: Words::default(),
@@ -77,10 +69,7 @@ impl WasmStack {
 
     /// Where the caller puts `length` octets before a call that takes them.
     pub fn input(&mut self, length: usize) -> *mut u8 {
-        if self.input.len() < length {
-            self.input.resize(length.next_power_of_two(), 0);
-        }
-        self.input.as_mut_ptr()
+        arguments::room(&mut self.input, length)
     }
 
     /// Where the result of the last call lies.

@@ -4,15 +4,17 @@ use core::time::Duration;
 use wasm_bindgen::prelude::wasm_bindgen;
 use webtun_stack::{ListenOptions, Received, SocketId, TcpOptions};
 
+use crate::arguments::instant;
 use crate::codes::Code;
-use crate::stack::{WasmStack, buffers, endpoint, identifier, instant};
+use crate::stack::{WasmStack, buffers, endpoint, identifier};
 
 /// The result of [`WasmStack::tcp_recv`] when the other side has finished sending.
 const FINISHED: f64 = -1.0;
 
 #[wasm_bindgen]
 impl WasmStack {
-    /// Starts to connect. `keep_alive` is in milliseconds, 0 for none; buffer sizes are octets, 0 for the default.
+    /// Starts to connect. `keep_alive` is in milliseconds, 0 for none; buffer sizes are octets, 0 for the default, as for
+    /// the hop limit.
     #[expect(clippy::too_many_arguments, reason = "numbers cross more cheaply than an object")]
     pub fn tcp_connect(
         &mut self,
@@ -22,14 +24,17 @@ impl WasmStack {
         keep_alive: u32,
         receive: usize,
         send: usize,
+        hop_limit: u8,
         now: f64,
     ) -> f64 {
         let Some(remote) = endpoint(address, port) else { return Code::Einval.negative() };
+        let default = TcpOptions::default();
         let options = TcpOptions {
+            hop_limit: if hop_limit == 0 { default.hop_limit } else { hop_limit },
             nodelay,
             keep_alive: (keep_alive != 0).then(|| Duration::from_millis(keep_alive.into())),
             buffers: buffers(receive, send),
-            ..TcpOptions::default()
+            ..default
         };
         identifier(self.stack.tcp_connect(remote, options, instant(now)).map(SocketId::get))
     }
@@ -92,6 +97,27 @@ impl WasmStack {
             // The graceful end is an end also where it is reported as the reason of a closed socket.
             Err(error) if Code::from(error) == Code::Ok => FINISHED,
             Err(error) => Code::from(error).negative(),
+        }
+    }
+
+    /// Where in the last message everything lies that can be read now: pairs of offset and length, as words, whose number is
+    /// the result; 0 where that is not all in the message. [`tcp_taken`](Self::tcp_taken) takes it.
+    pub fn tcp_arrival(&mut self, id: u32) -> usize {
+        self.words.0.clear();
+        for part in self.stack.tcp_arrival(SocketId::from_u32(id)) {
+            self.words.0.extend([part.start as u32, part.len() as u32]);
+        }
+        self.publish_words()
+    }
+
+    /// Everything that can be read now is not needed any more.
+    pub fn tcp_taken(&mut self, id: u32, now: f64) {
+        let id = SocketId::from_u32(id);
+        let mut left = self.stack.tcp_readable(id);
+        while left > 0
+            && let Ok(Received::Data(taken @ 1..)) = self.stack.tcp_recv_with(id, left, <[u8]>::len, instant(now))
+        {
+            left -= taken;
         }
     }
 

@@ -1,10 +1,11 @@
 //! UDP for JavaScript.
 
 use wasm_bindgen::prelude::wasm_bindgen;
-use webtun_stack::{SocketId, UdpOptions};
+use webtun_stack::{BindError, SocketId, UdpOptions};
 
+use crate::arguments::instant;
 use crate::codes::Code;
-use crate::stack::{OUTPUT_LEN, WasmStack, endpoint, identifier, instant};
+use crate::stack::{OUTPUT_LEN, WasmStack, endpoint, identifier};
 
 /// Words of one entry in the list of received datagrams: its length and the sender's endpoint.
 const ENTRY_WORDS: usize = 7;
@@ -14,11 +15,19 @@ impl WasmStack {
     /// Binds; port 0 is any, `receive` in octets, 0 for the default.
     pub fn udp_bind(&mut self, address: &str, port: u16, ipv6_only: bool, receive: usize, now: f64) -> f64 {
         let Some(local) = endpoint(address, port) else { return Code::Einval.negative() };
-        let mut options = UdpOptions { ipv6_only, ..UdpOptions::default() };
-        if receive != 0 {
-            options.receive_buffer = receive.clamp(65_536, 4 * 1024 * 1024);
-        }
-        identifier(self.stack.udp_bind(local, options, instant(now)).map(SocketId::get))
+        identifier_of(self.stack.udp_bind(local, udp_options(ipv6_only, receive), instant(now)))
+    }
+
+    /// Binds a socket for ICMP echo requests; identifier 0 is any, `receive` in octets, 0 for the default. The functions
+    /// for UDP take and give its ICMP messages.
+    pub fn echo_bind(&mut self, address: &str, identifier: u16, receive: usize, now: f64) -> f64 {
+        let Some(local) = endpoint(address, identifier) else { return Code::Einval.negative() };
+        identifier_of(self.stack.echo_bind(local, udp_options(true, receive), instant(now)))
+    }
+
+    /// TTL or hop limit of what a socket of any kind sends from now on; 0 counts as 1.
+    pub fn set_hop_limit(&mut self, id: u32, hop_limit: u8) {
+        self.stack.set_hop_limit(SocketId::from_u32(id), hop_limit);
     }
 
     /// Receives only from that endpoint and sends there by default. 0, or the code of the failure.
@@ -69,6 +78,18 @@ impl WasmStack {
     pub fn udp_entries(&mut self) -> usize {
         self.publish_words()
     }
+}
+
+fn udp_options(ipv6_only: bool, receive: usize) -> UdpOptions {
+    let mut options = UdpOptions { ipv6_only, ..UdpOptions::default() };
+    if receive != 0 {
+        options.receive_buffer = receive.clamp(65_536, 4 * 1024 * 1024);
+    }
+    options
+}
+
+fn identifier_of(bound: Result<SocketId, BindError>) -> f64 {
+    identifier(bound.map(SocketId::get))
 }
 
 impl WasmStack {

@@ -48,28 +48,53 @@ impl BatchWriter {
         self.push_datagram(context, &header.encode(), packet)
     }
 
+    /// Appends STREAM_DATA; false, and nothing changed, where it does not fit.
+    #[must_use]
+    pub fn push_stream(&mut self, stream: u64, data: &[u8]) -> bool {
+        self.push_numbered(capsule_type::STREAM_DATA, stream, &[], data)
+    }
+
+    /// How many octets of STREAM_DATA of this stream still fit.
+    pub fn stream_room(&self, stream: u64) -> usize {
+        self.value_room(capsule_type::STREAM_DATA).saturating_sub(varint_len(stream))
+    }
+
     fn push_datagram(&mut self, context: u64, header: &[u8], packet: &[u8]) -> bool {
-        let value_len = varint_len(context) + header.len() + packet.len();
-        let header_len = varint_len(capsule_type::DATAGRAM) + varint_len(value_len as u64);
+        self.push_numbered(capsule_type::DATAGRAM, context, header, packet)
+    }
+
+    fn push_numbered(&mut self, kind: u64, number: u64, header: &[u8], payload: &[u8]) -> bool {
+        let value_len = varint_len(number) + header.len() + payload.len();
+        let header_len = varint_len(kind) + varint_len(value_len as u64);
         if header_len + value_len > self.room() {
             return false;
         }
         self.buffer.reserve(header_len + value_len);
-        self.buffer.varint(capsule_type::DATAGRAM);
+        self.buffer.varint(kind);
         self.buffer.count(value_len);
-        self.buffer.varint(context);
+        self.buffer.varint(number);
         self.buffer.octets(header);
-        self.buffer.octets(packet);
+        self.buffer.octets(payload);
         self.has_content = true;
         true
     }
 
+    /// The longest value of a capsule of one of our own types that still fits.
+    pub fn capsule_room(&self) -> usize {
+        self.value_room(capsule_type::OWN_BASE)
+    }
+
     /// The longest packet of context 0 that still fits; 0 also where not even an empty one does.
     pub fn packet_room(&self) -> usize {
-        let Some(rest) = self.room().checked_sub(varint_len(capsule_type::DATAGRAM)) else { return 0 };
+        self.value_room(capsule_type::DATAGRAM).saturating_sub(varint_len(0))
+    }
+
+    /// The longest value of a capsule that still fits.
+    fn value_room(&self, kind: u64) -> usize {
+        let Some(rest) = self.room().checked_sub(varint_len(kind)) else { return 0 };
         // Which width of the length suits depends on the length itself; the widest is enough for any message.
         let value_len = [1, 2, 4].map(|len| rest.saturating_sub(len).min(largest_with(len)));
-        value_len.into_iter().fold(0, usize::max).saturating_sub(varint_len(0))
+        value_len.into_iter().fold(0, usize::max)
     }
 
     fn room(&self) -> usize {

@@ -47,23 +47,27 @@ pub const EXTERNAL_PORTS: u64 = OWN_BASE + 0x0D;
 pub const PORT_MAP_REQUEST: u64 = OWN_BASE + 0x0E;
 /// PORT_MAP_RESPONSE.
 pub const PORT_MAP_RESPONSE: u64 = OWN_BASE + 0x0F;
-/// STREAM_OPEN: reserved, decoded as unknown in this version.
+/// STREAM_OPEN.
 pub const STREAM_OPEN: u64 = OWN_BASE + 0x10;
-/// STREAM_DATA: reserved, decoded as unknown in this version.
+/// STREAM_DATA.
 pub const STREAM_DATA: u64 = OWN_BASE + 0x11;
-/// STREAM_CREDIT: reserved, decoded as unknown in this version.
+/// STREAM_CREDIT.
 pub const STREAM_CREDIT: u64 = OWN_BASE + 0x12;
-/// STREAM_FINISH: reserved, decoded as unknown in this version.
+/// STREAM_FINISH.
 pub const STREAM_FINISH: u64 = OWN_BASE + 0x13;
-/// STREAM_RESET: reserved, decoded as unknown in this version.
+/// STREAM_RESET.
 pub const STREAM_RESET: u64 = OWN_BASE + 0x14;
+/// STREAM_OPENED.
+pub const STREAM_OPENED: u64 = OWN_BASE + 0x15;
+/// STREAM_LIMITS.
+pub const STREAM_LIMITS: u64 = OWN_BASE + 0x16;
 
 #[cfg(test)]
 mod tests {
     /// RFC 9297 section 5.4 reserves 0x29 * N + 0x17 so that receivers are exercised with types nobody knows.
     #[test]
     fn none_is_reserved_for_greasing() {
-        for kind in super::OWN_BASE..=super::STREAM_RESET {
+        for kind in super::OWN_BASE..=super::STREAM_LIMITS {
             assert_ne!((kind - 0x17) % 0x29, 0, "0x{kind:x}");
         }
     }

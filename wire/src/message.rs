@@ -33,13 +33,26 @@ impl RawCapsule {
     /// [`DecodeError::Malformed`] where the context id is cut short, [`DecodeError::Truncated`] as in
     /// [`RawCapsule::decode`].
     pub fn datagram(&self, message: &[u8]) -> Result<Option<(u64, Range<usize>)>, DecodeError> {
-        if self.kind != capsule_type::DATAGRAM {
+        self.numbered(capsule_type::DATAGRAM, message)
+    }
+
+    /// For STREAM_DATA its stream and where the octets lie; `None` for every other type.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RawCapsule::datagram`].
+    pub fn stream_data(&self, message: &[u8]) -> Result<Option<(u64, Range<usize>)>, DecodeError> {
+        self.numbered(capsule_type::STREAM_DATA, message)
+    }
+
+    /// The number that a value of this type begins with, and where the rest lies.
+    fn numbered(&self, kind: u64, message: &[u8]) -> Result<Option<(u64, Range<usize>)>, DecodeError> {
+        if self.kind != kind {
             return Ok(None);
         }
         let value = message.get(self.value.clone()).ok_or(DecodeError::Truncated)?;
-        let (context, len) = varint::decode(value)
-            .ok_or(DecodeError::Malformed { kind: capsule_type::DATAGRAM, problem: Problem::Short })?;
-        Ok(Some((context, self.value.start + len..self.value.end)))
+        let (number, len) = varint::decode(value).ok_or(DecodeError::Malformed { kind, problem: Problem::Short })?;
+        Ok(Some((number, self.value.start + len..self.value.end)))
     }
 }
 

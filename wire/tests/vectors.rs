@@ -4,7 +4,7 @@
 //! `decode_only` marks octets that are allowed but not what the encoder writes.
 
 use serde_json::{Value, json};
-use webtun_wire::{AssignedAddress, Capsule, DecodeError, Problem, capsules};
+use webtun_wire::{AssignedAddress, Capsule, DecodeError, Host, Problem, capsules};
 
 fn octets(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> = hex.chars().map(|c| c.to_digit(16).expect("hexadecimal") as u8).collect();
@@ -145,11 +145,50 @@ fn flow(capsule: &Capsule<'_>) -> Option<Value> {
     })
 }
 
+fn stream(capsule: &Capsule<'_>) -> Option<Value> {
+    Some(match capsule {
+        Capsule::StreamLimits(limits) => json!({
+            "type": "STREAM_LIMITS",
+            "streams": text(limits.streams),
+            "credit": text(limits.credit),
+            "required": limits.required,
+        }),
+        Capsule::StreamOpen(open) => {
+            let host = match open.host {
+                Host::Address(address) => address.to_string(),
+                Host::Name(name) => name.to_owned(),
+            };
+            let (stream, data) = (text(open.stream), hex(open.data));
+            json!({ "type": "STREAM_OPEN", "stream": stream, "host": host, "port": open.port, "data": data })
+        }
+        Capsule::StreamOpened(opened) => json!({
+            "type": "STREAM_OPENED",
+            "stream": text(opened.stream),
+            "local_address": opened.local.ip(),
+            "local_port": opened.local.port(),
+            "remote_address": opened.remote.ip(),
+            "remote_port": opened.remote.port(),
+        }),
+        Capsule::StreamData { stream, data } => {
+            json!({ "type": "STREAM_DATA", "stream": text(*stream), "data": hex(data) })
+        }
+        Capsule::StreamCredit { stream, limit } => {
+            json!({ "type": "STREAM_CREDIT", "stream": text(*stream), "limit": text(*limit) })
+        }
+        Capsule::StreamFinish { stream } => json!({ "type": "STREAM_FINISH", "stream": text(*stream) }),
+        Capsule::StreamReset { stream, reason } => {
+            json!({ "type": "STREAM_RESET", "stream": text(*stream), "reason": *reason as u8 })
+        }
+        _ => return None,
+    })
+}
+
 fn as_json(capsule: &Capsule<'_>) -> Value {
     standard(capsule)
         .or_else(|| handshake(capsule))
         .or_else(|| session(capsule))
         .or_else(|| flow(capsule))
+        .or_else(|| stream(capsule))
         .expect("a form in JSON for every capsule")
 }
 
@@ -231,5 +270,5 @@ fn every_capsule_type_has_a_vector() {
         .flat_map(|(_, vector)| vector["capsules"].as_array().cloned().unwrap_or_default())
         .map(|capsule| capsule["type"].to_string())
         .collect();
-    assert_eq!(seen.len(), 23);
+    assert_eq!(seen.len(), 30);
 }

@@ -9,6 +9,7 @@ mod files;
 mod npm;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;

@@ -6,13 +6,15 @@ use crate::workspace::{is_root, npm_ci};
 use crate::{Error, Result};
 
 const WASM: &str = "wasm32-unknown-unknown";
+/// Of programs that emcc links, and of those for WASI.
+const PROGRAMS: &[&str] = &["wasm32-unknown-emscripten", "wasm32-wasip1", "wasm32-wasip2"];
 const NODE: u32 = 20;
 
 /// Program and the Debian package that brings it.
 type Tool = (&'static str, &'static str);
 
 /// To build the npm package.
-const BUILD: &[Tool] = &[("node", "nodejs"), ("npm", "npm")];
+const BUILD: &[Tool] = &[("node", "nodejs"), ("npm", "npm"), ("clang", "clang"), ("llvm-ar", "llvm")];
 /// To run the gateway and the playground.
 const NETWORK: &[Tool] = &[("ip", "iproute2"), ("nft", "nftables"), ("setpriv", "util-linux"), ("iperf3", "iperf3")];
 /// To run the browser.
@@ -20,6 +22,7 @@ const BROWSER: &[Tool] = &[("chromium", "chromium")];
 /// To run the tests.
 const TESTS: &[Tool] = &[
     ("cc", "gcc"),
+    ("debootstrap", "debootstrap"),
     ("dnsmasq", "dnsmasq-base"),
     ("emcc", "emscripten"),
     ("ping", "iputils-ping"),
@@ -28,25 +31,36 @@ const TESTS: &[Tool] = &[
     ("natpmpc", "natpmpc"),
     ("traceroute", "traceroute"),
     ("tracepath", "iputils-tracepath"),
+    ("tcpdump", "tcpdump"),
     ("nc", "netcat-openbsd"),
     ("openssl", "openssl"),
+    ("pg_createcluster", "postgresql"),
     ("python3", "python3-minimal"),
+    ("qemu-system-i386", "qemu-system-x86"),
+    ("redis-server", "redis-server"),
+    ("ssh-keygen", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("unshare", "util-linux"),
 ];
 
 /// All of it.
 pub fn all() -> Result {
     programs(&[BUILD, NETWORK, BROWSER, TESTS].concat())?;
-    wasm_target()?;
+    rust_target(WASM)?;
+    PROGRAMS.iter().try_for_each(|target| rust_target(target))?;
     npm_ci(&root().join("wasm/npm"))?;
-    npm_ci(&root().join("examples/demo"))
+    npm_ci(&root().join("examples/demo"))?;
+    npm_ci(&root().join("examples/curl"))?;
+    npm_ci(&root().join("examples/vm"))?;
+    npm_ci(&root().join("tests/vm"))?;
+    npm_ci(&root().join("tests/wasi"))
 }
 
 /// What `cargo xtask npm` needs.
 pub fn for_npm() -> Result {
     programs(BUILD)?;
     node_version()?;
-    wasm_target()
+    rust_target(WASM)
 }
 
 /// What `cargo xtask demo` needs.
@@ -87,13 +101,13 @@ fn node_version() -> Result {
     }
 }
 
-fn wasm_target() -> Result {
+fn rust_target(name: &str) -> Result {
     let sysroot = Command::line("rustc --print sysroot").output()?;
-    if std::path::Path::new(sysroot.trim()).join("lib/rustlib").join(WASM).is_dir() {
+    if std::path::Path::new(sysroot.trim()).join("lib/rustlib").join(name).is_dir() {
         return Ok(());
     }
     if find_program("rustup").is_none() {
-        return Err(Error::from(format!("the Rust target {WASM} is missing, and there is no rustup to install it")));
+        return Err(Error::from(format!("the Rust target {name} is missing, and there is no rustup to install it")));
     }
-    Command::line("rustup target add").args([WASM]).run()
+    Command::line("rustup target add").args([name]).run()
 }

@@ -33,7 +33,24 @@ pub fn build_release(packages: &[&str]) -> Result<PathBuf> {
         build = build.args(["--package", package]);
     }
     build.run()?;
-    Ok(target()?.join("release"))
+    programs(true)
+}
+
+/// Builds programs as the tests have them, so that little is left to build after those, and returns their folder. An example
+/// brings the features of development.
+pub fn build_dev(programs: &[&str]) -> Result<PathBuf> {
+    build_shared(programs.iter().flat_map(|name| ["--bin", name]))?;
+    self::programs(false)
+}
+
+/// Builds what cargo's flags choose, with the features that the tests have built the dependencies with.
+pub fn build_shared<'a>(chosen: impl IntoIterator<Item = &'a str>) -> Result {
+    cargo().args(["build", "--workspace", "--all-features", "--example", "line"]).args(chosen).run()
+}
+
+/// Where cargo leaves the programs of the release profile, or of the dev profile.
+pub fn programs(release: bool) -> Result<PathBuf> {
+    Ok(target()?.join(if release { "release" } else { "debug" }))
 }
 
 /// Whether we may create namespaces, devices and nftables rules.
@@ -48,5 +65,6 @@ pub fn npm_ci(folder: &Path) -> Result {
     if installed.is_some_and(|at| modified("package-lock.json").is_ok_and(|lock| lock <= at)) {
         return Ok(());
     }
-    Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).in_folder(folder).run()
+    // It tells on its stdout what it has added, where a task may have figures.
+    Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).in_folder(folder).output().map(drop)
 }

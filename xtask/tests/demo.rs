@@ -11,7 +11,7 @@ const PORT: u16 = 8279;
 
 fn demo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["demo", "--no-build", "--port", &PORT.to_string()]).args(arguments).stdin(Stdio::null());
+    command.args(["demo", "--dev", "--no-build", "--port", &PORT.to_string()]).args(arguments).stdin(Stdio::null());
     command
 }
 

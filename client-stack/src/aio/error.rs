@@ -53,7 +53,7 @@ impl From<UdpError> for Error {
             UdpError::NetUnreachable => ErrorKind::NetworkUnreachable,
             UdpError::Denied => ErrorKind::PermissionDenied,
             UdpError::LimitReached => ErrorKind::QuotaExceeded,
-            UdpError::TooLong | UdpError::Unaddressable => ErrorKind::InvalidInput,
+            UdpError::TooLong | UdpError::Unaddressable | UdpError::NotAnEchoRequest => ErrorKind::InvalidInput,
             UdpError::AddressNotAvailable => ErrorKind::AddrNotAvailable,
             UdpError::AddressLost | UdpError::TunnelClosed => ErrorKind::ConnectionAborted,
         };
@@ -90,6 +90,7 @@ fn connect_kind(error: ConnectError) -> ErrorKind {
     match error {
         ConnectError::Refused => ErrorKind::ConnectionRefused,
         ConnectError::HostUnreachable => ErrorKind::HostUnreachable,
+        ConnectError::NameNotFound => ErrorKind::NotFound,
         ConnectError::NetUnreachable => ErrorKind::NetworkUnreachable,
         ConnectError::TimedOut => ErrorKind::TimedOut,
         ConnectError::Denied => ErrorKind::PermissionDenied,

@@ -11,8 +11,8 @@ use super::shared::Owner;
 use super::stack_machine::StackMachine;
 use super::{TcpListener, TcpStream, UdpSocket};
 use crate::{
-    BindError, HostStats, Instant, Lease, ListenOptions, PingError, PingOptions, SocketId, Status, TcpOptions,
-    TunnelStats, UdpOptions,
+    BindError, HostStats, Instant, Lease, ListenOptions, PingError, PingOptions, SocketId, Status, StreamHost,
+    TcpOptions, TunnelStats, UdpOptions,
 };
 
 /// The stack of one tunnel. A clone is the same tunnel.
@@ -51,6 +51,19 @@ impl StackHandle {
     /// A [`ConnectError`](crate::ConnectError) inside of the `io::Error`.
     pub async fn tcp_connect(&self, remote: SocketAddr, options: TcpOptions) -> io::Result<TcpStream> {
         let id = self.call(|machine, now| machine.stack.tcp_connect(remote, options, now))?;
+        let stream = TcpStream::new(self.clone(), id);
+        stream.connected().await?;
+        Ok(stream)
+    }
+
+    /// Opens a TCP connection that the gateway makes with a socket of its own; see
+    /// [`Stack::tcp_connect_split`](crate::Stack::tcp_connect_split).
+    ///
+    /// # Errors
+    /// A [`ConnectError`](crate::ConnectError) inside of the `io::Error`.
+    pub async fn tcp_connect_split(&self, host: StreamHost, port: u16) -> io::Result<TcpStream> {
+        let options = TcpOptions::default();
+        let id = self.call(|machine, now| machine.stack.tcp_connect_split(host, port, &options, now))?;
         let stream = TcpStream::new(self.clone(), id);
         stream.connected().await?;
         Ok(stream)

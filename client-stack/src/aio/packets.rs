@@ -38,7 +38,7 @@ impl PacketTunnel {
         let connector = WebSocketConnector::new(url, options.token.as_deref())?;
         let clock = Clock::start();
         // The packets are for whoever calls, who knows nothing of offload headers.
-        let config = StackConfig { offload: false, ..StackConfig::new(seed()?) };
+        let config = StackConfig { offload: false, streams: false, ..StackConfig::new(seed()?) };
         let tunnel = Tunnel::new(config, clock.now());
         let (sender, mut status) = watch::channel(tunnel.status().clone());
         let machine =
@@ -166,6 +166,7 @@ impl Machine for PacketMachine {
                 | Incoming::Offloaded(_)
                 | Incoming::FlowDenied(_)
                 | Incoming::PortMap(_)
+                | Incoming::Stream(_)
                 | Incoming::Done => {}
             }
         }
@@ -187,8 +188,10 @@ impl Machine for PacketMachine {
         if let Some(message) = self.tunnel.poll_control(now) {
             return Some(message);
         }
-        let mut batch = self.tunnel.begin_batch()?;
-        while let Some(packet) = self.uplink.packets.front() {
+        let Some((mut batch, wanted)) = self.tunnel.begin_batch() else { return self.tunnel.poll_ack(now) };
+        while batch.len() < wanted
+            && let Some(packet) = self.uplink.packets.front()
+        {
             if !batch.push_packet(0, packet) {
                 break;
             }
@@ -197,7 +200,7 @@ impl Machine for PacketMachine {
         if self.uplink.octets < QUEUE_OCTETS {
             self.uplink.wake();
         }
-        self.tunnel.commit(batch)
+        self.tunnel.commit(batch, now)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -219,7 +222,7 @@ impl Machine for PacketMachine {
                 TunnelEvent::OpenTransport => orders.open = true,
                 TunnelEvent::CloseTransport => orders.close = true,
                 TunnelEvent::Status(status) => publish(self.status.as_ref(), status),
-                TunnelEvent::SessionLost | TunnelEvent::LeaseChanged => {}
+                TunnelEvent::SessionLost | TunnelEvent::LeaseChanged | TunnelEvent::Streams(_) => {}
             }
         }
         orders

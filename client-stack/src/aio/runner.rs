@@ -67,9 +67,12 @@ impl<M: Machine, C: Connector> Runner<M, C> {
         for _ in 0..TURNS {
             let mut progress = self.poll_input(context);
             progress |= self.poll_timer(context);
-            self.follow_orders();
+            let is_closing = self.closing.is_some();
             progress |= self.poll_output(context);
-            if self.is_over(context) {
+            // Behind the output: that carries what the host says to itself, too, which makes events.
+            progress |= self.follow_orders();
+            // Whoever closes it may do so during this very turn: its CLOSE goes out in the next one.
+            if is_closing && self.is_over(context) {
                 return Poll::Ready(());
             }
             if !progress {
@@ -127,20 +130,24 @@ impl<M: Machine, C: Connector> Runner<M, C> {
         true
     }
 
-    fn follow_orders(&mut self) {
+    /// Says whether there is another link to be polled, or a last message to be sent.
+    fn follow_orders(&mut self) -> bool {
         let (Orders { open, close }, closed) = {
             let mut machine = self.shared.lock();
             (machine.dispatch(), machine.is_closed())
         };
+        let begins_to_close = closed && self.closing.is_none();
         if closed {
             self.closing.get_or_insert_with(|| Box::pin(sleep(CLOSE_TIMEOUT)));
         } else if close {
             // Broken or silent; another follows.
             self.link = Link::None;
         }
-        if open && !closed && matches!(self.link, Link::None) {
+        let opens = open && !closed && matches!(self.link, Link::None);
+        if opens {
             self.link = Link::Opening(Box::pin(self.connector.connect()));
         }
+        opens || begins_to_close
     }
 
     fn poll_output(&mut self, context: &mut Context<'_>) -> bool {

@@ -58,7 +58,7 @@ impl Link {
                 Incoming::PortMap(response) => self.maps.handle_response(&response, now),
                 Incoming::Done => self.refresh(segment, now),
                 // The guest's system understands the ICMP error that comes with a denied flow.
-                Incoming::FlowDenied(_) => {}
+                Incoming::FlowDenied(_) | Incoming::Stream(_) => {}
                 Incoming::Skip => break,
             }
         }
@@ -77,7 +77,7 @@ impl Link {
         if let Some(message) = self.tunnel.poll_control(now) {
             return Some(message);
         }
-        let Some(mut batch) = self.tunnel.begin_batch() else { return self.tunnel.poll_ack() };
+        let Some((mut batch, wanted)) = self.tunnel.begin_batch() else { return self.tunnel.poll_ack(now) };
         while let Some(request) = self.maps.poll_request() {
             if !batch.push(&Capsule::PortMapRequest(request)) {
                 self.maps.put_back(request);
@@ -85,14 +85,16 @@ impl Link {
             }
         }
         let context = self.tunnel.offload_context();
-        while let Some((packet, header)) = self.next_packet(segment) {
+        while batch.len() < wanted
+            && let Some((packet, header)) = self.next_packet(segment)
+        {
             // What does not fit an empty message never will.
             if !push(&mut batch, context, &packet, &header) && !batch.is_empty() {
                 self.waiting = Some((packet, header));
                 break;
             }
         }
-        self.tunnel.commit(batch)
+        self.tunnel.commit(batch, now)
     }
 
     /// What waits is of a session that is gone.

@@ -18,6 +18,7 @@
 //! | DHCP leases | the pool, at most 1,024, and `fixed` | the longest expired is given away, else no offer |
 //! | declined addresses | a quarter of the pool, for 10 minutes | the oldest is tried again |
 //! | broadcasts of a port | `flood_rate` | dropped |
+//! | refusals, and PONGs, for a stack on the segment | 64, and 16 | no more are given; the oldest goes |
 //! | events | what one call makes of its input | the caller drains them |
 //!
 //! Nothing is shared between two segments: they are the rooms of a gateway.
@@ -35,6 +36,7 @@ mod leases;
 mod link;
 mod ndp;
 mod outbox;
+mod page_host;
 mod pcp;
 mod port;
 mod router;
@@ -123,6 +125,13 @@ impl Segment {
     /// A port for which frames wait that did not before.
     pub fn poll_port(&mut self) -> Option<PortId> {
         self.ready_ports.pop_first()
+    }
+
+    /// Names a port to [`Segment::poll_port`].
+    fn announce(&mut self, port: PortId) {
+        if self.ports.contains_key(&port) {
+            self.ready_ports.insert(port);
+        }
     }
 
     /// The next frame for a port, or the next IP packet where it is a host's.

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use webtun_wire::Instant;
 
 use super::link::Link;
+use super::page_host::PageHost;
 use super::{ConfigError, Event, GuestId, MacAddress, PortError, PortId, Segment, SegmentConfig, SegmentHost};
 use crate::tunnel::{Tunnel, TunnelEvent};
 use crate::{Lease, MapId, PortMapError, PortMapOptions, PortMapping, StackConfig, Status};
@@ -93,8 +94,9 @@ pub enum BridgeEvent {
 /// with the session that it had. At most `max_guests` sessions wait for their network cards; past it, the one that has
 /// waited longest ends.
 pub struct Bridge {
-    segment: Segment,
+    pub(super) segment: Segment,
     config: BridgeConfig,
+    pub(super) pages: BTreeMap<PortId, PageHost>,
     owners: BTreeMap<PortId, u32>,
     links: BTreeMap<LinkId, Link>,
     by_guest: BTreeMap<GuestId, LinkId>,
@@ -131,6 +133,7 @@ impl Bridge {
         Ok(Self {
             segment,
             config,
+            pages: BTreeMap::new(),
             owners: BTreeMap::new(),
             links: BTreeMap::new(),
             by_guest: BTreeMap::new(),
@@ -172,6 +175,7 @@ impl Bridge {
     /// Removes a port. The sessions of its guests wait for them.
     pub fn remove_port(&mut self, port: PortId, now: Instant) {
         self.segment.remove_port(port);
+        self.pages.remove(&port);
         self.settle(now);
         self.owners.remove(&port);
     }
@@ -237,8 +241,9 @@ impl Bridge {
         }
     }
 
-    /// Ends all sessions.
+    /// Ends all sessions, and the tunnels of stacks.
     pub fn close(&mut self, now: Instant) {
+        self.close_pages();
         let all: Vec<LinkId> = self.links.keys().copied().collect();
         for id in all {
             self.with(id, now, |link, _| link.tunnel.close(now));
@@ -335,7 +340,7 @@ impl Bridge {
                 TunnelEvent::OpenTransport => self.events.push_back(BridgeEvent::OpenTransport(id)),
                 TunnelEvent::CloseTransport => self.events.push_back(BridgeEvent::CloseTransport(id)),
                 TunnelEvent::SessionLost => link.session_lost(),
-                TunnelEvent::LeaseChanged => {}
+                TunnelEvent::LeaseChanged | TunnelEvent::Streams(_) => {}
                 TunnelEvent::Status(status) => {
                     if matches!(status, Status::Closed { .. }) {
                         link.maps.fail_all(PortMapError::TunnelClosed);
@@ -356,7 +361,7 @@ impl Bridge {
     }
 
     /// Gives guests their sessions.
-    fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         while let Some(event) = self.segment.poll_event() {
             match event {
                 Event::GuestSeen { guest, port, mac } => self.attach(guest, port, mac, now),
@@ -378,7 +383,8 @@ impl Bridge {
         let is_its = |it: &Link| it.guest.is_none() && it.owner == owner && it.mac == mac && !it.tunnel.is_closed();
         let known = self.links.iter().find(|(_, it)| is_its(it)).map(|(id, _)| *id);
         let id = known.unwrap_or_else(|| {
-            let config = StackConfig { seed: draw(&mut self.rng), ..self.config.tunnel.clone() };
+            let seed = draw(&mut self.rng);
+            let config = StackConfig { seed, streams: false, ..self.config.tunnel.clone() };
             let id = LinkId(self.next_link);
             self.next_link = self.next_link.wrapping_add(1);
             self.links.insert(id, Link::new(Tunnel::new(config, now), owner, mac, guest));

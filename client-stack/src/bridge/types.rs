@@ -5,6 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub(super) u32);
 
+impl PortId {
+    /// As a number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// From the number that [`PortId::get`] gave.
+    pub const fn from_u32(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// One network card behind a port, from its first frame until it is gone. Numbers are not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GuestId(pub(super) u32);

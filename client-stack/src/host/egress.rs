@@ -10,7 +10,7 @@ use crate::engine::{Share, Turn};
 use crate::{CloseReason, ConnectError, SocketEvent, SocketId};
 
 /// What one connection sends before the next has its turn: one of smoltcp's longest packets, or that much in small ones.
-const SHARE: Share = Share { packets: 16, octets: 48 * 1024 };
+pub(super) const SHARE: Share = Share { packets: 16, octets: 48 * 1024 };
 
 /// How soon a connection is looked at again that claims to have something to send and sends nothing.
 const RETRY: Duration = Duration::from_millis(10);
@@ -60,6 +60,7 @@ impl Host {
 
     /// Lets sockets send until the queue is full, and brings what is for ourselves to its sockets.
     pub(crate) fn fill_queue(&mut self, now: Instant) {
+        self.talks_to_itself = false;
         for _ in 0..LOOPBACK_BUDGET {
             self.take_turns(now);
             let Some(packet) = self.queue.pop_loopback() else { return };
@@ -71,7 +72,7 @@ impl Host {
     /// Lets the connections that may have something to send do so, in turn, until the queue is full.
     fn take_turns(&mut self, now: Instant) {
         while self.queue.has_room()
-            && let Some(id) = self.dirty.pop_front()
+            && let Some((id, line)) = self.turns.next()
         {
             let Some(socket) = self.tcp.get_mut(&id) else { continue };
             socket.queued = false;
@@ -81,15 +82,19 @@ impl Host {
             }
             let Some(core) = socket.core_mut() else { continue };
             self.stats.socket_polls += 1;
-            let turn = self.engine.egress(core, SHARE, &mut self.queue, now);
+            let turn = self.engine.egress(core, self.share, &mut self.queue, now);
             let change = socket.observe(false, now);
             if turn == Turn::Idle {
                 if let Some(finished) = socket.leave_time_wait() {
                     self.time_wait.insert(socket.flow, finished, now);
                 }
                 self.schedule(id, now);
+                if self.turns.rest(id, line) {
+                    self.set_queued(id);
+                }
             } else {
-                self.mark_dirty(id);
+                self.turns.go_on(id);
+                self.set_queued(id);
             }
             self.settle(id, change);
         }
@@ -105,11 +110,16 @@ impl Host {
     }
 
     pub(super) fn mark_dirty(&mut self, id: SocketId) {
-        if let Some(socket) = self.tcp.get_mut(&id)
-            && !socket.queued
-        {
+        if self.tcp.get(&id).is_some_and(|socket| !socket.queued) {
+            self.turns.begin(id);
+            self.set_queued(id);
+        }
+    }
+
+    fn set_queued(&mut self, id: SocketId) {
+        if let Some(socket) = self.tcp.get_mut(&id) {
             socket.queued = true;
-            self.dirty.push_back(id);
+            self.talks_to_itself |= socket.flow.local.ip() == socket.flow.remote.ip();
         }
     }
 
@@ -162,5 +172,10 @@ impl Host {
             return Some(Instant::ZERO);
         }
         self.timers.next()
+    }
+
+    /// True where connections with ourselves could go on, which no transport holds up.
+    pub(crate) fn has_inner_work(&self) -> bool {
+        self.talks_to_itself || self.queue.has_loopback()
     }
 }

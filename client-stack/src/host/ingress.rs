@@ -1,7 +1,8 @@
 //! The way of a packet in.
 //!
 //! 1. parse, and drop what is malformed, a fragment, not for us, or not what its offload header says
-//! 2. TCP: its connection by the 5-tuple, else one in TIME-WAIT, else a listener (a SYN makes a socket), else a RST
+//! 2. TCP: its connection by the 5-tuple, else one in TIME-WAIT, else a listener (a SYN makes a socket), else, where the host
+//!    stands in for others, a request (`requests.rs`), else a RST
 //! 3. UDP: its socket, else port unreachable
 //! 4. ICMP: answer echo requests, match replies, tell the socket that a report is about
 
@@ -18,15 +19,15 @@ use crate::packet::{self, IpPacket};
 use crate::socket::icmp::{self, Message};
 use crate::socket::tcp::{Owner, listen, new_socket};
 use crate::time_wait::Judgement;
-use crate::{Datagram, SocketEvent, SocketId, TcpOptions};
+use crate::{Datagram, SocketEvent, SocketId, TcpOptions, Unreachable};
 
 /// A TCP packet for a connection.
-struct Segment<'a> {
-    packet: &'a [u8],
-    parsed: &'a IpPacket<'a>,
-    header: TcpHeaderSlice<'a>,
+pub(super) struct Segment<'a> {
+    pub packet: &'a [u8],
+    pub parsed: &'a IpPacket<'a>,
+    pub header: TcpHeaderSlice<'a>,
     /// It stands for several.
-    is_many: bool,
+    pub is_many: bool,
 }
 
 impl Host {
@@ -43,16 +44,25 @@ impl Host {
     /// and a packet, which may stand for several and lack its checksum. Where the two do not go together the packet is
     /// dropped and counted.
     pub fn handle_offloaded(&mut self, payload: &[u8], now: Instant) {
+        match OffloadHeader::decode(payload).ok().zip(payload.get(OFFLOAD_HEADER_LEN..)) {
+            Some((header, packet)) => self.handle_offloaded_packet(&header, packet, now),
+            None => {
+                self.stats.packets_received += 1;
+                self.stats.packets_dropped += 1;
+            }
+        }
+    }
+
+    /// As [`handle_offloaded`](Self::handle_offloaded), where the two lie apart.
+    pub fn handle_offloaded_packet(&mut self, header: &OffloadHeader, packet: &[u8], now: Instant) {
         self.stats.packets_received += 1;
-        let decoded = OffloadHeader::decode(payload).ok().zip(payload.get(OFFLOAD_HEADER_LEN..));
-        let checked = decoded.and_then(|(header, packet)| {
-            let mut parsed = self.parse(packet)?;
+        let checked = self.parse(packet).and_then(|mut parsed| {
             header.check(&parsed.shape(packet.len())?, self.config.mtu).ok()?;
             parsed.verify = header.checksum == OffloadChecksum::Complete;
-            Some((packet, parsed, header.normalized(packet.len()).segmentation))
+            Some((parsed, header.normalized(packet.len()).segmentation))
         });
         match checked {
-            Some((packet, parsed, segmentation)) => self.dispatch(packet, &parsed, segmentation, now),
+            Some((parsed, segmentation)) => self.dispatch(packet, &parsed, segmentation, now),
             None => self.stats.packets_dropped += 1,
         }
     }
@@ -61,7 +71,7 @@ impl Host {
         packet::parse(packet).filter(|parsed| {
             // Loopback addresses do not come from outside (RFC 1122 section 3.2.1.3).
             let outside = !parsed.source.is_loopback() && !parsed.destination.is_loopback();
-            outside && packet::is_unicast(parsed.source) && self.is_own(parsed.destination)
+            outside && packet::is_unicast(parsed.source) && self.is_for_us(parsed.destination)
         })
     }
 
@@ -103,10 +113,10 @@ impl Host {
 
     /// A segment of no open connection: of one in TIME-WAIT, or the first of a new one.
     fn receive_unconnected(&mut self, flow: &Flow, segment: Segment<'_>, now: Instant) {
-        let Segment { packet, parsed, header, .. } = segment;
+        let Segment { packet, parsed, header, .. } = &segment;
         let opening = header.syn() && !header.ack() && !header.rst();
         let data = parsed.payload.len() - header.slice().len();
-        match self.time_wait.receive(flow, &header, data, now) {
+        match self.time_wait.receive(flow, header, data, now) {
             Judgement::Ignore => {}
             Judgement::Acknowledge(finished) => {
                 if let Some(ack) = packet::build_ack(flow, finished) {
@@ -114,8 +124,14 @@ impl Host {
                 }
             }
             Judgement::Unknown => match self.listening.find(flow.local, flow.remote) {
-                Some(listener) if opening => self.receive_syn(listener, *flow, packet, parsed, now),
-                _ => self.engine.ingress(packet, parsed, None, &mut self.queue, now),
+                Some(listener) if opening => self.receive_syn(listener, *flow, &segment, now),
+                _ if opening && self.stands_in() => self.request(*flow, &segment),
+                _ => {
+                    if header.rst() && self.stands_in() {
+                        self.requests.withdraw(flow);
+                    }
+                    self.engine.ingress(packet, parsed, None, &mut self.queue, now);
+                }
             },
         }
     }
@@ -123,23 +139,32 @@ impl Host {
     fn receive_segment(&mut self, id: SocketId, segment: Segment<'_>, now: Instant) {
         let Segment { packet, parsed, header, is_many } = segment;
         let Some(socket) = self.tcp.get_mut(&id) else { return };
+        let data = parsed.payload.get(header.slice().len()..).unwrap_or_default();
         if let Some(core) = socket.core_mut() {
             if header.ack() && !header.rst() {
                 core.heard(header.window_size());
-                let is_empty = parsed.payload.len() == header.slice().len();
-                let is_pure = is_empty && !header.syn() && !header.fin();
+                let is_pure = data.is_empty() && !header.syn() && !header.fin();
                 if is_pure && core.is_short_of_fin(header.acknowledgment_number()) {
                     socket.heard(now);
                     return;
                 }
             }
             if header.fin() {
-                let data = parsed.payload.len() - header.slice().len();
-                core.heard_fin(header.sequence_number().wrapping_add(data as u32).wrapping_add(1));
+                core.heard_fin(header.sequence_number().wrapping_add(data.len() as u32).wrapping_add(1));
             }
             core.expect_ack(is_many || header.fin());
         }
+        if let Some(core) = socket.core_mut().filter(|_| header.ack() && !header.syn() && !header.rst()) {
+            self.engine.acknowledge(parsed, &header, core, &mut self.queue, now);
+        }
+        let waiting = socket.readable();
         self.engine.ingress(packet, parsed, socket.core_mut(), &mut self.queue, now);
+        if let Some(core) = socket.core_mut() {
+            let is_exact = core.took(&header, data.len(), waiting);
+            if !data.is_empty() {
+                self.arrival.note(id, data, waiting, is_exact);
+            }
+        }
         socket.heard(now);
         let change = socket.observe(header.rst(), now);
         let unwanted = socket.owner == Owner::Nobody && socket.readable() > 0;
@@ -152,7 +177,7 @@ impl Host {
     }
 
     /// A SYN for a listener: this is where its backlog is spent.
-    fn receive_syn(&mut self, listener_id: SocketId, flow: Flow, packet: &[u8], parsed: &IpPacket<'_>, now: Instant) {
+    fn receive_syn(&mut self, listener_id: SocketId, flow: Flow, segment: &Segment<'_>, now: Instant) {
         let room = self.has_room_for_socket();
         let Some(listener) = self.listeners.get_mut(&listener_id) else { return };
         if !listener.has_room() || !room {
@@ -160,27 +185,44 @@ impl Host {
             return;
         }
         let options = TcpOptions { local: None, ..listener.options.tcp.clone() };
-        let Some(mut buffers) = self.reserve_buffers(&options) else {
+        let id = self.new_id();
+        if self.open_by_syn(id, flow, Owner::Listener(listener_id), &options, segment, now)
+            && let Some(listener) = self.listeners.get_mut(&listener_id)
+        {
+            listener.half_open += 1;
+        }
+    }
+
+    /// Makes the socket of a SYN, which answers it; false where there is no memory, or the SYN is malformed.
+    pub(super) fn open_by_syn(
+        &mut self,
+        id: SocketId,
+        flow: Flow,
+        owner: Owner,
+        options: &TcpOptions,
+        segment: &Segment<'_>,
+        now: Instant,
+    ) -> bool {
+        let Segment { packet, parsed, header, .. } = segment;
+        let Some(mut buffers) = self.reserve_buffers(options, now) else {
             self.stats.syns_dropped += 1;
-            return;
+            return false;
         };
-        let mut socket = new_socket(&mut buffers, &options);
+        let mut socket = new_socket(&mut buffers, options);
         if !listen(&mut socket, &flow) {
-            return;
+            return false;
         }
         let mut core = Core::new(socket, buffers);
         self.engine.ingress(packet, parsed, Some(&mut core), &mut self.queue, now);
+        core.took(header, 0, 0);
         if core.socket().is_listening() {
             // smoltcp did not take the SYN: it is malformed.
             self.stats.packets_dropped += 1;
-            return;
+            return false;
         }
-        if let Some(listener) = self.listeners.get_mut(&listener_id) {
-            listener.half_open += 1;
-        }
-        let id = self.new_id();
-        self.insert_tcp(id, core, flow, Owner::Listener(listener_id), &options, now);
+        self.insert_tcp(id, core, flow, owner, options, now);
         self.mark_dirty(id);
+        true
     }
 
     fn receive_udp(&mut self, packet: &[u8], parsed: &IpPacket<'_>, segmentation: Option<Segmentation>, now: Instant) {
@@ -194,7 +236,7 @@ impl Host {
             self.udp_bound.find(to, from).and_then(|id| self.udp.get_mut(&id).map(|socket| (id, socket)))
         else {
             if self.reports.allow(now)
-                && let Some(reply) = icmp::port_unreachable(packet, parsed)
+                && let Some(reply) = icmp::unreachable(Unreachable::Port, packet, parsed)
             {
                 self.queue.push_reply(Outbound::Complete(reply));
             }

@@ -7,6 +7,7 @@ mod egress;
 mod ingress;
 mod ping;
 mod reports;
+mod requests;
 mod tcp;
 mod tcp_io;
 mod udp;
@@ -20,10 +21,11 @@ use rand::rngs::ChaCha12Rng;
 use rand::{Rng, SeedableRng};
 use webtun_wire::Instant;
 
+use crate::arrival::Arrival;
 use crate::buffers::Budget;
 use crate::demux::{Bindings, Flow, SeededMap, SeededSet};
 use crate::device::TxQueue;
-use crate::engine::{Engine, MAX_ADDRESSES};
+use crate::engine::{Engine, MAX_ADDRESSES, Share};
 use crate::fragment::Fragmenter;
 use crate::ports::EphemeralPorts;
 use crate::socket::listener::Listener;
@@ -31,6 +33,7 @@ use crate::socket::tcp::TcpSocket;
 use crate::socket::udp::UdpSocket;
 use crate::time_wait::TimeWait;
 use crate::timers::Timers;
+use crate::turns::Turns;
 use crate::{CloseReason, HostConfig, HostStats, PingError, SocketEvent, SocketId, UdpError, packet};
 
 const LOOPBACK_V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -38,6 +41,9 @@ const LOOPBACK_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 /// Connections that their programs have closed and that still say goodbye. Beyond it the oldest is reset.
 const MAX_ORPHANS: usize = 4096;
+
+/// Standing in for others is a feature: what pages load does without.
+const STANDS_IN: bool = cfg!(feature = "stand-in");
 
 /// Whose timer it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,16 +66,22 @@ pub struct Host {
     listening: Bindings,
     udp: SeededMap<SocketId, UdpSocket>,
     udp_bound: Bindings,
+    echo_bound: Bindings,
     udp_blocked: VecDeque<SocketId>,
     pings: ping::Pings,
     time_wait: TimeWait,
+    requests: requests::Requests,
     ports: EphemeralPorts,
-    /// TCP sockets that may have something to send, in turn.
-    dirty: VecDeque<SocketId>,
+    /// TCP sockets that may have something to send.
+    turns: Turns,
+    /// One of these has ourselves at its other end.
+    talks_to_itself: bool,
+    share: Share,
     timers: Timers<TimerKey>,
     events: VecDeque<SocketEvent>,
     reports: reports::RateLimit,
     stats: HostStats,
+    arrival: Arrival,
     next_id: u32,
 }
 
@@ -82,7 +94,7 @@ impl Host {
         let fragmenter = config.fragments.then(|| Fragmenter::new(rng.next_u64() as u32));
         let mut queue = TxQueue::new(config.queue_octets, fragmenter);
         let mtu = clamp_mtu(config.mtu);
-        let engine = Engine::new(mtu, rng.next_u64(), &mut queue, now);
+        let engine = Engine::new(mtu, rng.next_u64(), STANDS_IN && config.stands_in, &mut queue, now);
         let mut host = Self {
             engine,
             queue,
@@ -95,15 +107,20 @@ impl Host {
             listening: Bindings::default(),
             udp: SeededMap::default(),
             udp_bound: Bindings::default(),
+            echo_bound: Bindings::default(),
             udp_blocked: VecDeque::new(),
             pings: ping::Pings::new(rng.next_u32()),
             time_wait: TimeWait::new(rng.next_u64()),
+            requests: requests::Requests::new(rng.next_u64()),
             ports: EphemeralPorts::new(secret),
-            dirty: VecDeque::new(),
+            turns: Turns::default(),
+            talks_to_itself: false,
+            share: egress::SHARE,
             timers: Timers::new(),
             events: VecDeque::new(),
             reports: reports::RateLimit::new(),
             stats: HostStats::default(),
+            arrival: Arrival::default(),
             next_id: 1,
             config: HostConfig { mtu, ..config },
         };
@@ -186,6 +203,14 @@ impl Host {
         }
     }
 
+    /// How many octets shall be taken at once, so that little waits where it cannot be overtaken: packets become as short
+    /// as that takes, and so do turns. At most what the configuration says.
+    pub(crate) fn set_pace(&mut self, octets: usize) {
+        self.queue.set_limit(octets.min(self.config.queue_octets));
+        self.engine.limit_packets(octets / 2);
+        self.share = egress::SHARE.within(octets / 2);
+    }
+
     /// A port of the ephemeral ranges, by a random number of the caller's.
     pub(crate) fn random_port(&self, ipv4: bool, random: u32) -> u16 {
         self.ports.at(ipv4, random)
@@ -205,6 +230,17 @@ impl Host {
         }
         self.queue.set_link(up);
         self.wake_udp_writers();
+    }
+
+    /// The packets that follow lie in this message, until [`end_message`](Self::end_message):
+    /// [`tcp_arrival`](Self::tcp_arrival) will find them there.
+    pub fn begin_message(&mut self, message: &[u8]) {
+        self.arrival.begin(message);
+    }
+
+    /// The packets that follow lie elsewhere.
+    pub fn end_message(&mut self) {
+        self.arrival.end();
     }
 
     /// The next event.
@@ -237,12 +273,17 @@ impl Host {
             self.listening.remove(listener.binding.port, id);
             self.close_pending(id, now);
         } else if let Some(socket) = self.udp.remove(&id) {
-            self.udp_bound.remove(socket.binding.port, id);
+            self.bound_mut(socket.content).remove(socket.binding.port, id);
         }
     }
 
     fn is_own(&self, address: IpAddr) -> bool {
         address == LOOPBACK_V4 || address == LOOPBACK_V6 || self.addresses.iter().any(|(own, _)| *own == address)
+    }
+
+    /// True where the host has this address, or stands in for it.
+    fn is_for_us(&self, address: IpAddr) -> bool {
+        self.is_own(address) || (self.stands_in() && packet::is_unicast(address))
     }
 
     /// The address from which `remote` is spoken to: itself where it is ours, else the first of its family.
@@ -254,14 +295,27 @@ impl Host {
     }
 
     fn has_room_for_socket(&self) -> bool {
-        self.tcp.len() - self.orphans.len() + self.listeners.len() + self.udp.len() < self.config.max_sockets
+        let connections = self.tcp.len() - self.orphans.len() + self.requests.len();
+        connections + self.listeners.len() + self.udp.len() < self.config.max_sockets
+    }
+
+    /// An id that no socket has, for one that is kept elsewhere.
+    pub(crate) fn reserve_id(&mut self) -> SocketId {
+        self.new_id()
+    }
+
+    /// Whether it takes what is for others as its own.
+    fn stands_in(&self) -> bool {
+        STANDS_IN && self.config.stands_in
     }
 
     fn new_id(&mut self) -> SocketId {
         loop {
             let id = SocketId::from_u32(self.next_id);
             self.next_id = self.next_id.wrapping_add(1);
-            if !self.tcp.contains_key(&id) && !self.listeners.contains_key(&id) && !self.udp.contains_key(&id) {
+            let taken = self.tcp.contains_key(&id) || self.listeners.contains_key(&id) || self.udp.contains_key(&id);
+            let is_request = self.stands_in() && self.requests.contains(id);
+            if !taken && !is_request {
                 return id;
             }
         }

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use etherparse::IcmpEchoHeader;
 use webtun_wire::Instant;
@@ -9,7 +9,7 @@ use crate::outbound::Outbound;
 use crate::packet::{self, IpPacket};
 use crate::socket::icmp;
 use crate::timers::Scheduled;
-use crate::{PingError, PingId, PingOptions, SocketEvent};
+use crate::{Datagram, PingError, PingId, PingOptions, SocketEvent};
 
 /// Echo requests that may await their replies.
 const MAX_PINGS: usize = 1024;
@@ -43,6 +43,10 @@ impl Pings {
             next_id: 1,
             scheduled: Scheduled::default(),
         }
+    }
+
+    pub fn identifier(&self) -> Option<u16> {
+        self.identifier
     }
 
     fn free_sequence(&mut self) -> Option<u16> {
@@ -91,19 +95,32 @@ impl Host {
 
     /// The identifier is translated as a port is, so it comes from the same ranges.
     fn ping_identifier(&mut self, source: IpAddr) -> u16 {
-        let known = self.pings.identifier.or_else(|| self.ports.pick(source, None, |_| true));
+        let (ports, echo_bound) = (&mut self.ports, &self.echo_bound);
+        let known = self.pings.identifier.or_else(|| ports.pick(source, None, |port| !echo_bound.has(port)));
         *self.pings.identifier.insert(known.unwrap_or(1))
     }
 
+    /// An echo reply to a ping, or to a request of a program's socket.
     pub(super) fn receive_pong(&mut self, parsed: &IpPacket<'_>, echo: IcmpEchoHeader, len: usize, now: Instant) {
         let ours = self.pings.identifier == Some(echo.id);
         let fits = self.pings.pending.get(&echo.seq).is_some_and(|pending| pending.target == parsed.source);
         if !ours || !fits {
-            return;
+            return self.receive_echo(parsed, echo);
         }
         if let Some(Pending { id, sent_at, .. }) = self.pings.pending.remove(&echo.seq) {
             let (rtt, hop_limit) = (now - sent_at, parsed.hop_limit);
             self.events.push_back(SocketEvent::Pong { id, from: parsed.source, rtt, len, hop_limit });
+        }
+    }
+
+    fn receive_echo(&mut self, parsed: &IpPacket<'_>, echo: IcmpEchoHeader) {
+        let (from, to) = (SocketAddr::new(parsed.source, 0), SocketAddr::new(parsed.destination, echo.id));
+        let Some(id) = self.echo_bound.find(to, from) else { return };
+        let Some(socket) = self.udp.get_mut(&id) else { return };
+        match socket.receive(Datagram { from, to: to.ip(), payload: parsed.payload.to_vec() }) {
+            Some(true) => self.events.push_back(SocketEvent::UdpReadable(id)),
+            Some(false) => {}
+            None => self.stats.datagrams_dropped += 1,
         }
     }
 

@@ -22,7 +22,10 @@ impl Host {
         for address in own.into_iter().filter(|address| address.is_ipv4() == remote.is_ipv4()) {
             let local = SocketAddr::new(address, denied.source_port);
             match denied.protocol {
-                packet::ICMP | packet::ICMPV6 => self.fail_pings_to(remote.ip(), problem.ping_error()),
+                packet::ICMP | packet::ICMPV6 => {
+                    self.fail_pings_to(remote.ip(), problem.ping_error());
+                    self.report_datagram(&Report { problem, protocol: denied.protocol, local, remote }, true, now);
+                }
                 protocol => self.report(&Report { problem, protocol, local, remote }, None, now),
             }
         }
@@ -32,14 +35,12 @@ impl Host {
     pub(super) fn report(&mut self, report: &Report, from: Option<IpAddr>, now: Instant) {
         match report.protocol {
             packet::TCP => self.report_tcp(report),
-            packet::UDP => self.report_udp(report, from.is_none(), now),
-            _ => self.fail_ping(
-                report.local.port(),
-                report.remote.port(),
-                report.remote.ip(),
-                from,
-                report.problem.ping_error(),
-            ),
+            packet::UDP => self.report_datagram(report, from.is_none(), now),
+            _ => {
+                let (identifier, sequence) = (report.local.port(), report.remote.port());
+                self.fail_ping(identifier, sequence, report.remote.ip(), from, report.problem.ping_error());
+                self.report_datagram(report, from.is_none(), now);
+            }
         }
     }
 
@@ -64,12 +65,16 @@ impl Host {
         }
     }
 
-    fn report_udp(&mut self, report: &Report, by_gateway: bool, now: Instant) {
-        let Some(id) = self.udp_bound.find(report.local, report.remote) else { return };
+    fn report_datagram(&mut self, report: &Report, by_gateway: bool, now: Instant) {
+        let (bound, remote) = match report.protocol {
+            packet::UDP => (&self.udp_bound, report.remote),
+            _ => (&self.echo_bound, SocketAddr::new(report.remote.ip(), 0)),
+        };
+        let Some(id) = bound.find(report.local, remote) else { return };
         let Some(socket) = self.udp.get_mut(&id) else { return };
         let denial = matches!(report.problem, Problem::Prohibited | Problem::Limit);
-        if !denial || socket.note_denial(report.remote, by_gateway, now) {
-            self.events.push_back(SocketEvent::UdpError(id, report.problem.udp_error(), report.remote));
+        if !denial || socket.note_denial(remote, by_gateway, now) {
+            self.events.push_back(SocketEvent::UdpError(id, report.problem.udp_error(), remote));
         }
     }
 }

@@ -12,6 +12,14 @@ use crate::socket::listener::Listener;
 use crate::socket::tcp::{Change, Owner, TcpSocket, new_socket};
 use crate::{BindError, CloseReason, ConnectError, ListenOptions, SocketEvent, SocketId, TcpOptions, packet};
 
+/// Whose ports are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    Listeners,
+    Udp,
+    Echo,
+}
+
 impl Host {
     /// Begins to connect. `TcpConnected` or `TcpConnectFailed` follows.
     ///
@@ -31,7 +39,7 @@ impl Host {
             return Err(ConnectError::TooManySockets);
         }
         let flow = Flow { local: self.choose_local(remote, options.local.map(canonical), now)?, remote };
-        let mut buffers = self.reserve_buffers(&options).ok_or(ConnectError::NoBuffers)?;
+        let mut buffers = self.reserve_buffers(&options, now).ok_or(ConnectError::NoBuffers)?;
         let mut socket = new_socket(&mut buffers, &options);
         if !self.engine.connect(&mut socket, flow.local, flow.remote) {
             return Err(ConnectError::Unaddressable);
@@ -48,12 +56,11 @@ impl Host {
         wanted: Option<SocketAddr>,
         now: Instant,
     ) -> Result<SocketAddr, ConnectError> {
-        let source = self.source_for(remote.ip()).ok_or(ConnectError::AddressNotAvailable)?;
         let ip = match wanted {
             Some(wanted) if !wanted.ip().is_unspecified() => wanted.ip(),
-            _ => source,
+            _ => self.source_for(remote.ip()).ok_or(ConnectError::AddressNotAvailable)?,
         };
-        if !self.is_own(ip) || ip.is_ipv4() != remote.is_ipv4() {
+        if !self.is_for_us(ip) || ip.is_ipv4() != remote.is_ipv4() {
             return Err(ConnectError::AddressNotAvailable);
         }
         let (flows, time_wait, listening) = (&self.flows, &self.time_wait, &self.listening);
@@ -62,7 +69,7 @@ impl Host {
             0 => {
                 let free = |port| {
                     let local = SocketAddr::new(ip, port);
-                    !taken(&Flow { local, remote }) && listening.find(local, remote).is_none()
+                    local != remote && !taken(&Flow { local, remote }) && listening.find(local, remote).is_none()
                 };
                 let port = self.ports.pick(ip, Some(remote), free).ok_or(ConnectError::NoPorts)?;
                 Ok(SocketAddr::new(ip, port))
@@ -85,19 +92,19 @@ impl Host {
         options: ListenOptions,
         _now: Instant,
     ) -> Result<SocketId, BindError> {
-        let binding = self.choose_binding(local, options.ipv6_only, false)?;
+        let binding = self.choose_binding(local, options.ipv6_only, Table::Listeners)?;
         let id = self.new_id();
         self.listening.insert(binding, id);
         self.listeners.insert(id, Listener::new(binding, options));
         Ok(id)
     }
 
-    /// What a listener or a UDP socket (`udp`) at `local` is bound to.
+    /// What a listener, or a socket for datagrams, at `local` is bound to.
     pub(super) fn choose_binding(
         &mut self,
         local: SocketAddr,
         ipv6_only: bool,
-        udp: bool,
+        table: Table,
     ) -> Result<Binding, BindError> {
         let local = canonical(local);
         if !local.ip().is_unspecified() && !self.is_own(local.ip()) {
@@ -107,14 +114,21 @@ impl Host {
             return Err(BindError::TooManySockets);
         }
         let dual = local.is_ipv6() && local.ip().is_unspecified() && !ipv6_only;
-        let table = if udp { &self.udp_bound } else { &self.listening };
+        let bound = match table {
+            Table::Listeners => &self.listening,
+            Table::Udp => &self.udp_bound,
+            Table::Echo => &self.echo_bound,
+        };
+        // The identifier of our own pings is none for a program.
+        let pings = self.pings.identifier().filter(|_| table == Table::Echo);
         let binding = |port| Binding { address: local.ip(), port, dual, remote: None };
+        let taken = |port| pings == Some(port) || bound.conflicts(&binding(port));
         if local.port() == 0 {
-            let free = |port| !table.conflicts(&binding(port));
+            let free = |port| !taken(port);
             // IPv4 ports are scarcer; a socket for both families takes one that suits them.
             let family = if dual { super::ANY_V4 } else { local.ip() };
             self.ports.pick(family, None, free).map(binding).ok_or(BindError::NoPorts)
-        } else if table.conflicts(&binding(local.port())) {
+        } else if taken(local.port()) {
             Err(BindError::AddressInUse)
         } else {
             Ok(binding(local.port()))
@@ -134,8 +148,8 @@ impl Host {
         Some(id)
     }
 
-    pub(super) fn reserve_buffers(&self, options: &TcpOptions) -> Option<Reservation> {
-        self.budget.reserve(options.buffers.or(self.config.buffers))
+    pub(super) fn reserve_buffers(&mut self, options: &TcpOptions, now: Instant) -> Option<Reservation> {
+        self.budget.reserve(options.buffers.or(self.config.buffers), now)
     }
 
     pub(super) fn insert_tcp(
@@ -159,6 +173,11 @@ impl Host {
         match (change, socket.owner) {
             (Change::Connected, Owner::Program) => self.events.push_back(SocketEvent::TcpConnected(id)),
             (Change::Connected, Owner::Listener(listener)) => self.offer(listener, id),
+            (Change::Vanished, Owner::Program) => {
+                let error = ConnectError::Refused;
+                socket.fail(error);
+                self.events.push_back(SocketEvent::TcpConnectFailed(id, error));
+            }
             (Change::Failed(error), Owner::Program) => {
                 self.events.push_back(SocketEvent::TcpConnectFailed(id, error));
             }

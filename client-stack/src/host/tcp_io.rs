@@ -1,6 +1,7 @@
 //! Sending and receiving on connections.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use webtun_wire::Instant;
@@ -68,6 +69,7 @@ impl Host {
         let socket = self.owned_mut(id).ok_or(RecvError::UnknownSocket)?;
         let received = socket.recv(out)?;
         if matches!(received, Received::Data(_)) {
+            self.arrival.forget(id);
             // The window may have opened by enough to be worth a packet.
             self.mark_dirty(id);
             self.announce(id);
@@ -90,6 +92,7 @@ impl Host {
         let socket = self.owned_mut(id).ok_or(RecvError::UnknownSocket)?;
         let received = socket.recv_with(limit, read)?;
         if matches!(received, Received::Data(1..)) {
+            self.arrival.forget(id);
             self.mark_dirty(id);
             self.announce(id);
         }
@@ -102,6 +105,12 @@ impl Host {
     /// As for `tcp_recv`.
     pub fn tcp_peek(&mut self, id: SocketId, out: &mut [u8]) -> Result<Received, RecvError> {
         self.owned_mut(id).ok_or(RecvError::UnknownSocket)?.peek(out)
+    }
+
+    /// Where in the last message everything lies that can be read, in its order: whoever has the message need not take it
+    /// from the receive buffer. Nothing where some of it came before, was read, or did not come as it is.
+    pub fn tcp_arrival(&self, id: SocketId) -> &[Range<usize>] {
+        self.arrival.of(id, self.tcp_readable(id))
     }
 
     /// Octets that can be read at once; 0 for an unknown id.

@@ -1,11 +1,13 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use webtun_wire::Instant;
 
 use super::Host;
-use super::tcp::canonical;
+use super::tcp::{Table, canonical};
+use crate::demux::{Binding, Bindings};
 use crate::outbound::Outbound;
-use crate::socket::udp::UdpSocket;
+use crate::socket::icmp;
+use crate::socket::udp::{Content, UdpSocket};
 use crate::{BindError, Datagram, SocketId, UdpError, UdpOptions, packet};
 
 /// Octets of a UDP header.
@@ -18,11 +20,39 @@ impl Host {
     /// # Errors
     /// See [`BindError`].
     pub fn udp_bind(&mut self, local: SocketAddr, options: UdpOptions, _now: Instant) -> Result<SocketId, BindError> {
-        let binding = self.choose_binding(local, options.ipv6_only, true)?;
+        let binding = self.choose_binding(local, options.ipv6_only, Table::Udp)?;
         let id = self.new_id();
         self.udp_bound.insert(binding, id);
-        self.udp.insert(id, UdpSocket::new(binding, options));
+        self.udp.insert(id, UdpSocket::new(binding, Content::Udp, options));
         Ok(id)
+    }
+
+    /// Binds a socket for ICMP echo requests (RFC 792, RFC 4443 section 4.1), of the one family of `local`, whose port
+    /// is the identifier of the requests; 0 for any free one. It is used by the functions for UDP, and what it sends and
+    /// receives are ICMP messages from their type on: requests out, whose identifier and checksum are filled in, and the
+    /// replies to them in. The ports of its peers mean nothing.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn echo_bind(&mut self, local: SocketAddr, options: UdpOptions, _now: Instant) -> Result<SocketId, BindError> {
+        let binding = self.choose_binding(local, true, Table::Echo)?;
+        let id = self.new_id();
+        self.echo_bound.insert(binding, id);
+        self.udp.insert(id, UdpSocket::new(binding, Content::Echo, options));
+        Ok(id)
+    }
+
+    /// Changes the TTL or hop limit of what a socket of any kind sends from now on, a listener's connections included;
+    /// 0 counts as 1.
+    pub fn set_hop_limit(&mut self, id: SocketId, hop_limit: u8) {
+        let hop_limit = hop_limit.max(1);
+        if let Some(socket) = self.udp.get_mut(&id) {
+            socket.hop_limit = hop_limit;
+        } else if let Some(listener) = self.listeners.get_mut(&id) {
+            listener.options.tcp.hop_limit = hop_limit;
+        } else if let Some(core) = self.tcp.get_mut(&id).and_then(|socket| socket.core_mut()) {
+            core.socket_mut().set_hop_limit(Some(hop_limit));
+        }
     }
 
     /// Makes `remote` the default destination and the only source.
@@ -30,10 +60,11 @@ impl Host {
     /// # Errors
     /// Where the id is unknown, or no datagram can be sent there.
     pub fn udp_connect(&mut self, id: SocketId, remote: SocketAddr) -> Result<(), UdpError> {
-        let remote = canonical(remote);
-        let binding = self.udp.get(&id).ok_or(UdpError::UnknownSocket)?.binding;
-        self.udp_source(&binding, remote)?;
-        self.udp_bound.set_remote(binding.port, id, remote);
+        let socket = self.udp.get(&id).ok_or(UdpError::UnknownSocket)?;
+        let (binding, content) = (socket.binding, socket.content);
+        let remote = peer_of(content, remote);
+        self.udp_source(&binding, content, remote)?;
+        self.bound_mut(content).set_remote(binding.port, id, remote);
         if let Some(socket) = self.udp.get_mut(&id) {
             socket.binding.remote = Some(remote);
         }
@@ -52,8 +83,8 @@ impl Host {
         _now: Instant,
     ) -> Result<bool, UdpError> {
         let socket = self.udp.get_mut(&id).ok_or(UdpError::UnknownSocket)?;
-        let binding = socket.binding;
-        let to = to.map(canonical).or(binding.remote).ok_or(UdpError::NoDestination)?;
+        let (binding, content, hop_limit) = (socket.binding, socket.content, socket.hop_limit);
+        let to = to.map(|to| peer_of(content, to)).or(binding.remote).ok_or(UdpError::NoDestination)?;
         if !self.queue.has_room() || !self.queue.is_open_to(to.ip()) {
             if !socket.write_blocked {
                 socket.write_blocked = true;
@@ -61,17 +92,29 @@ impl Host {
             }
             return Ok(false);
         }
-        let source = self.udp_source(&binding, to)?;
-        if packet::header_len(source) + UDP_HEADER_LEN + data.len() > self.config.mtu {
+        let source = self.udp_source(&binding, content, to)?;
+        let header_len = if content == Content::Udp { UDP_HEADER_LEN } else { 0 };
+        if packet::header_len(source) + header_len + data.len() > self.config.mtu {
             return Err(UdpError::TooLong);
         }
-        let packet = packet::build_udp((source, binding.port), (to.ip(), to.port()), data).ok_or(UdpError::TooLong)?;
+        let packet = match content {
+            Content::Udp => packet::build_udp_with((source, binding.port), (to.ip(), to.port()), hop_limit, data)
+                .ok_or(UdpError::TooLong)?,
+            Content::Echo => icmp::request_of_program(source, to.ip(), hop_limit, binding.port, data)?,
+        };
         self.queue.push(Outbound::Complete(packet));
         Ok(true)
     }
 
-    fn udp_source(&self, binding: &crate::demux::Binding, to: SocketAddr) -> Result<std::net::IpAddr, UdpError> {
-        if to.port() == 0 || !packet::is_unicast(to.ip()) {
+    pub(super) fn bound_mut(&mut self, content: Content) -> &mut Bindings {
+        match content {
+            Content::Udp => &mut self.udp_bound,
+            Content::Echo => &mut self.echo_bound,
+        }
+    }
+
+    fn udp_source(&self, binding: &Binding, content: Content, to: SocketAddr) -> Result<IpAddr, UdpError> {
+        if (to.port() == 0 && content == Content::Udp) || !packet::is_unicast(to.ip()) {
             return Err(UdpError::Unaddressable);
         }
         if !binding.address.is_unspecified() {
@@ -106,4 +149,10 @@ impl Host {
     pub fn udp_dropped(&self, id: SocketId) -> u64 {
         self.udp.get(&id).map_or(0, UdpSocket::dropped)
     }
+}
+
+/// Echo requests know no ports.
+fn peer_of(content: Content, remote: SocketAddr) -> SocketAddr {
+    let remote = canonical(remote);
+    if content == Content::Echo { SocketAddr::new(remote.ip(), 0) } else { remote }
 }

@@ -7,7 +7,7 @@ use etherparse::{IcmpEchoHeader, Icmpv4Slice, Icmpv4Type, Icmpv6Slice, Icmpv6Typ
 use etherparse::{icmpv4, icmpv6};
 
 use crate::packet::{self, IpPacket};
-use crate::{ConnectError, PingError, UdpError};
+use crate::{ConnectError, PingError, UdpError, Unreachable};
 
 /// One ICMP message, reduced to what a host acts on.
 pub(crate) enum Message<'a> {
@@ -171,6 +171,24 @@ pub(crate) fn echo_request(
     }
 }
 
+/// An echo request as a program has written it: its identifier and its checksum are ours.
+pub(crate) fn request_of_program(
+    source: IpAddr,
+    target: IpAddr,
+    hop_limit: u8,
+    identifier: u16,
+    message: &[u8],
+) -> Result<BytesMut, UdpError> {
+    let (header, payload) = message.split_first_chunk::<8>().ok_or(UdpError::NotAnEchoRequest)?;
+    let kind = if target.is_ipv4() { icmpv4::TYPE_ECHO_REQUEST } else { icmpv6::TYPE_ECHO_REQUEST };
+    let [_, _, _, _, _, _, seq @ ..] = *header;
+    if header[..2] != [kind, 0] {
+        return Err(UdpError::NotAnEchoRequest);
+    }
+    let echo = IcmpEchoHeader { id: identifier, seq: u16::from_be_bytes(seq) };
+    echo_request(source, target, hop_limit, echo, payload).ok_or(UdpError::TooLong)
+}
+
 /// The answer to an echo request.
 pub(crate) fn echo_reply(request: &IpPacket<'_>, echo: IcmpEchoHeader, payload: &[u8]) -> Option<BytesMut> {
     let (source, target) = (request.destination, request.source);
@@ -181,17 +199,29 @@ pub(crate) fn echo_reply(request: &IpPacket<'_>, echo: IcmpEchoHeader, payload: 
     }
 }
 
-/// Port unreachable about a packet that has come, with as much of it as RFC 1812 section 4.3.2.3 (576 octets in all)
+/// Destination unreachable about a packet that has come, with as much of it as RFC 1812 section 4.3.2.3 (576 octets in all)
 /// and RFC 4443 section 2.4 (1,280 octets) allow.
-pub(crate) fn port_unreachable(offending: &[u8], about: &IpPacket<'_>) -> Option<BytesMut> {
+pub(crate) fn unreachable(why: Unreachable, offending: &[u8], about: &IpPacket<'_>) -> Option<BytesMut> {
     let (source, target) = (about.destination, about.source);
     if target.is_ipv4() {
-        let kind = Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Port);
+        use icmpv4::DestUnreachableHeader as Code;
+        let code = match why {
+            Unreachable::Port => Code::Port,
+            Unreachable::Host => Code::Host,
+            Unreachable::Net => Code::Network,
+            Unreachable::Prohibited => Code::FilterProhibited,
+        };
         let quote = &offending[..offending.len().min(576 - 28)];
-        packet::build_icmpv4(source, target, packet::HOP_LIMIT, kind, quote)
+        packet::build_icmpv4(source, target, packet::HOP_LIMIT, Icmpv4Type::DestinationUnreachable(code), quote)
     } else {
-        let kind = Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Port);
+        use icmpv6::DestUnreachableCode as Code;
+        let code = match why {
+            Unreachable::Port => Code::Port,
+            Unreachable::Host => Code::Address,
+            Unreachable::Net => Code::NoRoute,
+            Unreachable::Prohibited => Code::Prohibited,
+        };
         let quote = &offending[..offending.len().min(1280 - 48)];
-        packet::build_icmpv6(source, target, packet::HOP_LIMIT, kind, quote)
+        packet::build_icmpv6(source, target, packet::HOP_LIMIT, Icmpv6Type::DestinationUnreachable(code), quote)
     }
 }

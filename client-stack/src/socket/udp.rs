@@ -5,6 +5,7 @@ use std::time::Duration;
 use webtun_wire::Instant;
 
 use crate::demux::Binding;
+use crate::packet::HOP_LIMIT;
 use crate::{Datagram, UdpOptions};
 
 /// What an empty datagram costs in the receive buffer, so that many of them are bounded too.
@@ -20,9 +21,20 @@ struct Denial {
     at: Instant,
 }
 
-/// A UDP socket. smoltcp has no part in it: datagrams come whole from the tunnel and go whole into it.
+/// What the datagrams of a socket are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Udp,
+    /// Whole ICMP messages: echo requests out, echo replies in. The port is their identifier.
+    Echo,
+}
+
+/// A UDP socket, or one for echo requests. smoltcp has no part in it: datagrams come whole from the tunnel and go whole into it.
 pub(crate) struct UdpSocket {
     pub binding: Binding,
+    pub content: Content,
+    /// TTL or hop limit of what is sent.
+    pub hop_limit: u8,
     queue: VecDeque<Datagram>,
     octets: usize,
     limit: usize,
@@ -33,9 +45,18 @@ pub(crate) struct UdpSocket {
 }
 
 impl UdpSocket {
-    pub fn new(binding: Binding, options: UdpOptions) -> Self {
-        let limit = options.receive_buffer;
-        Self { binding, queue: VecDeque::new(), octets: 0, limit, dropped: 0, last_denial: None, write_blocked: false }
+    pub fn new(binding: Binding, content: Content, options: UdpOptions) -> Self {
+        Self {
+            binding,
+            content,
+            hop_limit: HOP_LIMIT,
+            queue: VecDeque::new(),
+            octets: 0,
+            limit: options.receive_buffer,
+            dropped: 0,
+            last_denial: None,
+            write_blocked: false,
+        }
     }
 
     /// Takes a datagram; `None` where the buffer is full, else whether the socket turned readable. An empty buffer

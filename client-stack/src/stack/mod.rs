@@ -11,10 +11,11 @@ use webtun_wire::{BatchWriter, Capsule, Instant, MAX_PACKET_LEN, OFFLOAD_HEADER_
 
 use crate::portmap::PortMaps;
 use crate::resolver::Resolver;
+use crate::streams::Streams;
 use crate::tunnel::{Incoming, Tunnel, TunnelEvent};
 use crate::{
-    CloseReason, Event, Family, Host, HostConfig, HostStats, Lease, MapId, PortMapError, PortMapOptions, QueryId,
-    ResolveError, SocketEvent, SocketId, StackConfig, Status, TunnelStats,
+    CloseReason, ConnectError, Event, Family, Host, HostConfig, HostStats, Lease, MapId, PortMapError, PortMapOptions,
+    QueryId, ResolveError, SocketEvent, SocketId, StackConfig, Status, TunnelStats,
 };
 
 /// TCP, UDP, ICMP and DNS through one message channel to a gateway. Pure: the shell owns the WebSocket, the clock and
@@ -26,6 +27,9 @@ use crate::{
 pub struct Stack {
     tunnel: Tunnel,
     host: Host,
+    streams: Streams,
+    /// Whose turn it is to fill a message first.
+    streams_first: bool,
     resolver: Resolver,
     maps: PortMaps,
     events: VecDeque<Event>,
@@ -54,6 +58,8 @@ impl Stack {
             resolver: Resolver::new(config.seed),
             tunnel: Tunnel::new(config, now),
             host,
+            streams: Streams::default(),
+            streams_first: false,
             maps: PortMaps::default(),
             events: VecDeque::new(),
             internal: VecDeque::new(),
@@ -78,9 +84,19 @@ impl Stack {
 
     /// One binary message has come: a whole batch, handled in one go.
     pub fn handle_message(&mut self, message: &[u8], now: Instant) {
-        if !self.tunnel.begin_message(message.len(), now) {
-            return;
+        // Also where nobody waits for it: whoever has this message has the last one no more.
+        self.host.begin_message(message);
+        self.streams.begin_message(message);
+        if self.tunnel.begin_message(message.len(), now) {
+            self.handle_capsules(message, now);
+            self.tunnel.end_message(now);
         }
+        self.host.end_message();
+        self.streams.end_message();
+        self.settle(now);
+    }
+
+    fn handle_capsules(&mut self, message: &[u8], now: Instant) {
         for capsule in capsules(message) {
             let incoming = match capsule {
                 Ok(capsule) => self.tunnel.handle_capsule(capsule, now),
@@ -96,13 +112,17 @@ impl Stack {
                     self.host.handle_flow_denied(&denied, now);
                     self.events.push_back(Event::FlowDenied(denied));
                 }
+                Incoming::Stream(capsule) => {
+                    if !self.streams.handle(&capsule) {
+                        self.tunnel.handle_breach(now);
+                    }
+                    self.apply_tunnel_events(now);
+                }
                 Incoming::PortMap(response) => self.maps.handle_response(&response, now),
                 Incoming::Done => self.apply_tunnel_events(now),
                 Incoming::Skip => break,
             }
         }
-        self.tunnel.end_message(now);
-        self.settle(now);
     }
 
     /// Does what has come due.
@@ -111,6 +131,7 @@ impl Stack {
         self.host.handle_timeout(now);
         self.resolver.handle_timeout(&mut self.host, now);
         self.maps.handle_timeout(now);
+        self.streams.handle_timeout(now);
         self.settle(now);
     }
 
@@ -121,6 +142,7 @@ impl Stack {
             self.host.poll_timeout(),
             self.resolver.poll_timeout(),
             self.maps.poll_timeout(),
+            self.streams.poll_timeout(),
         ];
         all.into_iter().flatten().min()
     }
@@ -132,13 +154,13 @@ impl Stack {
         let message = message
             .or_else(|| self.tunnel.poll_control(now))
             .or_else(|| self.poll_batch(now))
-            .or_else(|| self.tunnel.poll_ack());
+            .or_else(|| self.tunnel.poll_ack(now));
         self.settle(now);
         message
     }
 
     fn poll_batch(&mut self, now: Instant) -> Option<Bytes> {
-        let Some(mut batch) = self.tunnel.begin_batch() else {
+        let Some((mut batch, wanted)) = self.tunnel.begin_batch() else {
             // What the program sends to itself goes on, whatever the gateway takes.
             self.host.fill_queue(now);
             return None;
@@ -149,24 +171,45 @@ impl Stack {
                 break;
             }
         }
-        match self.tunnel.offload_context() {
-            Some(context) => self.fill_offloaded(context, &mut batch, now),
-            None => {
-                while let Some(packet) = self.host.poll_packet_within(batch.packet_room(), now) {
-                    self.oversized += u64::from(!batch.push_packet(0, &packet));
-                }
-            }
-        }
+        self.host.set_pace(wanted);
+        self.fill_streams(&mut batch, wanted);
+        self.fill_packets(&mut batch, wanted, now);
+        // What packets have left.
+        self.streams.fill(&mut batch, wanted);
         if batch.is_empty() && self.host.has_packet() && self.host.poll_packet(now).is_some() {
             // Longer than a whole message: the gateway's limits have shrunk since it was made.
             self.oversized += 1;
         }
-        self.tunnel.commit(batch)
+        self.tunnel.commit(batch, now)
     }
 
-    fn fill_offloaded(&mut self, context: u64, batch: &mut BatchWriter, now: Instant) {
+    /// Streams and packets begin in turn, so that neither keep the other from the line.
+    fn fill_streams(&mut self, batch: &mut BatchWriter, wanted: usize) {
+        if !self.streams.has_something() {
+            return;
+        }
+        self.streams_first = !self.streams_first;
+        self.streams.fill(batch, if self.streams_first { wanted } else { wanted / 2 });
+    }
+
+    fn fill_packets(&mut self, batch: &mut BatchWriter, wanted: usize, now: Instant) {
+        match self.tunnel.offload_context() {
+            Some(context) => self.fill_offloaded(context, batch, wanted, now),
+            None => {
+                while batch.len() < wanted
+                    && let Some(packet) = self.host.poll_packet_within(batch.packet_room(), now)
+                {
+                    self.oversized += u64::from(!batch.push_packet(0, &packet));
+                }
+            }
+        }
+    }
+
+    fn fill_offloaded(&mut self, context: u64, batch: &mut BatchWriter, wanted: usize, now: Instant) {
         let room = |batch: &BatchWriter| batch.packet_room().saturating_sub(OFFLOAD_HEADER_LEN);
-        while let Some((header, packet)) = self.host.poll_offloaded_within(room(batch), now) {
+        while batch.len() < wanted
+            && let Some((header, packet)) = self.host.poll_offloaded_within(room(batch), now)
+        {
             let is_plain = header == OffloadHeader::default();
             let fits =
                 if is_plain { batch.push_packet(0, &packet) } else { batch.push_offload(context, &header, &packet) };
@@ -183,6 +226,7 @@ impl Stack {
     /// `CloseTransport` follows.
     pub fn close_tunnel(&mut self, now: Instant) {
         self.host.reset_flows(now);
+        self.streams.abort_all();
         while let Some(message) = self.poll_batch(now) {
             self.farewell.push_back(message);
         }
@@ -258,8 +302,8 @@ impl Stack {
 
     /// Brings what the parts have to say to each other and to the program.
     fn settle(&mut self, now: Instant) {
-        if !self.tunnel.is_established() {
-            // `poll_transmit` is not called without a transport; what the program sends to itself goes on.
+        if !self.tunnel.is_established() || self.host.has_inner_work() {
+            // `poll_transmit` is not called while no transport takes a message; what the program sends to itself goes on.
             self.host.fill_queue(now);
         }
         loop {
@@ -277,6 +321,9 @@ impl Stack {
     }
 
     fn collect(&mut self) {
+        while let Some(event) = self.streams.poll_event() {
+            self.events.push_back(Event::Socket(event));
+        }
         while let Some(event) = self.host.poll_event() {
             match socket_of(&event).filter(|id| self.resolver.owns(*id)) {
                 Some(id) => self.internal.push_back((id, event)),
@@ -291,7 +338,9 @@ impl Stack {
                 TunnelEvent::OpenTransport => self.events.push_back(Event::OpenTransport),
                 TunnelEvent::CloseTransport => self.events.push_back(Event::CloseTransport),
                 TunnelEvent::LeaseChanged => self.apply_lease(now),
+                TunnelEvent::Streams(limits) => self.streams.set_gateway(limits),
                 TunnelEvent::SessionLost => {
+                    self.streams.drop_all(CloseReason::AddressLost, ConnectError::AddressLost);
                     self.host.drop_flows(CloseReason::AddressLost, now);
                     self.host.set_addresses(&[], now);
                     self.maps.session_lost();
@@ -305,6 +354,7 @@ impl Stack {
         self.host.set_link(matches!(status, Status::Connected { .. }), now);
         if matches!(status, Status::Closed { .. }) {
             self.host.drop_flows(CloseReason::TunnelClosed, now);
+            self.streams.drop_all(CloseReason::TunnelClosed, ConnectError::TunnelClosed);
             self.host.set_addresses(&[], now);
             self.resolver.fail_all(ResolveError::TunnelClosed, &mut self.host, now);
             self.maps.fail_all(PortMapError::TunnelClosed);

@@ -1,6 +1,7 @@
 //! The socket calls of [`Host`](crate::Host), on a `Stack`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::time::Duration;
 
 use webtun_wire::Instant;
@@ -8,7 +9,7 @@ use webtun_wire::Instant;
 use super::Stack;
 use crate::{
     BindError, ConnectError, Datagram, ListenOptions, PingError, PingId, PingOptions, Received, RecvError, SendError,
-    SocketId, TcpOptions, TcpState, UdpError, UdpOptions,
+    SocketId, Splitting, StreamHost, TcpOptions, TcpState, UdpError, UdpOptions,
 };
 
 impl Stack {
@@ -28,6 +29,39 @@ impl Stack {
         let result = self.host.tcp_connect(remote, options, now);
         self.settle(now);
         result
+    }
+
+    /// Whether connections can be split at the gateway now.
+    pub fn splitting(&self) -> Splitting {
+        self.streams.splitting()
+    }
+
+    /// Begins a connection that the gateway makes with a socket of its own, and whose octets the tunnel carries. All calls
+    /// for TCP connections work on it, but that data may be sent before it is there: the first travels with the request. Of
+    /// the options only the time to connect means anything.
+    ///
+    /// # Errors
+    /// [`ConnectError::NetUnreachable`] where [`Stack::splitting`] says that it cannot be,
+    /// [`ConnectError::TooManySockets`] at the gateway's limit, [`ConnectError::TunnelClosed`].
+    pub fn tcp_connect_split(
+        &mut self,
+        host: StreamHost,
+        port: u16,
+        options: &TcpOptions,
+        now: Instant,
+    ) -> Result<SocketId, ConnectError> {
+        if self.tunnel.is_closed() {
+            return Err(ConnectError::TunnelClosed);
+        }
+        if port == 0 {
+            return Err(ConnectError::Unaddressable);
+        }
+        let mut id = self.host.reserve_id();
+        while self.streams.is_taken(id) {
+            id = self.host.reserve_id();
+        }
+        self.streams.open(id, (host, port), now + options.connect_timeout)?;
+        Ok(id)
     }
 
     /// See [`Host::tcp_listen`](crate::Host::tcp_listen).
@@ -55,6 +89,9 @@ impl Stack {
     /// # Errors
     /// As there.
     pub fn tcp_send(&mut self, id: SocketId, data: &[u8], now: Instant) -> Result<usize, SendError> {
+        if self.streams.contains(id) {
+            return self.streams.send(id, data);
+        }
         let result = self.host.tcp_send(id, data, now);
         self.settle(now);
         result
@@ -71,6 +108,9 @@ impl Stack {
         write: impl FnOnce(&mut [u8]) -> usize,
         now: Instant,
     ) -> Result<usize, SendError> {
+        if self.streams.contains(id) {
+            return self.streams.send_with(id, wanted, write);
+        }
         let result = self.host.tcp_send_with(id, wanted, write, now);
         // Whoever has only looked relies on it that nothing moves.
         if !matches!(result, Ok(0)) {
@@ -90,6 +130,11 @@ impl Stack {
         read: impl FnOnce(&[u8]) -> usize,
         now: Instant,
     ) -> Result<Received, RecvError> {
+        if self.streams.contains(id) {
+            let received = self.streams.recv_with(id, limit, read);
+            self.collect();
+            return received;
+        }
         let received = self.host.tcp_recv_with(id, limit, read, now);
         if !matches!(received, Ok(Received::Data(0))) {
             self.settle(now);
@@ -102,6 +147,11 @@ impl Stack {
     /// # Errors
     /// As there.
     pub fn tcp_recv(&mut self, id: SocketId, out: &mut [u8], now: Instant) -> Result<Received, RecvError> {
+        if self.streams.contains(id) {
+            let received = self.streams.recv(id, out);
+            self.collect();
+            return received;
+        }
         let received = self.host.tcp_recv(id, out, now);
         self.settle(now);
         received
@@ -112,42 +162,76 @@ impl Stack {
     /// # Errors
     /// As there.
     pub fn tcp_peek(&mut self, id: SocketId, out: &mut [u8]) -> Result<Received, RecvError> {
+        if self.streams.contains(id) {
+            return self.streams.peek(id, out);
+        }
         self.host.tcp_peek(id, out)
+    }
+
+    /// See [`Host::tcp_arrival`](crate::Host::tcp_arrival).
+    pub fn tcp_arrival(&self, id: SocketId) -> &[Range<usize>] {
+        if self.streams.contains(id) {
+            return self.streams.arrival(id);
+        }
+        self.host.tcp_arrival(id)
     }
 
     /// See [`Host::tcp_readable`](crate::Host::tcp_readable).
     pub fn tcp_readable(&self, id: SocketId) -> usize {
+        if self.streams.contains(id) {
+            return self.streams.readable(id);
+        }
         self.host.tcp_readable(id)
     }
 
     /// See [`Host::tcp_writable`](crate::Host::tcp_writable).
     pub fn tcp_writable(&self, id: SocketId) -> usize {
+        if self.streams.contains(id) {
+            return self.streams.writable(id);
+        }
         self.host.tcp_writable(id)
     }
 
     /// See [`Host::tcp_unsent`](crate::Host::tcp_unsent).
     pub fn tcp_unsent(&self, id: SocketId) -> usize {
+        if self.streams.contains(id) {
+            return self.streams.unsent(id);
+        }
         self.host.tcp_unsent(id)
     }
 
     /// See [`Host::tcp_state`](crate::Host::tcp_state).
     pub fn tcp_state(&self, id: SocketId) -> Option<TcpState> {
+        if self.streams.contains(id) {
+            return self.streams.state(id);
+        }
         self.host.tcp_state(id)
     }
 
     /// See [`Host::tcp_addresses`](crate::Host::tcp_addresses).
     pub fn tcp_addresses(&self, id: SocketId) -> Option<(SocketAddr, SocketAddr)> {
+        if self.streams.contains(id) {
+            return self.streams.ends(id);
+        }
         self.host.tcp_addresses(id)
     }
 
     /// See [`Host::tcp_shutdown`](crate::Host::tcp_shutdown).
     pub fn tcp_shutdown(&mut self, id: SocketId, now: Instant) {
+        if self.streams.contains(id) {
+            self.streams.shutdown(id);
+            return self.collect();
+        }
         self.host.tcp_shutdown(id, now);
         self.settle(now);
     }
 
     /// See [`Host::tcp_abort`](crate::Host::tcp_abort).
     pub fn tcp_abort(&mut self, id: SocketId, now: Instant) {
+        if self.streams.contains(id) {
+            self.streams.abort(id);
+            return self.collect();
+        }
         self.host.tcp_abort(id, now);
         self.settle(now);
     }
@@ -164,12 +248,19 @@ impl Stack {
 
     /// See [`Host::close`](crate::Host::close).
     pub fn close(&mut self, id: SocketId, now: Instant) {
+        if self.streams.contains(id) {
+            self.streams.close(id, now);
+            return self.collect();
+        }
         self.host.close(id, now);
         self.settle(now);
     }
 
     /// See [`Host::local_address`](crate::Host::local_address).
     pub fn local_address(&self, id: SocketId) -> Option<SocketAddr> {
+        if self.streams.contains(id) {
+            return self.streams.ends(id).map(|(local, _)| local);
+        }
         self.host.local_address(id)
     }
 
@@ -179,6 +270,19 @@ impl Stack {
     /// As there.
     pub fn udp_bind(&mut self, local: SocketAddr, options: UdpOptions, now: Instant) -> Result<SocketId, BindError> {
         self.host.udp_bind(local, options, now)
+    }
+
+    /// See [`Host::echo_bind`](crate::Host::echo_bind).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn echo_bind(&mut self, local: SocketAddr, options: UdpOptions, now: Instant) -> Result<SocketId, BindError> {
+        self.host.echo_bind(local, options, now)
+    }
+
+    /// See [`Host::set_hop_limit`](crate::Host::set_hop_limit).
+    pub fn set_hop_limit(&mut self, id: SocketId, hop_limit: u8) {
+        self.host.set_hop_limit(id, hop_limit);
     }
 
     /// See [`Host::udp_connect`](crate::Host::udp_connect).

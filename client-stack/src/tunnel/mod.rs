@@ -4,6 +4,7 @@
 
 mod backoff;
 mod liveness;
+mod pace;
 mod receive;
 mod send;
 mod session;
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use rand::rngs::ChaCha12Rng;
 use rand::{Rng, SeedableRng};
-use webtun_wire::{CloseCode, Instant, MAX_PACKET_LEN};
+use webtun_wire::{CloseCode, Instant, MAX_PACKET_LEN, StreamLimits};
 
 use self::backoff::Backoff;
 use self::liveness::{Liveness, Verdict};
+use self::pace::Pace;
 use self::receive::Answer;
 pub(crate) use self::receive::Incoming;
 pub use self::session::Lease;
@@ -31,6 +33,9 @@ const ACK_DELAY: Duration = Duration::from_millis(50);
 
 /// The context of kind OFFLOAD, where the gateway takes it.
 const OFFLOAD_CONTEXT: u64 = 2;
+
+/// In the PINGs by which a message asks for the gateway's count of octets. Those of the keep-alive have others.
+const RECEIPT: u64 = 0;
 
 /// Octets of a message beside the longest packet in it: SEQUENCE, ACK and the headers of DATAGRAM and of offload.
 const MESSAGE_OVERHEAD: usize = 64;
@@ -65,6 +70,7 @@ enum Phase {
 /// What lives as long as one transport.
 struct Connection {
     liveness: Liveness,
+    pace: Pace,
     /// The next kept message to be sent again.
     replay_next: u64,
     pongs: VecDeque<u64>,
@@ -82,6 +88,8 @@ pub(crate) enum TunnelEvent {
     /// Addresses and mappings are gone.
     SessionLost,
     LeaseChanged,
+    /// What the gateway takes of streams, if it does.
+    Streams(Option<StreamLimits>),
 }
 
 pub(crate) struct Tunnel {
@@ -91,8 +99,9 @@ pub(crate) struct Tunnel {
     session: Option<Session>,
     backoff: Backoff,
     rtt: Option<Duration>,
-    /// Octets of all messages received on this transport.
+    /// Octets of all messages received on this transport, and sent.
     received: u64,
+    sent: u64,
     /// The message that is being processed: its length, and whether a capsule of it was seen.
     message_len: usize,
     message_begun: bool,
@@ -116,6 +125,7 @@ impl Tunnel {
             backoff,
             rtt: None,
             received: 0,
+            sent: 0,
             message_len: 0,
             message_begun: false,
             events: VecDeque::new(),
@@ -176,7 +186,7 @@ impl Tunnel {
     /// The transport is open.
     pub fn handle_connected(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Opening { .. }) {
-            self.received = 0;
+            (self.received, self.sent) = (0, 0);
             let deadline = now + self.config.handshake_timeout;
             self.phase = Phase::Handshaking { deadline, hello_sent: false, answer: None };
         }

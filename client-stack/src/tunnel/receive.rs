@@ -3,13 +3,14 @@ use std::time::Duration;
 
 use webtun_wire::{
     Accept, Capsule, Close, CloseCode, DecodeError, FlowDenied, Instant, Limits, MAX_MESSAGE_LEN, MAX_PACKET_LEN,
-    PortMapResponse, Session as SessionCapsule, VERSION,
+    PortMapResponse, Session as SessionCapsule, StreamLimits, VERSION,
 };
 
 use super::liveness::Liveness;
+use super::pace::Pace;
 use super::session::{Lease, OffloadContext, Session};
 use super::{ACK_DELAY, Connection, MAX_PONGS, MESSAGE_OVERHEAD, OFFLOAD_CONTEXT, Phase, Tunnel, TunnelEvent};
-use crate::Status;
+use crate::{Status, streams};
 
 /// What a capsule means to others than the tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) enum Incoming<'a> {
     Offloaded(&'a [u8]),
     FlowDenied(FlowDenied),
     PortMap(PortMapResponse),
+    /// About a stream.
+    Stream(streams::AboutStream<'a>),
     /// The tunnel has dealt with it.
     Done,
     /// The rest of the message is to be skipped.
@@ -32,6 +35,7 @@ pub(super) struct Answer {
     limits: Option<Limits>,
     lease: Lease,
     offload: Option<OffloadContext>,
+    streams: Option<StreamLimits>,
 }
 
 impl Tunnel {
@@ -69,6 +73,9 @@ impl Tunnel {
                 }
                 capsule if first => return self.wrong(&capsule, now),
                 Capsule::Limits(limits) => answer.get_or_insert_default().limits = Some(limits),
+                Capsule::StreamLimits(limits) if streams::LIMITS.is_some() && self.config.streams => {
+                    answer.get_or_insert_default().streams = Some(limits);
+                }
                 Capsule::ContextAck { context: OFFLOAD_CONTEXT } if self.config.offload => {
                     answer.get_or_insert_default().offload = Some(OffloadContext::Open);
                 }
@@ -85,12 +92,21 @@ impl Tunnel {
         Incoming::Done
     }
 
+    /// A capsule about streams breaks their rules.
+    pub fn handle_breach(&mut self, now: Instant) {
+        self.protocol_error("a stream is used against its rules", now);
+    }
+
     fn wrong<'a>(&mut self, _capsule: &Capsule<'_>, now: Instant) -> Incoming<'a> {
         self.protocol_error("capsule out of place", now);
         Incoming::Skip
     }
 
     fn established_capsule<'a>(&mut self, capsule: Capsule<'a>, first: bool, now: Instant) -> Incoming<'a> {
+        let capsule = match streams::about(capsule) {
+            Ok(about) => return Incoming::Stream(about),
+            Err(capsule) => capsule,
+        };
         match capsule {
             Capsule::Datagram { context: 0, payload } => return Incoming::Packet(payload),
             Capsule::Datagram { context: OFFLOAD_CONTEXT, payload } if self.is_offload(OffloadContext::Open) => {
@@ -106,7 +122,7 @@ impl Tunnel {
             Capsule::Sequence { number } if first => return self.sequence(number, now),
             Capsule::Ack { next } => self.acknowledged(next, now),
             Capsule::Ping { opaque } => self.ping(opaque),
-            Capsule::Pong { opaque, .. } => self.pong(opaque, now),
+            Capsule::Pong { opaque, received } => self.pong(opaque, received, now),
             Capsule::Close(close) => {
                 self.closed(&close, now);
                 return Incoming::Skip;
@@ -125,7 +141,14 @@ impl Tunnel {
             | Capsule::Hello(_)
             | Capsule::AddressRequest(_)
             | Capsule::ContextAssign { .. }
-            | Capsule::PortMapRequest(_) => return self.wrong(&capsule, now),
+            | Capsule::PortMapRequest(_)
+            | Capsule::StreamLimits(_)
+            | Capsule::StreamOpen(_)
+            | Capsule::StreamOpened(_)
+            | Capsule::StreamData { .. }
+            | Capsule::StreamCredit { .. }
+            | Capsule::StreamFinish { .. }
+            | Capsule::StreamReset { .. } => return self.wrong(&capsule, now),
             // We have offered no other context; routes are the gateway's policy, which it enforces; the rest is for others.
             Capsule::ContextAck { .. }
             | Capsule::ContextClose { .. }
@@ -167,7 +190,10 @@ impl Tunnel {
 
     fn acknowledged(&mut self, next: u64, now: Instant) {
         if self.session.as_mut().is_some_and(|session| session.ring.acknowledge(next).is_err()) {
-            self.protocol_error("acknowledgement of what was not sent", now);
+            return self.protocol_error("acknowledgement of what was not sent", now);
+        }
+        if let Phase::Established(connection) = &mut self.phase {
+            connection.pace.acknowledged(next, now);
         }
     }
 
@@ -179,9 +205,13 @@ impl Tunnel {
         }
     }
 
-    fn pong(&mut self, opaque: u64, now: Instant) {
+    fn pong(&mut self, opaque: u64, received: u64, now: Instant) {
         if let Phase::Established(connection) = &mut self.phase {
-            self.rtt = connection.liveness.pong(opaque, now).or(self.rtt);
+            connection.pace.received(received, now);
+            if let Some(round_trip) = connection.liveness.pong(opaque, now) {
+                connection.pace.observe_round_trip(round_trip, now);
+                self.rtt = Some(round_trip);
+            }
         }
     }
 
@@ -212,6 +242,7 @@ impl Tunnel {
             return self.protocol_error("a version that was not offered", now);
         }
         let grace = Duration::from_millis(capsule.grace_ms.into());
+        let limits_of_streams = answer.streams;
         let lease = Lease { mtu: limits.mtu, session_id: capsule.session_id, grace, ..answer.lease };
         if capsule.resumed {
             self.resumed(&capsule, limits, lease, now);
@@ -219,6 +250,9 @@ impl Tunnel {
             answer.offload.into_iter().for_each(|state| self.set_offload(state));
         } else {
             self.began(&capsule, limits, lease, answer.offload.unwrap_or_default(), now);
+        }
+        if streams::LIMITS.is_some() {
+            self.events.push_back(TunnelEvent::Streams(limits_of_streams));
         }
     }
 
@@ -245,6 +279,7 @@ impl Tunnel {
         let interval = Duration::from_millis(limits.ping_interval_ms.into());
         self.phase = Phase::Established(Connection {
             liveness: Liveness::new(interval, now),
+            pace: Pace::new(self.sent, now),
             replay_next,
             pongs: VecDeque::new(),
             ack_at: None,

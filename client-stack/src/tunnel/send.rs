@@ -2,7 +2,8 @@ use bytes::Bytes;
 use webtun_wire::{BatchWriter, Capsule, Close, ContextKind, Hello, Instant, MAX_PACKET_LEN, VERSION};
 
 use super::session::OffloadContext;
-use super::{MESSAGE_OVERHEAD, OFFLOAD_CONTEXT, Phase, Tunnel, TunnelEvent};
+use super::{MESSAGE_OVERHEAD, OFFLOAD_CONTEXT, Phase, RECEIPT, Tunnel, TunnelEvent};
+use crate::streams;
 
 impl Tunnel {
     /// The next message that goes before any batch: HELLO, what is sent again, PONG, PING, CLOSE.
@@ -19,10 +20,10 @@ impl Tunnel {
                 self.events.push_back(TunnelEvent::CloseTransport);
                 message
             }
-            Phase::Established(_) => self.replay().or_else(|| self.pongs_and_ping(now))?,
+            Phase::Established(_) => return self.replay(now).or_else(|| self.pongs_and_ping(now)),
             _ => return None,
         };
-        Some(self.sent(message))
+        Some(self.sent(message, None, now))
     }
 
     fn hello(&self) -> Bytes {
@@ -38,17 +39,21 @@ impl Tunnel {
         if self.config.offload && !self.session.as_ref().is_some_and(is_closed) {
             Capsule::ContextAssign { context: OFFLOAD_CONTEXT, kind: ContextKind::Offload as u64 }.encode(&mut message);
         }
+        if let Some(limits) = streams::LIMITS.filter(|_| self.config.streams) {
+            Capsule::StreamLimits(limits).encode(&mut message);
+        }
         message.into()
     }
 
-    fn replay(&mut self) -> Option<Bytes> {
+    fn replay(&mut self, now: Instant) -> Option<Bytes> {
         let (Phase::Established(connection), Some(session)) = (&mut self.phase, &self.session) else { return None };
         // What was acknowledged meanwhile need not go.
         connection.replay_next = connection.replay_next.max(session.ring.first_number());
-        let message = session.ring.get(connection.replay_next)?.clone();
+        let number = connection.replay_next;
+        let message = session.ring.get(number).filter(|_| connection.pace.has_room(true))?.clone();
         connection.replay_next += 1;
         self.stats.replayed += 1;
-        Some(message)
+        Some(self.sent(message, Some(number), now))
     }
 
     fn pongs_and_ping(&mut self, now: Instant) -> Option<Bytes> {
@@ -62,14 +67,16 @@ impl Tunnel {
             fits &= batch.push(&Capsule::Ping { opaque });
         }
         debug_assert!(fits, "a few small capsules fit any message");
-        (!batch.is_empty()).then(|| batch.finish().into())
+        (!batch.is_empty()).then(|| self.sent(batch.finish().into(), None, now))
     }
 
-    /// A message that begins with SEQUENCE, and with ACK where one is due; `None` while none may be sent. What is put
-    /// into it must go to [`commit`](Self::commit).
-    pub fn begin_batch(&mut self) -> Option<BatchWriter> {
-        let (Phase::Established(_), Some(session)) = (&self.phase, &mut self.session) else { return None };
-        if !session.ring.has_room() {
+    /// A message that begins with SEQUENCE, and with ACK where one is due, and how many octets it shall have; `None` while
+    /// none may be sent. What is put into it must go to [`commit`](Self::commit).
+    pub fn begin_batch(&mut self) -> Option<(BatchWriter, usize)> {
+        let (Phase::Established(connection), Some(session)) = (&mut self.phase, &mut self.session) else {
+            return None;
+        };
+        if !connection.pace.has_room(session.ring.has_room()) {
             return None;
         }
         let message_len = session.limits.message_len as usize;
@@ -79,26 +86,30 @@ impl Tunnel {
         if session.window.ack_pending() && !batch.push(&Capsule::Ack { next: session.window.next() }) {
             return None;
         }
-        Some(batch)
+        Some((batch, connection.pace.message_len(limit)))
     }
 
     /// Sends a batch, and keeps it until it is acknowledged. An empty one is dropped, and a bare ACK goes where it is
     /// time for it.
-    pub fn commit(&mut self, batch: BatchWriter) -> Option<Bytes> {
+    pub fn commit(&mut self, mut batch: BatchWriter, now: Instant) -> Option<Bytes> {
         if batch.is_empty() {
-            return self.poll_ack();
+            return self.poll_ack(now);
         }
         let (Phase::Established(connection), Some(session)) = (&mut self.phase, &mut self.session) else { return None };
+        if connection.pace.wants_receipt(batch.len()) {
+            // Where it does not fit the message is long, and acknowledged at once.
+            let _ = batch.push(&Capsule::Ping { opaque: RECEIPT });
+        }
         let message = Bytes::from(batch.finish());
-        session.ring.push(message.clone());
+        let number = session.ring.push(message.clone());
         session.window.acked();
         (connection.ack_at, connection.ack_now) = (None, false);
         connection.replay_next = session.ring.next_number();
-        Some(self.sent(message))
+        Some(self.sent(message, Some(number), now))
     }
 
     /// An ACK in a message of its own, where it is time for it.
-    pub fn poll_ack(&mut self) -> Option<Bytes> {
+    pub fn poll_ack(&mut self, now: Instant) -> Option<Bytes> {
         let (Phase::Established(connection), Some(session)) = (&mut self.phase, &mut self.session) else { return None };
         if !connection.ack_now {
             return None;
@@ -106,12 +117,16 @@ impl Tunnel {
         (connection.ack_at, connection.ack_now) = (None, false);
         session.window.acked();
         let message = single(&Capsule::Ack { next: session.window.next() });
-        Some(self.sent(message))
+        Some(self.sent(message, None, now))
     }
 
-    fn sent(&mut self, message: Bytes) -> Bytes {
+    fn sent(&mut self, message: Bytes, number: Option<u64>, now: Instant) -> Bytes {
         self.stats.messages_sent += 1;
         self.stats.octets_sent += message.len() as u64;
+        self.sent += message.len() as u64;
+        if let Phase::Established(connection) = &mut self.phase {
+            connection.pace.sent(message.len(), number, now);
+        }
         message
     }
 }

@@ -28,6 +28,10 @@ pub struct Args {
     /// Where to write the certificate (PEM) of the authority that signed the HTTPS server's
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+
+    /// A folder to serve by HTTP below /files/
+    #[arg(long, value_name = "FOLDER")]
+    pub files: Option<PathBuf>,
 }
 
 fn label_and_address(text: &str) -> Result<(String, IpAddr), String> {

@@ -1,18 +1,21 @@
-//! HTTP and HTTPS: a page, pseudo-random octets, their hash, and a sink that hashes what it gets.
+//! HTTP and HTTPS: a page, pseudo-random octets, their hash, a sink that hashes what it gets, and files.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use tower_http::services::ServeDir;
 
 use crate::blob::{self, Blob};
 use crate::knock::knock;
@@ -21,31 +24,50 @@ use crate::listen::{Binder, accept};
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 const PAGE: &str = include_str!("page.html");
+/// Below it are the files.
+const FILES: &str = "/files";
 
-type Body = Either<Full<Bytes>, Blob>;
+type File = UnsyncBoxBody<Bytes, io::Error>;
+type Body = Either<Full<Bytes>, Either<Blob, File>>;
 
-/// Serves on the ports 80 and 443.
-pub fn serve(bind: &Binder, tls: &TlsAcceptor) -> io::Result<()> {
-    accept(bind.tcp(HTTP)?, |stream| async move {
-        if let Ok(peer) = stream.peer_addr() {
-            connection(stream, peer.ip()).await;
+/// Serves on the ports 80 and 443; `files` is the folder that is served as it is.
+pub fn serve(bind: &Binder, tls: &TlsAcceptor, files: Option<&Path>) -> io::Result<()> {
+    let files = files.map(ServeDir::new);
+    let (tls, of_tls) = (tls.clone(), files.clone());
+    accept(bind.tcp(HTTP)?, move |stream| {
+        let files = files.clone();
+        async move {
+            if let Ok(peer) = stream.peer_addr() {
+                connection(stream, peer.ip(), files).await;
+            }
         }
     });
-    let tls = tls.clone();
     accept(bind.tcp(HTTPS)?, move |stream| {
-        let tls = tls.clone();
+        let (tls, files) = (tls.clone(), of_tls.clone());
         async move {
             let Ok(peer) = stream.peer_addr() else { return };
             if let Ok(stream) = tls.accept(stream).await {
-                connection(stream, peer.ip()).await;
+                connection(stream, peer.ip(), files).await;
             }
         }
     });
     Ok(())
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, peer: IpAddr) {
-    let service = service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, peer).await) });
+async fn connection<S>(stream: S, peer: IpAddr, files: Option<ServeDir>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let files =
+            files.clone().filter(|_| request.uri().path().strip_prefix(FILES).is_some_and(|it| it.starts_with('/')));
+        async move {
+            Ok::<_, Infallible>(match files {
+                Some(files) => file(request, files).await,
+                None => answer(request, peer).await,
+            })
+        }
+    });
     // A client that goes away in the middle is no event for anybody.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
@@ -93,6 +115,21 @@ fn parameter<'a>(request: &'a Request<Incoming>, prefix: &str) -> Option<&'a str
     request.uri().query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(prefix))
 }
 
+async fn file(request: Request<Incoming>, mut files: ServeDir) -> Response<Body> {
+    let path = request.uri().path().strip_prefix(FILES).unwrap_or_default();
+    let Ok(path) = path.parse() else { return text(StatusCode::BAD_REQUEST, "text/plain", "this is no path\n".into()) };
+    // A file has no use for the body.
+    let mut request = request.map(|_| Empty::<Bytes>::new());
+    *request.uri_mut() = path;
+    match files.try_call(request).await {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => {
+            text(StatusCode::NOT_FOUND, "text/plain", "there is no such file\n".into())
+        }
+        Ok(response) => response.map(|body| Either::Right(Either::Right(body.boxed_unsync()))),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "the file cannot be read\n".into()),
+    }
+}
+
 async fn knock_at(request: &Request<Incoming>, peer: IpAddr) -> Response<Body> {
     let Some(Ok(port)) = parameter(request, "port=").map(str::parse) else {
         return text(StatusCode::BAD_REQUEST, "text/plain", "port is the port to knock at\n".into());
@@ -126,7 +163,7 @@ async fn sink(mut body: Incoming) -> Response<Body> {
 }
 
 fn octets(blob: Blob) -> Response<Body> {
-    let mut response = Response::new(Either::Right(blob));
+    let mut response = Response::new(Either::Right(Either::Left(blob)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     response
 }

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut children = Vec::new();
     for &address in &args.addresses {
         let bind = listen::Binder { address, offset: args.port_offset };
-        http::serve(&bind, &tls)?;
+        http::serve(&bind, &tls, args.files.as_deref())?;
         tcp::serve(&bind)?;
         udp::serve(&bind)?;
         dns::serve(&bind, &names, &args.upstream)?;

@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use super::EgressChoice;
+use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -17,6 +18,10 @@ pub struct Cli {
     /// Address and port to listen on [default: 127.0.0.1:8077].
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// How packets leave: by a TUN device, which takes privilege, by ordinary sockets, or by the better that can be had
+    /// [default: auto].
+    #[arg(long, value_name = "WAY")]
+    pub egress: Option<EgressChoice>,
     /// A folder with files to serve.
     #[arg(long, value_name = "FOLDER")]
     pub static_dir: Option<PathBuf>,
@@ -85,6 +90,9 @@ impl Cli {
         let list = |items: &[String]| toml::Value::Array(items.iter().map(|item| text(item)).collect());
         if let Some(listen) = self.listen {
             insert(&mut table, "listen", text(&listen.to_string()));
+        }
+        if let Some(way) = self.egress.and_then(|way| way.to_possible_value()) {
+            insert(&mut table, "egress", text(way.get_name()));
         }
         if let Some(dir) = &self.static_dir {
             insert(&mut table, "static_dir", text(&dir.to_string_lossy()));

@@ -1,6 +1,6 @@
 //! From the operator's keys to the dataplane's.
 
-use super::{Config, Filtering, PolicyAction, PolicyProtocol, PolicyRule};
+use super::{Config, Filtering, PolicyAction, PolicyProtocol, PolicyRule, Split};
 use crate::dataplane::{self, Action, GatewayConfig, NatConfig, NatTimeouts, Pref64, Rule};
 use crate::io::egress::Surroundings;
 use std::net::IpAddr;
@@ -32,6 +32,7 @@ impl Config {
             egress_offload: surroundings.offload,
             nat: self.nat(slices.len()),
             nat64: self.pref64(),
+            split: self.policy.split.into(),
             rules: self.policy.rule.iter().map(rule_of).collect(),
             own: surroundings.own.clone(),
             foreign_nat64: self.policy.nat64_prefixes.iter().filter_map(|prefix| Pref64::new(*prefix)).collect(),
@@ -73,6 +74,16 @@ impl From<Filtering> for dataplane::Filtering {
             Filtering::EndpointIndependent => Self::EndpointIndependent,
             Filtering::AddressDependent => Self::AddressDependent,
             Filtering::AddressAndPortDependent => Self::AddressAndPortDependent,
+        }
+    }
+}
+
+impl From<Split> for dataplane::Split {
+    fn from(split: Split) -> Self {
+        match split {
+            Split::Allowed => Self::Allowed,
+            Split::Forbidden => Self::Forbidden,
+            Split::Required => Self::Required,
         }
     }
 }

@@ -8,6 +8,7 @@ mod addresses;
 mod auth;
 pub mod cli;
 mod dataplane;
+pub mod doors;
 mod http;
 mod limits;
 pub mod load;
@@ -23,8 +24,8 @@ pub use http::{ForwardedHeader, Http, Tls};
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use origin::{AllowedOrigin, Origin, split_authority};
 pub use sections::{
-    Audit, Dns, External, ExternalMode, Filtering, Inner, Log, LogFormat, Nat, Nat64, Policy, PolicyAction,
-    PolicyProtocol, PolicyRule, Tun,
+    Audit, Dns, EgressChoice, External, ExternalMode, Filtering, Inner, Log, LogFormat, Nat, Nat64, Policy,
+    PolicyAction, PolicyProtocol, PolicyRule, Split, Tun,
 };
 pub use shards::ShardCount;
 pub use validate::Invalid;
@@ -65,6 +66,9 @@ pub struct Config {
     /// addresses (mode `routed`) or of their ports (mode `masquerade`); `"auto"`: one per two processors, as far as each gets
     /// 192 blocks of ports, or an address.
     pub shards: ShardCount,
+    /// How packets leave: `"tun"` by a TUN device, `"user"` by ordinary sockets, which takes no privilege; `"auto"`: by a TUN
+    /// device where one can be had.
+    pub egress: EgressChoice,
     /// The TUN device.
     pub tun: Tun,
     /// Addresses and ports on the outer side of the NAT.
@@ -81,6 +85,8 @@ pub struct Config {
     pub group: Vec<Group>,
     /// The DNS forwarder at the gateway's inner address.
     pub dns: Dns,
+    /// Ethernet for virtual machines.
+    pub doors: doors::Doors,
     /// Bounds on what clients can use.
     pub limits: Limits,
     /// Logging.
@@ -110,6 +116,7 @@ impl Default for Config {
             state_dir: PathBuf::from("/var/lib/webtun"),
             runtime_dir: PathBuf::from("/run/webtun"),
             shards: ShardCount::Auto,
+            egress: EgressChoice::Auto,
             tun: Tun::default(),
             external: External::default(),
             inner: Inner::default(),
@@ -118,6 +125,7 @@ impl Default for Config {
             policy: Policy::default(),
             group: Vec::new(),
             dns: Dns::default(),
+            doors: doors::Doors::default(),
             limits: Limits::default(),
             log: Log::default(),
             audit: Audit::default(),

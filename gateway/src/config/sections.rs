@@ -22,6 +22,18 @@ impl Default for Tun {
     }
 }
 
+/// How packets leave the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum EgressChoice {
+    /// By a TUN device where one can be had, else by sockets.
+    Auto,
+    /// By a TUN device, which the kernel forwards to the world.
+    Tun,
+    /// By ordinary sockets of this machine.
+    User,
+}
+
 /// How packets get from the TUN device to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -227,10 +239,25 @@ pub struct PolicyRule {
     pub ports: Option<PortRange>,
 }
 
+/// Whether the gateway makes TCP connections of clients with sockets of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Where the client asks for it.
+    #[default]
+    Allowed,
+    /// Never.
+    Forbidden,
+    /// Always: packets that would begin one are denied.
+    Required,
+}
+
 /// `[policy]`: the first rule that matches decides. Where none does, only global unicast destinations are reached.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
+    /// Whether TCP connections are made by this machine's kernel where clients ask for it (streams), or always.
+    pub split: Split,
     /// NAT64 prefixes of other translators in the network. What lies below them is judged as IPv4, too.
     pub nat64_prefixes: Vec<Ipv6Net>,
     /// In order.

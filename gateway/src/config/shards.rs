@@ -54,6 +54,14 @@ impl Config {
         }
     }
 
+    /// How many threads the gateway has: one for each shard, since a connection has little to do beside its shard, and a
+    /// message that changes threads waits for the other one to wake. Ciphers have much to do: with TLS it is one for each
+    /// processor, at least.
+    pub fn threads(&self, processors: usize) -> usize {
+        let shards = self.shard_count(processors);
+        if self.tls.certificate.is_some() { shards.max(processors) } else { shards }
+    }
+
     /// The name of a shard's TUN device.
     pub fn device_name(&self, shard: usize) -> String {
         if shard == 0 { self.tun.name.clone() } else { format!("{}-{shard}", self.tun.name) }

@@ -44,6 +44,7 @@ impl Config {
         self.validate_groups()?;
         self.validate_tokens()?;
         self.validate_jwt()?;
+        self.validate_doors()?;
         let fail = |key, problem: String| Err(Invalid { key, problem });
         if self.inner.ipv4.prefix_len() > 29 {
             return fail("inner.ipv4", "too small a pool; a prefix length of at most 29".to_owned());
@@ -94,6 +95,10 @@ impl Config {
             ("limits.sessions_per_peer", limits.sessions_per_peer, 1),
             ("limits.handshake_timeout_s", limits.handshake_timeout_s, 1),
             ("limits.write_timeout_s", limits.write_timeout_s, 1),
+            ("doors.rooms", self.doors.rooms, 1),
+            ("doors.rooms_per_peer", self.doors.rooms_per_peer, 1),
+            ("doors.ports", self.doors.ports, 1),
+            ("doors.guests", self.doors.guests, 1),
             ("limits.dns_queries", limits.dns_queries, 1),
         ] {
             if value < least {

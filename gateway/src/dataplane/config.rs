@@ -49,6 +49,8 @@ pub struct GatewayConfig {
     pub offload: bool,
     /// What the device at the egress takes over.
     pub egress_offload: EgressOffload,
+    /// Whether TCP connections may be split here.
+    pub split: Split,
     /// Network address translation.
     pub nat: NatConfig,
     /// This gateway's place among others that serve with it; see [`GatewayConfig::shards`].
@@ -72,6 +74,18 @@ pub struct ExternalAddress {
     pub address: IpAddr,
     /// The address as the outside sees it, of the same family; differs where a kernel translates 1:1 behind the egress.
     pub announced: IpAddr,
+}
+
+/// Whether TCP connections may be split at the gateway (streams; wire specification, section 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Split {
+    /// Where the client asks for it.
+    #[default]
+    Allowed,
+    /// Never.
+    Forbidden,
+    /// Always: packets that would begin a TCP connection to the outside are denied.
+    Required,
 }
 
 /// Which packets from outside a mapping admits (RFC 4787 section 5).
@@ -131,6 +145,7 @@ impl GatewayConfig {
             max_sessions: 10_000,
             offload: true,
             egress_offload: EgressOffload::None,
+            split: Split::default(),
             nat: NatConfig::default(),
             shard: ShardConfig::default(),
             nat64: Some(Pref64::WELL_KNOWN),

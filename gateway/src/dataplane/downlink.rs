@@ -197,9 +197,14 @@ impl Gateway {
         let pushed = session.queue.push(packet, offload, now);
         peer.queued = peer.queued + session.queue.octets() - before;
         self.stats.count_drops(DropReason::QueueFull, pushed?);
-        if !session.is_announced && session.tunnel.has_message(&session.queue, now) {
+        if session.is_announced {
+            return Ok(());
+        }
+        if session.tunnel.has_message(&session.queue, now) {
             session.is_announced = true;
             self.events.push_back(super::Event::MessagesReady(to));
+        } else if let Some(at) = session.tunnel.waits_for_company(&session.queue, now) {
+            self.timers.set(&mut session.wake, to, at);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use webtun_wire::{CloseCode, OffloadHeader, PortBlock};
 
-use super::SessionId;
+use super::{SessionId, StreamEvent};
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +89,31 @@ pub enum Event {
         inner: IpAddr,
         /// The ports, with the announced address.
         block: PortBlock,
+    },
+    /// Something is to be done for a stream.
+    Stream {
+        /// The session.
+        id: SessionId,
+        /// The stream.
+        stream: u64,
+        /// What.
+        what: StreamEvent,
+    },
+    /// A stream's connection is there: whose it is, and nothing of where it leads.
+    StreamConnected {
+        /// The session.
+        id: SessionId,
+        /// Its principal.
+        peer: Arc<str>,
+        /// This machine's end of the connection.
+        local: SocketAddr,
+    },
+    /// The connection is over.
+    StreamClosed {
+        /// The session.
+        id: SessionId,
+        /// As in StreamConnected.
+        local: SocketAddr,
     },
     /// A port has been mapped explicitly.
     PortMapped {

@@ -7,13 +7,13 @@ use core::time::Duration;
 use rand::Rng;
 use webtun_wire::{
     AddressRange, BatchWriter, Capsule, Close, CloseCode, DnsAssign, Hello, Instant, Limits, MAX_MESSAGE_LEN,
-    MAX_PACKET_LEN, Prefix, Resume, VERSION, capsules,
+    MAX_PACKET_LEN, Prefix, Resume, StreamLimits, VERSION, capsules,
 };
 
 use super::session::Session;
 use super::shards::shard_of_identity;
 use super::tunnel::{self, Tunnel};
-use super::{Event, Gateway, Peer, SessionId};
+use super::{Event, Gateway, Peer, SessionId, Split};
 
 /// A handshake that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub fn close_message(code: CloseCode, retry_after: Duration, reason: &str) -> By
 struct Wishes {
     /// With their kinds.
     contexts: Vec<(u64, u64)>,
+    streams: Option<StreamLimits>,
     address_v4: u64,
     address_v6: u64,
 }
@@ -218,6 +219,10 @@ impl Gateway {
     fn answer(&mut self, id: SessionId, resumed: bool, wishes: &Wishes, received: usize, now: Instant) {
         let mut ports = self.nat.blocks(id);
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let streams = wishes.streams.filter(|_| self.config.split != Split::Forbidden);
+        streams.into_iter().for_each(|limits| session.streams.negotiate(limits));
+        let streams = self.stream_limits(id);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let mut contexts = Vec::new();
         for (context, kind) in &wishes.contexts {
             contexts.push((*context, session.tunnel.offer(*context, *kind, self.config.offload)));
@@ -249,6 +254,7 @@ impl Gateway {
             }),
             Capsule::ExternalPorts(ports),
         ];
+        answer.extend(streams.map(Capsule::StreamLimits));
         answer.extend(config.pref64().map(|pref64| {
             let prefix = pref64.prefix();
             Capsule::Pref64(vec![Prefix { address: prefix.network().into(), length: prefix.prefix_len() }])
@@ -290,6 +296,7 @@ fn parse(message: &[u8]) -> Result<(Hello<'_>, Wishes), Reject> {
                     }
                 }
             }
+            Ok(Capsule::StreamLimits(limits)) => wishes.streams = Some(limits),
             Ok(Capsule::Unknown { .. }) => {}
             Ok(_) => return Err(Reject::protocol("a capsule that has no place in a handshake")),
             Err(_) => return Err(Reject::protocol("a malformed capsule in the handshake")),

@@ -67,15 +67,23 @@ impl Gateway {
         );
         session.is_announced = message.is_some();
         let sent = self.stats.delivered;
-        let (packets, octets) = (sent.packets - before.packets, sent.octets - before.octets);
+        let (stream_packets, stream_octets) = session.queue.streams_left();
+        let packets = sent.packets - before.packets + stream_packets;
+        let octets = sent.octets - before.octets + stream_octets;
         session.meter.charge_downlink(packets, octets, now);
         peer.meter.charge_downlink(packets, octets, now);
         // Cutting adds headers.
         peer.queued = (peer.queued + session.queue.octets()).saturating_sub(queued);
         session.queue.set_room([u64::MAX; 2]);
-        if let Some(at) = session.meter.downlink_ready_at(now).max(peer.meter.downlink_ready_at(now)) {
+        let ready_at = session.meter.downlink_ready_at(now).max(peer.meter.downlink_ready_at(now));
+        if let Some(at) = ready_at {
             session.queue.hold(Some(at));
+        }
+        if let Some(at) = ready_at.or_else(|| session.tunnel.waits_for_company(&session.queue, now)) {
             self.timers.set(&mut session.wake, id, at);
+        }
+        if stream_packets > 0 {
+            self.streams_left(id);
         }
         message
     }
@@ -88,7 +96,7 @@ impl Gateway {
     pub fn set_message_room(&mut self, id: SessionId, octets: u64) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.message_room = octets;
-            session.queue.set_longest(usize::try_from(octets).unwrap_or(usize::MAX));
+            session.queue.set_message_room(usize::try_from(octets).unwrap_or(usize::MAX));
         }
     }
 
@@ -145,6 +153,7 @@ impl Gateway {
         self.timers.forget(&mut session.wake);
         self.fragment_octets -= session.reassembler.octets();
         self.nat.close(id, now);
+        self.end_streams(id, core::mem::take(&mut session.streams));
         self.identities.remove(&session.tunnel.identity);
         self.by_inner.remove(&IpAddr::V4(session.lease.v4));
         self.by_inner.remove(&IpAddr::V6(session.lease.v6));
@@ -162,7 +171,7 @@ impl Gateway {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.tunnel.ports_changed |= ports_changed;
             session.queue.release(now);
-            let at = session.next_timeout();
+            let at = session.next_timeout(now);
             self.timers.set(&mut session.wake, id, at);
             if !session.is_announced && session.tunnel.has_message(&session.queue, now) {
                 session.is_announced = true;

@@ -15,6 +15,7 @@ use super::nat::{BATCH, Guess};
 use super::packet::{Packet, Side};
 use super::peers::Present;
 use super::session::Session;
+use super::streams::Breach;
 use super::tunnel::Control;
 use super::{DropReason, Gateway, MapRequest, PACKET_CONTEXT, SessionId};
 
@@ -32,6 +33,7 @@ enum Problem {
     Misplaced(u64),
     Context,
     Flood,
+    Stream,
 }
 
 impl SessionError {
@@ -44,7 +46,9 @@ impl SessionError {
         match self.problem {
             Problem::Unknown => CloseCode::UnknownSession,
             Problem::Flood => CloseCode::Limit,
-            Problem::Decode(_) | Problem::Replay(_) | Problem::Misplaced(_) | Problem::Context => CloseCode::Protocol,
+            Problem::Decode(_) | Problem::Replay(_) | Problem::Misplaced(_) | Problem::Context | Problem::Stream => {
+                CloseCode::Protocol
+            }
         }
     }
 
@@ -63,6 +67,7 @@ impl fmt::Display for Problem {
             Self::Replay(error) => error.fmt(f),
             Self::Misplaced(kind) => write!(f, "capsule type {kind:#x} has no place here"),
             Self::Context => f.write_str("a context is open as another kind"),
+            Self::Stream => f.write_str("a stream is used against its rules"),
             Self::Flood => f.write_str("requests come faster than their answers are read"),
         }
     }
@@ -79,6 +84,15 @@ impl core::error::Error for SessionError {}
 impl From<DecodeError> for Problem {
     fn from(error: DecodeError) -> Self {
         Self::Decode(error)
+    }
+}
+
+impl From<Breach> for Problem {
+    fn from(breach: Breach) -> Self {
+        match breach {
+            Breach::Unknown | Breach::Excess => Self::Stream,
+            Breach::Flood => Self::Flood,
+        }
     }
 }
 
@@ -167,7 +181,11 @@ impl Gateway {
                 continue;
             }
             *capsules += 1;
-            if raw.kind == capsule_type::SEQUENCE && !is_first {
+            if let Some((stream, data)) = raw.stream_data(&rest)? {
+                let mut piece = rest.split_to(data.end);
+                piece.advance(data.start);
+                self.stream_data(id, stream, piece, len)?;
+            } else if raw.kind == capsule_type::SEQUENCE && !is_first {
                 return Err(Problem::Misplaced(raw.kind));
             } else {
                 if let Flow::Done = self.capsule(id, &raw, &rest, len, now)? {
@@ -274,6 +292,10 @@ impl Gateway {
                 has_room = tunnel.answer(Control::Addresses(last(true), last(false)));
             }
             Capsule::PortMapRequest(request) => return self.request_port(id, &request, now),
+            Capsule::StreamOpen(open) => self.open_stream(id, &open, now)?,
+            Capsule::StreamCredit { stream, limit } => self.credit_stream(id, stream, limit)?,
+            Capsule::StreamFinish { stream } => self.finish_stream(id, stream)?,
+            Capsule::StreamReset { stream, .. } => self.drop_stream(id, stream)?,
             Capsule::Unknown { .. } => {}
             _ => return Err(Problem::Misplaced(raw.kind)),
         }

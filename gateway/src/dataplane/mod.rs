@@ -15,6 +15,7 @@
 //! ```text
 //! message -> uplink.rs   -> poll_transmit (egress, inner host), or another session's queue (hairpin), maybe by poll_transfer
 //! egress  -> downlink.rs -> session queue -> poll_message
+//! message -> streams/    -> poll_event (the shell's connections) -> session queue -> poll_message
 //! ```
 //!
 //! Packets are rewritten in place and handed on without a copy; they are copied once, into the message that carries
@@ -27,6 +28,8 @@
 //! | what | bound | at the bound |
 //! |---|---|---|
 //! | downlink queue | `queue_octets` of the peer's [`Allowance`] | the flow with the most waiting loses its newest packet |
+//! | streams | 4,096 and the flows of the [`Allowance`] | a new one is refused |
+//! | octets of streams | a credit for each, 16 MiB together and 64 KiB each; 1 MiB in the queue | their sender waits |
 //! | unacknowledged messages | `unacknowledged` octets and one message | packets wait in the queue |
 //! | control capsules | 256 | notices are dropped; a request too many closes the session |
 //! | uplink fragments | 32 datagrams, 512 KiB, and what is left of 64 MiB for all | the session's oldest datagram is given up |
@@ -68,8 +71,10 @@ mod shards;
 mod slots;
 mod special;
 mod stats;
+mod streams;
 mod timer;
 mod tunnel;
+mod turns;
 mod uplink;
 mod verdict;
 
@@ -93,7 +98,7 @@ use self::session::Session;
 use self::shards::Shards;
 use self::timer::TimerQueue;
 
-pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, NatConfig};
+pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, NatConfig, Split};
 pub use self::event::{Destination, Event, Transmit};
 pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
@@ -106,6 +111,7 @@ pub use self::ratelimit::Rate;
 pub use self::session::{SessionId, SessionInfo};
 pub use self::shards::{MAX_SHARDS, ShardConfig, Slice, Transfer};
 pub use self::stats::{Delays, Stats, Traffic};
+pub use self::streams::{StreamEvent, StreamHost, Uplink};
 pub use self::verdict::DropReason;
 
 /// A hash map whose order depends on the gateway's seed alone; whoever does not know it finds no collisions cheaply.
@@ -232,6 +238,11 @@ impl Gateway {
     /// The machine has other addresses now.
     pub fn set_own_addresses(&mut self, own: OwnAddresses) {
         self.policy.own = own;
+    }
+
+    /// The egress has lost a packet that it was handed.
+    pub fn count_egress_drop(&mut self, reason: DropReason) {
+        self.stats.count_drop(reason);
     }
 
     /// What the gateway has done so far.

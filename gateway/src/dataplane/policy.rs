@@ -52,7 +52,7 @@ pub struct OwnAddresses {
 }
 
 impl OwnAddresses {
-    fn contains(&self, address: IpAddr) -> bool {
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.hosts.contains(&address) || self.is_broadcast(address)
     }
 

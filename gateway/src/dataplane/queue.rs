@@ -1,24 +1,33 @@
 //! Packets that wait for a session's connection.
 //!
-//! Flows take turns (deficit round robin, RFC 8290 section 3.4 without its delay control), so that a download does not
-//! make a ping wait, and at the bound it is the flow with the most waiting octets that loses.
+//! Flows take turns (deficit round robin, RFC 8290 section 3.4 without its delay control), those that begin first, so that a
+//! download does not make a ping wait, and at the bound it is the flow with the most waiting octets that loses.
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use core::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::FixedState;
-use std::collections::VecDeque;
 use webtun_wire::{Instant, OffloadHeader};
 
 use super::slots::{Chain, Slots};
+use super::turns::Turns;
 use super::{DropReason, offload};
+use webtun_wire::ResetReason;
 
 /// What a queued packet is taken to cost besides its octets, so that empty ones are bounded too.
 pub(super) const PACKET_OVERHEAD: usize = 64;
-/// Lanes that flows are sorted into by their hash.
-const LANES: usize = 64;
+/// Lanes that flows are sorted into by their hash. Those behind them are for streams, which lose nothing at the bound.
+const LANES: usize = Turns::LANES;
+const PACKET_LANES: usize = LANES / 4 * 3;
+/// Up to this length, what of a stream waits behind each other becomes one piece: a server that sends octet by octet must not fill
+/// memory with what each piece costs.
+const GATHERED: usize = 16 * 1024;
 /// What a lane may send per turn, in octets; larger packets wait for several turns. The size of two packets on most paths,
 /// so that flows of small packets do not wait for each other.
 const QUANTUM: usize = 3000;
+/// On a connection that is fast a turn is longer, up to two packets of many segments: a message of one flow costs a client
+/// less than one of many. This is the share of a message's room.
+const LONG_TURN: usize = 8;
+const LONGEST_TURN: usize = 128 * 1024;
 
 /// A session's downlink queue, bounded in octets.
 ///
@@ -28,10 +37,17 @@ const QUANTUM: usize = 3000;
 pub(super) struct Queue {
     lanes: Vec<Lane>,
     /// The lanes that have packets, in the order of their turns.
-    turns: VecDeque<u8>,
+    turns: Turns,
+    /// What a lane may send per turn that has had one.
+    quantum: usize,
     packets: Slots,
     hasher: FixedState,
     octets: usize,
+    /// Of those, what streams have.
+    stream_octets: usize,
+    stream_items: usize,
+    /// What of streams has left since it was asked for.
+    left: Vec<(Content, usize)>,
     limit: usize,
     /// No packet leaves before.
     hold_until: Option<Instant>,
@@ -43,9 +59,23 @@ pub(super) struct Queue {
     coalesces: bool,
 }
 
-/// A packet that waits.
+/// What it is that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// An IP packet.
+    Packet,
+    /// Octets of a stream.
+    Data(u64),
+    /// The end of a stream's octets.
+    Finish(u64),
+    /// The end of a stream.
+    Reset(u64, ResetReason),
+}
+
+/// A packet that waits, or a piece of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Queued {
+    pub content: Content,
     pub packet: BytesMut,
     /// Not the default only where the session takes such packets.
     pub offload: OffloadHeader,
@@ -78,10 +108,14 @@ impl Queue {
     pub(super) fn new(limit: usize, seed: u64) -> Self {
         Self {
             lanes: Vec::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
+            quantum: QUANTUM,
             packets: Slots::default(),
             hasher: FixedState::with_seed(seed),
             octets: 0,
+            stream_octets: 0,
+            stream_items: 0,
+            left: Vec::new(),
             limit,
             hold_until: None,
             room: [u64::MAX; 2],
@@ -96,16 +130,10 @@ impl Queue {
     ///
     /// [`DropReason::QueueFull`] where it is this one that is dropped.
     pub(super) fn push(&mut self, packet: BytesMut, offload: OffloadHeader, now: Instant) -> Result<u64, DropReason> {
-        let number = (self.hasher.hash_one(FlowKey(&packet)) % LANES as u64) as u8;
-        if self.lanes.is_empty() {
-            self.lanes.resize(LANES, Lane::default());
-        }
-        let lane = &mut self.lanes[usize::from(number)];
-        if lane.packets.is_empty() {
-            lane.credit = QUANTUM;
-            self.turns.push_back(number);
-        }
-        if self.coalesces && self.octets + packet.len() <= self.limit {
+        let number = (self.hasher.hash_one(FlowKey(&packet)) % PACKET_LANES as u64) as u8;
+        let lane = self.begin(number);
+        if self.coalesces && self.octets - self.stream_octets + packet.len() <= self.limit {
+            let lane = &mut self.lanes[lane];
             let longest = self.longest;
             let growth = |it: &mut Queued| {
                 let before = it.cost();
@@ -118,13 +146,11 @@ impl Queue {
                 return Ok(0);
             }
         }
-        let queued = Queued { packet, offload, since: now };
-        lane.octets += queued.cost();
-        self.octets += queued.cost();
-        self.packets.push_back(&mut lane.packets, queued);
+        self.append(lane, Queued { content: Content::Packet, packet, offload, since: now });
         let mut dropped = 0;
-        while self.octets > self.limit {
-            let fattest = self.turns.iter().copied().max_by_key(|lane| self.lanes[usize::from(*lane)].octets);
+        while self.octets - self.stream_octets > self.limit {
+            let of_packets = self.turns.iter().filter(|lane| usize::from(*lane) < PACKET_LANES);
+            let fattest = of_packets.max_by_key(|lane| self.lanes[usize::from(*lane)].octets);
             let Some(fattest) = fattest else { break };
             self.drop_newest(fattest);
             if fattest == number {
@@ -135,30 +161,73 @@ impl Queue {
         Ok(dropped)
     }
 
+    /// Takes a piece of a stream, beyond the limit: whoever reads streams sees to it that they do not fill the queue.
+    pub(super) fn push_stream(&mut self, stream: u64, content: Content, data: BytesMut, now: Instant) {
+        let lanes = (LANES - PACKET_LANES) as u64;
+        let number = PACKET_LANES as u8 + (self.hasher.hash_one(stream) % lanes) as u8;
+        let lane = self.begin(number);
+        let is_gathered = |last: &&mut Queued| last.content == content && last.packet.len() + data.len() <= GATHERED;
+        let last = self.packets.back_mut(self.lanes[lane].packets).filter(is_gathered);
+        if let (Content::Data(_), Some(last)) = (content, last) {
+            last.packet.extend_from_slice(&data);
+            self.lanes[lane].octets += data.len();
+            self.octets += data.len();
+            self.stream_octets += data.len();
+            return;
+        }
+        let queued = Queued { content, packet: data, offload: OffloadHeader::default(), since: now };
+        self.stream_octets += queued.cost();
+        self.stream_items += 1;
+        self.append(lane, queued);
+    }
+
+    /// A lane that is about to have something.
+    fn begin(&mut self, number: u8) -> usize {
+        if self.lanes.is_empty() {
+            self.lanes.resize(LANES, Lane::default());
+        }
+        let index = usize::from(number);
+        if self.lanes[index].packets.is_empty() && self.turns.begin(number) {
+            self.lanes[index].credit = QUANTUM;
+        }
+        index
+    }
+
+    fn append(&mut self, lane: usize, queued: Queued) {
+        let lane = &mut self.lanes[lane];
+        lane.octets += queued.cost();
+        self.octets += queued.cost();
+        self.packets.push_back(&mut lane.packets, queued);
+    }
+
     fn drop_newest(&mut self, number: u8) {
         let lane = &mut self.lanes[usize::from(number)];
         let Some(queued) = self.packets.pop_back(&mut lane.packets) else { return };
         lane.octets -= queued.cost();
         self.octets -= queued.cost();
         if lane.packets.is_empty() {
-            self.turns.retain(|turn| *turn != number);
+            self.turns.forget(number);
         }
     }
 
-    /// The packet that leaves next.
-    pub(super) fn front(&mut self) -> Option<&Queued> {
+    /// The packet that leaves next, and its lane.
+    pub(super) fn front(&mut self) -> Option<(u8, &Queued)> {
         let mut passed = 0;
         loop {
-            let number = *self.turns.front()?;
+            let number = self.turns.first()?;
             self.cut_first(number);
             let lane = &mut self.lanes[usize::from(number)];
-            if lane.debt(&self.packets)? == 0 {
-                return self.packets.front(lane.packets);
+            let Some(debt) = lane.debt(&self.packets) else {
+                self.turns.rest();
+                continue;
+            };
+            if debt == 0 {
+                return self.packets.front(lane.packets).map(|queued| (number, queued));
             }
-            lane.credit += QUANTUM;
-            self.turns.rotate_left(1);
+            lane.credit += self.quantum;
+            self.turns.go_on();
             passed += 1;
-            if passed == self.turns.len() {
+            if passed >= self.turns.len() {
                 self.skip_rounds();
                 passed = 0;
             }
@@ -175,7 +244,8 @@ impl Queue {
         let Some(whole) = self.packets.pop_front(&mut lane.packets) else { return };
         let (since, before) = (whole.since, whole.cost());
         let pieces = offload::cut(whole.packet, &whole.offload, self.longest);
-        let pieces = pieces.into_iter().map(|(packet, offload)| Queued { packet, offload, since });
+        let content = Content::Packet;
+        let pieces = pieces.into_iter().map(|(packet, offload)| Queued { content, packet, offload, since });
         let mut after = 0;
         for piece in pieces.rev() {
             after += piece.cost();
@@ -187,25 +257,70 @@ impl Queue {
 
     /// Passes over the rounds in which no lane would have earned enough: packets of 64 KiB take more than twenty.
     fn skip_rounds(&mut self) {
-        let debts = self.turns.iter().filter_map(|number| self.lanes[usize::from(*number)].debt(&self.packets));
-        let earned = debts.min().unwrap_or(0).div_ceil(QUANTUM) * QUANTUM;
-        for number in &self.turns {
-            self.lanes[usize::from(*number)].credit += earned;
+        let debts = self.turns.iter().filter_map(|number| self.lanes[usize::from(number)].debt(&self.packets));
+        let earned = debts.min().unwrap_or(0).div_ceil(self.quantum) * self.quantum;
+        for number in self.turns.iter() {
+            self.lanes[usize::from(number)].credit += earned;
         }
+    }
+
+    /// Takes `len` octets of the stream that [`Queue::front`] has shown; all of them take it out of the queue.
+    pub(super) fn pop_stream(&mut self, len: usize) {
+        let Some((number, queued)) = self.front() else { return };
+        let content = queued.content;
+        if len >= queued.packet.len() {
+            let all = self.pop().map_or(0, |queued| queued.packet.len());
+            return self.left.push((content, all));
+        }
+        let lane = &mut self.lanes[usize::from(number)];
+        lane.credit -= len;
+        lane.octets -= len;
+        self.octets -= len;
+        self.stream_octets -= len;
+        self.room = [self.room[0], self.room[1].saturating_sub(len as u64)];
+        if let Some(queued) = self.packets.front_mut(lane.packets) {
+            queued.packet.advance(len);
+        }
+        self.left.push((content, len));
+    }
+
+    /// How many pieces of streams have left since [`Queue::take_left`], and their octets.
+    pub(super) fn streams_left(&self) -> (u64, u64) {
+        (self.left.len() as u64, self.left.iter().map(|(_, octets)| *octets as u64).sum())
+    }
+
+    /// What of streams has left since this was last asked.
+    pub(super) fn take_left(&mut self) -> Vec<(Content, usize)> {
+        core::mem::take(&mut self.left)
+    }
+
+    /// The longest piece of a stream that may leave at once.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// How many pieces of streams it holds.
+    pub(super) fn stream_items(&self) -> usize {
+        self.stream_items
     }
 
     /// Takes the packet that [`Queue::front`] has shown.
     pub(super) fn pop(&mut self) -> Option<Queued> {
-        let len = self.front()?.packet.len();
-        let number = *self.turns.front()?;
+        let (number, queued) = self.front()?;
+        let len = queued.packet.len();
+        let is_stream = queued.content != Content::Packet;
         let lane = &mut self.lanes[usize::from(number)];
         lane.credit -= len;
         lane.octets -= len + PACKET_OVERHEAD;
         self.octets -= len + PACKET_OVERHEAD;
+        if is_stream {
+            self.stream_octets -= len + PACKET_OVERHEAD;
+            self.stream_items -= 1;
+        }
         self.room = [self.room[0].saturating_sub(1), self.room[1].saturating_sub(len as u64)];
         let queued = self.packets.pop_front(&mut lane.packets);
         if lane.packets.is_empty() {
-            self.turns.pop_front();
+            self.turns.rest();
         }
         queued
     }
@@ -218,9 +333,10 @@ impl Queue {
         for lane in &mut self.lanes {
             let mut chain = Chain::default();
             lane.octets = 0;
-            while let Some(Queued { packet, offload, since }) = self.packets.pop_front(&mut lane.packets) {
-                for packet in offload::plain(packet, &offload) {
-                    let queued = Queued { packet, offload: OffloadHeader::default(), since };
+            while let Some(Queued { content, packet, offload, since }) = self.packets.pop_front(&mut lane.packets) {
+                let pieces = if content == Content::Packet { offload::plain(packet, &offload) } else { vec![packet] };
+                for packet in pieces {
+                    let queued = Queued { content, packet, offload: OffloadHeader::default(), since };
                     lane.octets += queued.cost();
                     packets.push_back(&mut chain, queued);
                 }
@@ -246,9 +362,11 @@ impl Queue {
         self.room = room.map(|room| room.max(1));
     }
 
-    /// Packets of many segments leave in pieces of at most so many octets, or of one segment.
-    pub(super) fn set_longest(&mut self, octets: usize) {
+    /// Messages have so much room: packets of many segments leave in pieces of at most so many octets, or of one segment, and
+    /// turns are as long as suits that.
+    pub(super) fn set_message_room(&mut self, octets: usize) {
         self.longest = octets;
+        self.quantum = (octets / LONG_TURN).clamp(QUANTUM, LONGEST_TURN);
     }
 
     /// Whether segments that wait behind each other are put together. None waits for another one.
@@ -318,7 +436,7 @@ mod tests {
         assert_eq!(queue.push(packet(1, 101), OffloadHeader::default(), NOW), Err(DropReason::QueueFull));
         assert_eq!(queue.push(packet(1, 50), OffloadHeader::default(), NOW), Ok(0));
         assert_eq!(queue.pop().map(|it| it.packet.len()), Some(100));
-        assert_eq!(queue.front().map(|it| it.packet.len()), Some(50));
+        assert_eq!(queue.front().map(|(_, it)| it.packet.len()), Some(50));
         assert_eq!(queue.pop().map(|it| it.packet.len()), Some(50));
         assert_eq!((queue.pop(), queue.octets()), (None, 0));
     }
@@ -335,6 +453,26 @@ mod tests {
         assert!(small <= 3, "the small flow waited for {small} packets of the large one");
         let large: Vec<usize> = order.into_iter().filter(|len| *len != 60).collect();
         assert_eq!(large, (1000..1100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_begins_goes_before_what_goes_on_and_long_turns_keep_flows_together() {
+        let mut queue = Queue::new(1 << 20, 1);
+        queue.set_message_room(256 * 1024);
+        for _ in 0..40 {
+            queue.push(packet(1, 1000), OffloadHeader::default(), NOW).expect("room");
+            queue.push(packet(2, 1000), OffloadHeader::default(), NOW).expect("room");
+        }
+        let flow = |queue: &mut Queue| queue.pop().expect("a packet").packet[21];
+        let begun: Vec<u8> = (0..6).map(|_| flow(&mut queue)).collect();
+        assert_eq!(begun, [1, 1, 1, 2, 2, 2], "their first turns are short");
+        let turns: Vec<u8> = (0..20).map(|_| flow(&mut queue)).collect();
+        assert_eq!(turns, [1; 20]);
+        queue.push(packet(3, 60), OffloadHeader::default(), NOW).expect("room");
+        assert_eq!(flow(&mut queue), 3);
+        queue.push(packet(3, 60), OffloadHeader::default(), NOW).expect("room");
+        assert_ne!(flow(&mut queue), 3, "it has begun just now");
+        assert_eq!(core::iter::from_fn(|| queue.pop()).filter(|it| it.packet[21] == 3).count(), 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::meter::Meter;
 use super::packet::protocol;
 use super::peers::PeerIndex;
 use super::queue::Queue;
+use super::streams::Streams;
 use super::timer::Wake;
 use super::tunnel::{Control, Tunnel};
 
@@ -68,6 +69,7 @@ pub(super) struct Session {
     pub lease: Lease,
     pub tunnel: Tunnel,
     pub queue: Queue,
+    pub streams: Streams,
     pub reassembler: Reassembler,
     /// ICMP errors.
     pub errors: Budget,
@@ -96,6 +98,7 @@ impl Session {
             lease,
             tunnel,
             queue: Queue::new(queue_octets, seed),
+            streams: Streams::default(),
             reassembler: Reassembler::new(REASSEMBLY),
             errors: Budget::of_errors(now),
             denials: Denials::new(now),
@@ -115,8 +118,8 @@ impl Session {
     }
 
     /// When the session wants to be looked at.
-    pub(super) fn next_timeout(&self) -> Instant {
-        let tunnel = self.tunnel.next_timeout();
+    pub(super) fn next_timeout(&self, now: Instant) -> Instant {
+        let tunnel = self.tunnel.next_timeout(&self.queue, now);
         self.reassembler.next_timeout().into_iter().chain(self.queue.next_timeout()).fold(tunnel, Instant::min)
     }
 }

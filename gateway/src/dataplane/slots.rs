@@ -45,6 +45,10 @@ impl Slots {
         self.slots.get(chain.first as usize)?.queued.as_ref()
     }
 
+    pub(super) fn front_mut(&mut self, chain: Chain) -> Option<&mut Queued> {
+        self.slots.get_mut(chain.first as usize)?.queued.as_mut()
+    }
+
     pub(super) fn back_mut(&mut self, chain: Chain) -> Option<&mut Queued> {
         self.slots.get_mut(chain.last as usize)?.queued.as_mut()
     }
@@ -113,13 +117,15 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataplane::queue::Content;
     use bytes::BytesMut;
     use proptest::prelude::*;
     use std::collections::VecDeque;
     use webtun_wire::{Instant, OffloadHeader};
 
     fn queued(len: usize) -> Queued {
-        Queued { packet: BytesMut::zeroed(len), offload: OffloadHeader::default(), since: Instant::ZERO }
+        let (packet, offload) = (BytesMut::zeroed(len), OffloadHeader::default());
+        Queued { content: Content::Packet, packet, offload, since: Instant::ZERO }
     }
 
     proptest! {

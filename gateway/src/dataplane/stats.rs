@@ -42,6 +42,10 @@ impl AddAssign<&Stats> for Stats {
             mappings_created,
             mapped_ports,
             icmp_errors,
+            streams,
+            streams_opened,
+            stream_uplink_octets,
+            stream_downlink_octets,
             queue_delay,
             drops,
         } = other;
@@ -62,6 +66,10 @@ impl AddAssign<&Stats> for Stats {
         self.mappings_created += mappings_created;
         self.mapped_ports += mapped_ports;
         self.icmp_errors += icmp_errors;
+        self.streams += streams;
+        self.streams_opened += streams_opened;
+        self.stream_uplink_octets += stream_uplink_octets;
+        self.stream_downlink_octets += stream_downlink_octets;
         self.queue_delay.sum_us = self.queue_delay.sum_us.saturating_add(queue_delay.sum_us);
         let counts = self.queue_delay.counts.iter_mut().zip(queue_delay.counts);
         let drops = self.drops.0.iter_mut().zip(drops.0);
@@ -113,6 +121,14 @@ pub struct Stats {
     pub mapped_ports: u64,
     /// ICMP errors that this gateway made.
     pub icmp_errors: u64,
+    /// Streams now.
+    pub streams: u64,
+    /// Streams that clients have opened.
+    pub streams_opened: u64,
+    /// Octets of streams from clients.
+    pub stream_uplink_octets: u64,
+    /// Octets of streams put into messages to sessions.
+    pub stream_downlink_octets: u64,
     /// How long packets have waited in sessions' queues.
     pub queue_delay: Delays,
     drops: Drops,

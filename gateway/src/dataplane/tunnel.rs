@@ -17,14 +17,21 @@ use webtun_wire::{
 
 use super::contexts::Contexts;
 use super::lease::Lease;
-use super::queue::{Queue, Queued};
+use super::queue::{Content, Queue, Queued};
 use super::stats::Stats;
 use super::{GatewayConfig, PACKET_CONTEXT};
 
-/// How long an ACK may wait for a message to ride on.
+/// How long an ACK may wait for a message to ride on, and one that is due: packets of an upload are answered about as fast.
 const ACK_DELAY: Duration = Duration::from_millis(50);
+const DUE_ACK_DELAY: Duration = Duration::from_millis(1);
 /// A connection that is silent for so many ping intervals is given up.
 const LOST_AFTER: u32 = 2;
+/// While a long message is younger than this and not acknowledged, a short one waits for company: the client is busy, and
+/// every message has its price.
+const COMPANY: Duration = Duration::from_millis(4);
+/// A message with so many octets ends where another flow has its turn: a client hands on the memory of a message to the
+/// flow that most of it is of, and has to copy for the others.
+const OF_ITS_OWN: usize = 64 * 1024;
 /// Control capsules that wait; a quarter of it is kept free for answers to requests.
 const MAX_CONTROL: usize = 256;
 /// PINGs that wait for their PONG.
@@ -50,15 +57,31 @@ pub(super) struct Tunnel {
     link: Option<Link>,
     /// When a session without a connection ends.
     grace_end: Instant,
-    send: SendRing<Bytes>,
+    send: SendRing<Kept>,
     receive: ReceiveWindow,
     control: VecDeque<Control>,
+    /// About streams.
+    answers: VecDeque<Capsule<'static>>,
     contexts: Contexts,
     /// The list of port blocks has changed since it was last sent.
     pub ports_changed: bool,
     ping_interval: Duration,
     message_len: usize,
     pub rtt: Option<Duration>,
+}
+
+/// A sequenced message, kept until it is acknowledged.
+#[derive(Debug)]
+struct Kept {
+    message: Bytes,
+    /// When it was made.
+    since: Instant,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.message
+    }
 }
 
 /// What belongs to one connection.
@@ -98,6 +121,7 @@ impl Tunnel {
             send: SendRing::new(config.unacknowledged),
             receive: ReceiveWindow::new(),
             control: VecDeque::new(),
+            answers: VecDeque::new(),
             contexts: Contexts::default(),
             ports_changed: false,
             ping_interval: config.ping_interval,
@@ -178,7 +202,8 @@ impl Tunnel {
     pub(super) fn accept(&mut self, number: u64, len: usize, now: Instant) -> Result<Accept, ReplayError> {
         let accept = self.receive.accept(number, len)?;
         if let Some(link) = &mut self.link {
-            link.ack_at.get_or_insert(now + ACK_DELAY);
+            let at = now + if self.receive.ack_due() { DUE_ACK_DELAY } else { ACK_DELAY };
+            link.ack_at = Some(link.ack_at.map_or(at, |before| before.min(at)));
         }
         Ok(accept)
     }
@@ -221,6 +246,16 @@ impl Tunnel {
         has_room
     }
 
+    /// Queues what the client is to know of a stream, as often as [`Tunnel::answers`] is within bounds.
+    pub(super) fn answer_stream(&mut self, answer: Capsule<'static>) {
+        self.answers.push_back(answer);
+    }
+
+    /// How many answers about streams wait.
+    pub(super) fn answers(&self) -> usize {
+        self.answers.len()
+    }
+
     /// The client offers a context. True: it is open; false: it is declined.
     pub(super) fn offer(&mut self, context: u64, kind: u64, allowed: bool) -> bool {
         self.contexts.offer(context, kind, allowed)
@@ -251,13 +286,28 @@ impl Tunnel {
     /// Whether [`Tunnel::next_message`] has one.
     pub(super) fn has_message(&self, queue: &Queue, now: Instant) -> bool {
         let Some(link) = &self.link else { return false };
-        let has_content = self.ports_changed || !self.control.is_empty() || queue.is_ready(now);
         link.handshake.is_some()
             || link.wants_ping
             || !link.pongs.is_empty()
             || self.is_ack_due(link, now)
             || link.sent < self.send.next_number()
-            || (has_content && self.send.has_room())
+            || self.has_content(queue, now)
+    }
+
+    /// Whether a sequenced message can be made.
+    fn has_content(&self, queue: &Queue, now: Instant) -> bool {
+        let has_packet = || queue.is_ready(now) && self.waits_for_company(queue, now).is_none();
+        let has_control = self.ports_changed || !self.control.is_empty() || !self.answers.is_empty();
+        self.send.has_room() && (has_control || has_packet())
+    }
+
+    /// Until when what is queued waits to go together with more, in one long message.
+    pub(super) fn waits_for_company(&self, queue: &Queue, now: Instant) -> Option<Instant> {
+        let is_short = |octets| octets < self.message_len;
+        if is_short(self.send.octets()) || !is_short(queue.octets()) || queue.octets() == 0 {
+            return None;
+        }
+        self.send.iter().next().map(|oldest| oldest.since + COMPANY).filter(|until| *until > now)
     }
 
     /// The next message: the handshake's answer, then what is unsequenced, then what the last connection has lost, then
@@ -274,16 +324,16 @@ impl Tunnel {
         if let Some(handshake) = link.handshake.take() {
             return Some(handshake);
         }
-        if let Some(message) = self.unsequenced(now) {
+        if let Some(message) = self.unsequenced(queue, now) {
             return Some(message);
         }
         let link = self.link.as_mut()?;
-        if let Some(message) = self.send.get(link.sent) {
+        if let Some(kept) = self.send.get(link.sent) {
             link.sent += 1;
-            return Some(message.clone());
+            return Some(kept.message.clone());
         }
         let message = self.sequenced(queue, blocks, lease, stats, now)?;
-        let number = self.send.push(message.clone());
+        let number = self.send.push(Kept { message: message.clone(), since: now });
         if let Some(link) = &mut self.link {
             link.sent = number + 1;
         }
@@ -291,11 +341,13 @@ impl Tunnel {
     }
 
     fn is_ack_due(&self, link: &Link, now: Instant) -> bool {
-        self.receive.ack_due() || (self.receive.ack_pending() && link.ack_at.is_some_and(|at| at <= now))
+        self.receive.ack_pending() && link.ack_at.is_some_and(|at| at <= now)
     }
 
-    fn unsequenced(&mut self, now: Instant) -> Option<Bytes> {
-        let is_ack_due = self.is_ack_due(self.link.as_ref()?, now);
+    fn unsequenced(&mut self, queue: &Queue, now: Instant) -> Option<Bytes> {
+        let link = self.link.as_ref()?;
+        let can_ride = link.sent == self.send.next_number() && self.has_content(queue, now);
+        let is_ack_due = !can_ride && self.is_ack_due(link, now);
         let link = self.link.as_mut()?;
         if !is_ack_due && !link.wants_ping && link.pongs.is_empty() {
             return None;
@@ -325,8 +377,7 @@ impl Tunnel {
         stats: &mut Stats,
         now: Instant,
     ) -> Option<Bytes> {
-        let has_content = self.ports_changed || !self.control.is_empty() || queue.is_ready(now);
-        if !has_content || !self.send.has_room() {
+        if !self.has_content(queue, now) {
             return None;
         }
         let mut writer = BatchWriter::with_sequence(self.message_len, self.send.next_number());
@@ -344,25 +395,53 @@ impl Tunnel {
         {
             self.control.pop_front();
         }
-        while queue.is_ready(now)
-            && let Some(Queued { packet, offload, since }) = queue.front()
-            && match self.contexts.first() {
-                Some(context) if *offload != OffloadHeader::default() => writer.push_offload(context, offload, packet),
-                _ => writer.push_packet(PACKET_CONTEXT, packet),
-            }
+        while let Some(answer) = self.answers.front()
+            && writer.push(answer)
         {
-            stats.delivered.count(packet.len());
-            stats.queue_delay.observe(now.saturating_duration_since(*since));
-            queue.pop();
+            self.answers.pop_front();
+        }
+        // Data of a stream never overtakes the word that it is open.
+        if self.answers.is_empty() {
+            self.fill(&mut writer, queue, stats, now);
         }
         Some(writer.finish().into())
     }
 
-    /// When [`Tunnel::tick`] has work to do.
-    pub(super) fn next_timeout(&self) -> Instant {
+    fn fill(&self, writer: &mut BatchWriter, queue: &mut Queue, stats: &mut Stats, now: Instant) {
+        let mut flow = None;
+        let longest = queue.longest();
+        while queue.is_ready(now)
+            && let Some((lane, Queued { content, packet, offload, since })) = queue.front()
+            && (flow == Some(lane) || writer.len() < OF_ITS_OWN)
+        {
+            let since = *since;
+            if *content == Content::Packet {
+                let is_taken = match self.contexts.first() {
+                    Some(context) if *offload != OffloadHeader::default() => {
+                        writer.push_offload(context, offload, packet)
+                    }
+                    _ => writer.push_packet(PACKET_CONTEXT, packet),
+                };
+                if !is_taken {
+                    return;
+                }
+                stats.delivered.count(packet.len());
+                queue.pop();
+            } else {
+                let Some(taken) = push_stream(writer, *content, packet, longest) else { return };
+                queue.pop_stream(taken);
+            }
+            stats.queue_delay.observe(now.saturating_duration_since(since));
+            flow = Some(lane);
+        }
+    }
+
+    /// When [`Tunnel::tick`] has work to do, or a message is ready that is not now.
+    pub(super) fn next_timeout(&self, queue: &Queue, now: Instant) -> Instant {
         let Some(link) = &self.link else { return self.grace_end };
         let ack = link.ack_at.filter(|_| !link.ack_overdue && self.receive.ack_pending());
-        link.ping_at.min(link.lost_at).min(ack.unwrap_or(link.lost_at))
+        let company = self.waits_for_company(queue, now);
+        ack.into_iter().chain(company).fold(link.ping_at.min(link.lost_at), Instant::min)
     }
 
     /// Looks at the clock.
@@ -399,6 +478,20 @@ impl Control {
             Self::Drain(retry_after_ms) => Capsule::Drain { retry_after_ms: *retry_after_ms },
         }
     }
+}
+
+/// Puts as much of a stream's piece into a message as fits, at most `longest` octets; `None` where none does.
+fn push_stream(writer: &mut BatchWriter, content: Content, data: &[u8], longest: usize) -> Option<usize> {
+    let is_taken = match content {
+        Content::Packet => false,
+        Content::Data(stream) => {
+            let len = data.len().min(writer.stream_room(stream)).min(longest.max(1));
+            return (len > 0 && writer.push_stream(stream, &data[..len])).then_some(len);
+        }
+        Content::Finish(stream) => writer.push(&Capsule::StreamFinish { stream }),
+        Content::Reset(stream, reason) => writer.push(&Capsule::StreamReset { stream, reason }),
+    };
+    is_taken.then_some(0)
 }
 
 /// The list of a session's addresses, as answers to the requests with these numbers.

@@ -23,10 +23,11 @@ use super::icmp_error::{self, Problem};
 use super::meter::{self, Meters};
 use super::nat::{Contact, GROWTH, Nat64};
 use super::offload::Offload;
+use super::packet::tcp_flag::{ACK, SYN};
 use super::packet::{Packet, Side, Transport};
 use super::policy::Subject;
 use super::shards::Turn;
-use super::{Destination, DropReason, Gateway, SessionId, Transmit, antispoof, fragment, mss};
+use super::{Destination, DropReason, Gateway, SessionId, Split, Transmit, antispoof, fragment, mss};
 
 /// Octets of fragments that wait in the uplinks of all sessions. Each session may have as many as are left of it (and no
 /// more than its own limit), so that many greedy ones leave room for a modest one.
@@ -138,6 +139,9 @@ impl Gateway {
         let original = packet.headers.destination;
         if let Some(turn) = hairpin {
             packet.set_endpoint(Side::Destination, turn.address, port_or_id(packet));
+        }
+        if self.config.split == Split::Required && begins_connection(packet) && hairpin.is_none() {
+            return Err(DropReason::DeniedByRule);
         }
         let translated = self.check_contact(id, packet, now).and_then(|()| self.nat.outbound(id, packet, now));
         if let Err(reason) = translated {
@@ -325,6 +329,11 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Whether this is the first packet of a TCP connection that a client makes.
+fn begins_connection(packet: &Packet) -> bool {
+    matches!(packet.headers.transport, Transport::Tcp { flags, .. } if flags & (SYN | ACK) == SYN)
 }
 
 fn port_or_id(packet: &Packet) -> u16 {

@@ -102,6 +102,14 @@ drop_reasons! {
     QueueFull = "queue_full",
     /// The way to another shard is full.
     ShardFull = "shard_full",
+    /// At the `user` egress: ordinary sockets send no such packets.
+    EgressProtocol = "egress_protocol",
+    /// At the `user` egress: the machine lets this process open no ping sockets.
+    EgressPing = "egress_ping",
+    /// At the `user` egress: there is no socket to be had.
+    EgressSockets = "egress_sockets",
+    /// At the `user` egress: the machine's send buffer is full.
+    EgressFull = "egress_full",
     /// A datagram on a context that was never agreed on.
     UnknownContext = "unknown_context",
     /// An offload header whose flags are not known or contradict each other, or with a value where a zero has to be.

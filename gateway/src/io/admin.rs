@@ -1,6 +1,7 @@
 //! The operator's listener: metrics, health and readiness. It has an address of its own, so that the public one gives
 //! nothing away.
 
+use super::doors::DoorFigures;
 use super::driver::Shards;
 use super::http::Phase;
 use super::metrics::{Handshakes, TicketResults, render};
@@ -36,6 +37,8 @@ pub struct Admin {
     pub handshakes: Handshakes,
     /// What becomes of tickets.
     pub tickets: TicketResults,
+    /// Likewise.
+    pub doors: DoorFigures,
     /// How far the gateway's life has gone.
     pub phase: watch::Receiver<Phase>,
 }
@@ -93,7 +96,7 @@ async fn respond(admin: &Admin, request: Request<Incoming>) -> Response<Full<Byt
 
 async fn metrics(admin: &Admin) -> Response<Full<Bytes>> {
     let snapshots = timeout(PATIENCE, admin.drivers.inspect()).await.ok().flatten();
-    match snapshots.and_then(|snapshots| render(snapshots, &admin.handshakes, &admin.tickets).ok()) {
+    match snapshots.and_then(|snapshots| render(snapshots, &admin.handshakes, &admin.tickets, &admin.doors).ok()) {
         Some(body) => text(StatusCode::OK, OPENMETRICS, body),
         None => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the gateway does not answer in time\n".to_owned()),
     }

@@ -1,5 +1,5 @@
 //! The audit log: who had which addresses and ports when (RFC 6888 REQ-12), and never where anyone went. A line of JSON per
-//! session opened and closed, port block assigned and returned, and port mapped and unmapped.
+//! session opened and closed, port block assigned and returned, port mapped and unmapped, and stream connected and closed.
 //!
 //! Lines go by a bounded channel to a thread of their own, because a disk may be slow; past 8,192 lines they are counted
 //! and lost. A file is turned over when it has grown to its size, and the oldest is deleted.
@@ -136,6 +136,13 @@ fn describe(event: &Event) -> Option<Value> {
         Event::PortUnmapped { id, protocol, internal_port, external } => {
             mapping("port_unmapped", id, *protocol, *internal_port, *external)
         }
+        Event::StreamConnected { id, peer, local } => json!({
+            "event": "stream_connected", "session": id.to_string(), "peer": &**peer,
+            "address": local.ip().to_string(), "port": local.port(),
+        }),
+        Event::StreamClosed { id, local } => json!({
+            "event": "stream_closed", "session": id.to_string(), "address": local.ip().to_string(), "port": local.port(),
+        }),
         _ => return None,
     })
 }

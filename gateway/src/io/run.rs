@@ -4,9 +4,9 @@ use super::admin::{self, Admin};
 use super::audit::Audit;
 use super::auth::{Credentials, Gate, KeyError, kept_token};
 use super::dns::Forwarder;
+use super::doors::{DoorFigures, Doors};
 use super::driver::{Clock, Driver, Shards};
-use super::egress::tun::TunDevice;
-use super::egress::{Egress, SetupError, Surroundings, watch_addresses};
+use super::egress::{Device, Egress, SetupError, Surroundings, Way, watch_addresses};
 use super::http::{HalfOpen, Phase, Site, listen};
 use super::inner::InnerHost;
 use super::metrics::Handshakes;
@@ -82,7 +82,7 @@ pub enum RunError {
         error: KeyError,
     },
     /// While running.
-    #[error("the TUN device has failed: {0}")]
+    #[error("the egress has failed: {0}")]
     Device(io::Error),
     /// A fault of the gateway.
     #[error("internal fault: {0}")]
@@ -119,20 +119,22 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         Arc::new(Credentials::new(&config, made.as_deref()).map_err(|(path, error)| RunError::Key { path, error })?);
     warn_of_plain_tokens(&config);
     let count = shard_count(&config);
-    let Egress { devices, surroundings, changes } = Egress::set_up(&config, address.port(), count)?;
+    let Egress { ways, surroundings, changes } = Egress::set_up(&config, address.port(), count)?;
     tracing::info!(?surroundings, "the way to the outside is set up");
 
     let clock = Clock::start();
-    let (drivers, shards) = drivers(&config, &surroundings, devices, clock, &audit)?;
+    let (drivers, shards) = drivers(&config, &surroundings, ways, clock, &audit)?;
     drop(audit);
-    let watcher = tokio::spawn(watch_addresses(surroundings.own, shards.clone()));
+    let watcher = tokio::spawn(watch_addresses(surroundings.own, shards.clone(), changes.is_some()));
     let gate = Arc::new(Gate::new(Arc::clone(&credentials), &config.auth, clock));
     let key_watcher = tokio::spawn(credentials.follow_files());
     let (phase, told_phase) = watch::channel(Phase::Serving);
     let handshakes = Handshakes::default();
+    let figures = DoorFigures::default();
     let operators = operators.map(|listener| {
         let (handshakes, tickets) = (handshakes.clone(), gate.ticket_results().clone());
-        let admin = Admin { drivers: shards.clone(), handshakes, tickets, phase: told_phase.clone() };
+        let (drivers, phase) = (shards.clone(), told_phase.clone());
+        let admin = Admin { drivers, handshakes, tickets, doors: figures.clone(), phase };
         tokio::spawn(admin::listen(listener, admin))
     });
     let (certificate, keeper) = match certificate {
@@ -142,7 +144,9 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
         }
         None => (None, None),
     };
-    let site = Site { tls: certificate, ..site(&config, gate, shards.clone(), handshakes) };
+    let grace = Duration::from_secs(config.limits.grace_s.into());
+    let doors = Doors::new(config.doors.clone(), shards.clone(), clock, grace, figures);
+    let site = Site { tls: certificate, ..site(&config, gate, shards.clone(), handshakes, doors) };
     let (shutdown, running): (Vec<_>, Vec<_>) = drivers
         .into_iter()
         .map(|driver| {
@@ -208,20 +212,22 @@ fn shard_count(config: &Config) -> usize {
     config.shard_count(std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// A driver for each device, and the way to all of them.
+/// A driver for each way out, and the way to all of them.
 fn drivers(
     config: &Config,
     surroundings: &Surroundings,
-    devices: Vec<TunDevice>,
+    ways: Vec<Way>,
     clock: Clock,
     audit: &Audit,
 ) -> Result<(Vec<Driver>, Shards), RunError> {
     let (mut drivers, mut handles) = (Vec::new(), Vec::new());
-    let queries = count(config.limits.dns_queries).div_ceil(devices.len().max(1));
-    for (dataplane, tun) in config.dataplanes(surroundings).into_iter().zip(devices) {
+    let queries = count(config.limits.dns_queries).div_ceil(ways.len().max(1));
+    for (dataplane, way) in config.dataplanes(surroundings).into_iter().zip(ways) {
+        let device = Device::open(way, &dataplane, seed()?, clock.now()).map_err(RunError::Device)?;
         let gateway = Gateway::new(dataplane, seed()?, clock.now())?;
-        let inner = inner_host(config, &gateway, queries, clock)?;
-        let (driver, handle) = Driver::new(gateway, tun, inner, clock, audit.clone());
+        let forwarder = forwarder(config, &gateway);
+        let inner = inner_host(&gateway, Arc::clone(&forwarder), queries, clock)?;
+        let (driver, handle) = Driver::new(gateway, device, inner, forwarder, clock, audit.clone());
         drivers.push(driver);
         handles.push(handle);
     }
@@ -231,7 +237,7 @@ fn drivers(
     Ok((drivers, Shards::new(handles, count(config.limits.sessions))))
 }
 
-fn site(config: &Config, gate: Arc<Gate>, shards: Shards, handshakes: Handshakes) -> Site {
+fn site(config: &Config, gate: Arc<Gate>, drivers: Shards, handshakes: Handshakes, doors: Arc<Doors>) -> Site {
     let limits = &config.limits;
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
@@ -244,7 +250,8 @@ fn site(config: &Config, gate: Arc<Gate>, shards: Shards, handshakes: Handshakes
         handshake_timeout: patience,
         connections: count(limits.connections),
         half_open: HalfOpen::new(count(limits.handshakes), count(limits.handshakes_per_address)),
-        doorway: Doorway::new(shards, gate, patience, write_timeout, handshakes),
+        doorway: Doorway::new(drivers, gate, patience, write_timeout, handshakes),
+        doors,
     }
 }
 
@@ -268,15 +275,18 @@ fn warn_of_plain_tokens(config: &Config) {
     }
 }
 
+fn forwarder(config: &Config, gateway: &Gateway) -> Arc<Forwarder> {
+    let pref64 = gateway.config().pref64().filter(|_| config.nat64.dns64);
+    Arc::new(Forwarder::new(&config.dns, pref64))
+}
+
 fn inner_host(
-    config: &Config,
     gateway: &Gateway,
+    forwarder: Arc<Forwarder>,
     queries: usize,
     clock: Clock,
 ) -> Result<(InnerHost, tokio::sync::mpsc::Receiver<super::inner::Answer>), RunError> {
     let addresses = [gateway.config().inner_host_v4().into(), gateway.config().inner_host_v6().into()];
-    let pref64 = gateway.config().pref64().filter(|_| config.nat64.dns64);
-    let forwarder = Forwarder::new(&config.dns, pref64);
     InnerHost::new(&addresses, forwarder, queries, seed()?, clock.now())
         .map_err(|error| RunError::Internal(error.to_string()))
 }

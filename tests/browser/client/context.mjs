@@ -21,11 +21,13 @@ export async function within(promise, what, milliseconds = PATIENCE) {
 export class Context {
   #job;
   #connect;
+  #load;
   #nets = new Set();
 
-  constructor(job, connect) {
+  constructor(job, connect, load) {
     this.#job = job;
     this.#connect = connect;
+    this.#load = load;
   }
 
   /** True for full sizes and counts. */
@@ -48,6 +50,11 @@ export class Context {
     return this.#job.token;
   }
 
+  /** Where `bench_relay` is, of a measure that compares with it. */
+  get relay() {
+    return this.#job.relay;
+  }
+
   /** `chromium` or `node`. */
   get where() {
     return this.#job.where;
@@ -61,6 +68,11 @@ export class Context {
   /** The package's `connect`, bare. */
   get connect() {
     return this.#connect;
+  }
+
+  /** Another entry of the package by its name, such as `tls`. */
+  load(entry) {
+    return this.#load(entry);
   }
 
   /** The address of a gateway behind the harness: `main`, or `strict` where a scenario asks for that. */

@@ -1,9 +1,9 @@
 // One scenario, in whatever runs it: its result is posted to the harness.
 import { Context } from "./context.mjs";
 
-/** Runs the job's scenario with the `connect` of the package. */
-export async function perform(job, connect) {
-  const context = new Context(job, connect);
+/** Runs the job's scenario with the `connect` of the package; `load` imports its other entries. */
+export async function perform(job, connect, load) {
+  const context = new Context(job, connect, load);
   let result;
   try {
     const { default: scenario } = await import(`../scenarios/${job.name}.mjs`);

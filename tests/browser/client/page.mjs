@@ -4,6 +4,6 @@ import { perform } from "./job.mjs";
 
 const response = await fetch(`/next${location.search}`);
 if (response.ok) {
-  await perform(await response.json(), connect);
+  await perform(await response.json(), connect, (entry) => import(`/webtun/${entry}.js`));
   location.reload();
 }

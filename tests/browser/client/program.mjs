@@ -9,10 +9,16 @@ export class Program {
   ended;
   worker;
 
-  /** @param net - what it is given; without it the program is left alone */
+  /**
+   * @param net - what it is given; without it the program is left alone
+   * @param program - its name, or in a page `{ program, files, keep, without }`: files that it finds, each with its text
+   * or its size, a folder whose files are kept when it ends, and a global that its Worker shall lack; for a program of
+   * WASI `{ wasi }`, which is what `tests/wasi/worker` takes
+   */
   static async start(t, net, program, ...args) {
     const self = new Program();
-    self.worker = t.where === "node" ? await nodeWorker(program, args) : pageWorker(program, args);
+    const start = program.wasi === undefined ? { node: nodeWorker, chromium: pageWorker } : WASI;
+    self.worker = await start[t.where](program.wasi ?? program, args);
     self.ended = new Promise((resolve, reject) => self.#listen(resolve, reject));
     self.ended.catch(() => {});
     net?.attach(self.worker);
@@ -22,9 +28,35 @@ export class Program {
   /** Runs to the end; gives the lines. */
   static async run(t, net, program, ...args) {
     const running = await Program.start(t, net, program, ...args);
-    const { exit, buffers } = await running.ended;
+    const { exit, buffers, files } = await running.ended;
     running.worker.terminate();
-    return { lines: running.lines, errors: running.errors, exit, buffers };
+    return { lines: running.lines, errors: running.errors, exit, buffers, files };
+  }
+
+  /** Runs to the end in this page, whose thread may not wait: by a frame of its own; gives the lines. */
+  static async runHere(net, program, ...args) {
+    const frame = document.createElement("iframe");
+    document.body.append(frame);
+    const { contentWindow: page, contentDocument } = frame;
+    const result = { lines: [], errors: [] };
+    result.exit = await new Promise((resolve, reject) => {
+      page.Module = {
+        ...net?.attachment(),
+        arguments: args.map(String),
+        print: (line) => result.lines.push(line),
+        printErr: (line) => result.errors.push(line),
+        onExit: resolve,
+        onAbort: (what) => reject(new Error(String(what))),
+        locateFile: (name) => `/programs/${name}`,
+        mainScriptUrlOrBlob: `/programs/${program}.js`,
+      };
+      const script = contentDocument.createElement("script");
+      script.src = `/programs/${program}.js`;
+      script.onerror = () => reject(new Error(`${program} cannot be loaded`));
+      contentDocument.body.append(script);
+    });
+    frame.remove();
+    return result;
   }
 
   /** Resolves with the first line, of either kind, that matches. */
@@ -68,9 +100,21 @@ export class Program {
 }
 
 function pageWorker(program, args) {
-  const given = encodeURIComponent(JSON.stringify({ program, args: args.map(String) }));
+  const setting = typeof program === "string" ? { program } : program;
+  const given = encodeURIComponent(JSON.stringify({ ...setting, args: args.map(String) }));
   return new Worker(`/client/program-worker.js#${given}`);
 }
+
+/** Workers for programs of WASI. */
+const WASI = {
+  chromium: (setting) =>
+    new Worker(`/programs/wasi-worker.js#${encodeURIComponent(JSON.stringify(setting))}`, { type: "module" }),
+  async node(setting) {
+    const { Worker } = await import("node:worker_threads");
+    const script = new URL("../../wasi/worker/node.mjs", import.meta.url);
+    return new Worker(script, { workerData: setting, stdout: true, stderr: true });
+  },
+};
 
 async function nodeWorker(program, args) {
   const { Worker } = await import("node:worker_threads");

@@ -5,7 +5,8 @@ import { perform } from "../client/job.mjs";
 import { packageFolder } from "./options.mjs";
 
 const job = JSON.parse(process.argv[2]);
-const { connect } = await import(pathToFileURL(path.join(packageFolder(), "node.js")).href);
-await perform(job, connect);
+const load = (name) => import(pathToFileURL(path.join(packageFolder(), `${name}.js`)).href);
+const { connect } = await load("node");
+await perform(job, connect, (entry) => load(`${entry}-node`));
 // A socket that a scenario has left behind is no reason to stay.
 process.exit(0);

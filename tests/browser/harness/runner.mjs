@@ -6,25 +6,30 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { Chromium } from "./chromium.mjs";
 import { packageFolder } from "./options.mjs";
-import { buildPrograms, PROGRAMS } from "./programs.mjs";
+import { buildProgram, buildPrograms, PROGRAMS } from "./programs.mjs";
 import { Site } from "./site.mjs";
 import { StrictGateway } from "./strict-gateway.mjs";
 import { Tunnels } from "./tunnels.mjs";
+import { VENDOR } from "./vendor.mjs";
 
 const here = import.meta.dirname;
 const SCENARIOS = path.resolve(here, "../scenarios");
 /** Seconds for a scenario that does not say otherwise, and for the start of a browser. */
 const DEADLINE = 60;
-const BROWSER_START = 60;
+const BROWSER_START = 30;
+/** Chromium gives up a page that it is loading when an address of the machine changes (ERR_NETWORK_CHANGED). */
+const BROWSER_STARTS = 3;
 
-/** All scenarios of a folder by name, or those whose name contains one of `wanted`. */
-export async function loadScenarios(wanted, folder = SCENARIOS) {
+/** The scenarios of a folder whose name contains one of `wanted`; without any, all, and with `everything` those of --full. */
+export async function loadScenarios(wanted, { folder = SCENARIOS, everything = true } = {}) {
   const scenarios = [];
   for (const file of fs.readdirSync(folder).filter((each) => each.endsWith(".mjs")).sort()) {
     const name = file.slice(0, -".mjs".length);
     if (wanted.length > 0 && !wanted.some((each) => name.includes(each))) continue;
     const scenario = await import(pathToFileURL(path.join(folder, file)).href);
-    const { about, deadline = DEADLINE, where = ["chromium", "node"], strict = false, programs = false, host = {} } = scenario;
+    const { about, deadline = DEADLINE, where = ["chromium", "node"], strict = false, programs = false, full = false, host = {} } = scenario;
+    // What downloads much is asked for by its name, or with everything.
+    if (full && wanted.length === 0 && !everything) continue;
     scenarios.push({ name, about, deadline, where, strict, programs, host });
   }
   return scenarios;
@@ -47,7 +52,8 @@ export class Runner {
   constructor(gateway, scenarios = SCENARIOS) {
     this.#gateway = gateway;
     const client = path.resolve(here, "../client");
-    const mounts = { "/client/": client, "/scenarios/": scenarios, "/webtun/": packageFolder(), "/programs/": PROGRAMS };
+    const own = { "/client/": client, "/scenarios/": scenarios, "/webtun/": packageFolder() };
+    const mounts = { ...own, "/programs/": PROGRAMS, "/vendor/": VENDOR };
     this.#site = new Site(mounts, this.#tunnels);
   }
 
@@ -56,9 +62,10 @@ export class Runner {
   }
 
   /** Runs one scenario; resolves with its figures, rejects with what failed. */
-  async run(scenario, where, { mib, full, args, token }) {
+  async run(scenario, where, { mib, full, args, token, relay }) {
     const id = `${++this.#jobs}`;
-    if (scenario.programs) await (this.#programs ??= buildPrograms());
+    if (scenario.programs === true) await (this.#programs ??= buildPrograms());
+    else for (const name of scenario.programs || []) await buildProgram(name);
     const gateways = { main: this.#gateway, ...(scenario.strict && { strict: await this.#strictUrl() }) };
     const site = this.#site.origin;
     const tunnels = this.#tunnelCalls(id);
@@ -67,7 +74,7 @@ export class Runner {
     const tools = { memory, gateway: this.#gateway, strict: this.#strict?.url, reached, ...tunnels };
     const host = { ...tunnels, ...bind(scenario.host, tools) };
     const seconds = scenario.deadline * (full ? 4 : 1);
-    const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, args, token, where };
+    const job = { id, name: scenario.name, site, gateway: this.#gateway.href, mib, full, args, token, relay, where };
     if (where === "chromium") await this.#openBrowser();
     let timer;
     const late = new Promise((_, reject) => {
@@ -146,15 +153,23 @@ export class Runner {
 
   async #openBrowser() {
     if (this.#browser !== undefined) return;
+    for (let start = 1; ; start++) {
+      const { outcome, log } = await this.#startBrowser();
+      if (outcome === "asked") return;
+      if (outcome === "ended") throw new Error(`the browser ended at once: ${log}`);
+      if (start === BROWSER_STARTS) throw new Error(`no browser of ${start} asked for work within ${BROWSER_START} s: ${log}`);
+    }
+  }
+
+  /** Leaves a browser open where its page has asked for work. */
+  async #startBrowser() {
     const { url, asked } = this.#site.newPage();
     const browser = new Chromium(url);
     this.#browser = browser;
     const late = sleep(BROWSER_START * 1000, "late", { ref: false });
     const outcome = await Promise.race([asked.then(() => "asked"), late, browser.gone.then(() => "ended")]);
-    if (outcome === "asked") return;
-    await this.#closeBrowser();
-    const what = outcome === "late" ? `did not ask for work within ${BROWSER_START} s` : "ended at once";
-    throw new Error(`the browser ${what}: ${browser.log.trim()}`);
+    if (outcome !== "asked") await this.#closeBrowser();
+    return { outcome, log: browser.log.trim() };
   }
 
   #giveToPage(job) {

@@ -1,4 +1,5 @@
 // Arguments: how many sockets are idle; seconds each way.
+import { sleep } from "../client/context.mjs";
 import { Echo, openTunnel, rates } from "../client/flows.mjs";
 
 export const about = "one flow beside many sockets that do nothing";
@@ -18,6 +19,8 @@ export default async function (t) {
     idle.push(...(await Promise.all(echoes)));
     await Promise.all(idle.slice(-echoes.length).map((echo) => echo.round()));
   }
+  // Idle are those that were opened a while ago.
+  await sleep(2500);
   const memory = ((await t.host("memory")) - before) / 1024 / count;
   const [down] = await rates(net, { count: 1, direction: "down", warmUp: WARM_UP, seconds });
   const [up] = await rates(net, { count: 1, direction: "up", warmUp: WARM_UP, seconds });

@@ -1,4 +1,6 @@
-// Arguments: 0 none, 1 down or 2 up; seconds; Mbit/s of the link, or 0 where it has no limit.
+// Arguments: 0 none, 1 down or 2 up; seconds; Mbit/s of the link, or 0 where it has no limit; 1 for a relay with a WebSocket
+// for each flow in place of the tunnel.
+import { openRelay } from "../client/bare.mjs";
 import { Bulk, Echo, openTunnel, quantile } from "../client/flows.mjs";
 
 export const about = "how long an echo takes beside a bulk flow";
@@ -9,8 +11,8 @@ const GAP = 20;
 const IDLE_ROUNDS = 60;
 
 export default async function (t) {
-  const [way, seconds, link] = t.args;
-  const net = await openTunnel(t);
+  const [way, seconds, link, relay] = t.args;
+  const net = relay === 1 ? openRelay(t.relay) : await openTunnel(t);
   const echo = await Echo.open(net);
   const idle = await echo.rounds(GAP, (count) => count < IDLE_ROUNDS);
   if (way === 0) return figures(idle);

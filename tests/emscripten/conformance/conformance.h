@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ void streams(void);
 void connecting(void);
 void waiting(void);
 void datagrams(void);
+void echoes(void);
 void options(void);
 void descriptors(void);
 void names(void);

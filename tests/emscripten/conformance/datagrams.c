@@ -77,9 +77,55 @@ static void several(void) {
   close(b);
 }
 
+static int udp6_socket(struct in6_addr address, int v6_only, struct sockaddr_in6 *local) {
+  int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+  socklen_t length = sizeof *local;
+  *local = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = address};
+  set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6_only);
+  if (bind(fd, (struct sockaddr *)local, sizeof *local) < 0) printf("bind: %s\n", error_name(errno));
+  getsockname(fd, (struct sockaddr *)local, &length);
+  return fd;
+}
+
+static void version6(void) {
+  struct sockaddr_in6 at_a, at_b, from = {0};
+  socklen_t length = sizeof from;
+  int a = udp6_socket(in6addr_loopback, 1, &at_a), b = udp6_socket(in6addr_loopback, 1, &at_b);
+  char data[16] = {0}, text[64];
+  printf("IPv6 sendto: %s\n", outcome(sendto(a, "six", 3, 0, (struct sockaddr *)&at_b, sizeof at_b)));
+  printf("recvfrom: %s", outcome(recvfrom(b, data, sizeof data, 0, (struct sockaddr *)&from, &length)));
+  inet_ntop(AF_INET6, &from.sin6_addr, text, sizeof text);
+  printf(" %s %s %d %d\n", data, text, from.sin6_port == at_a.sin6_port, (int)length);
+  printf("connect: %s\n", outcome(connect(b, (struct sockaddr *)&at_a, sizeof at_a)));
+  printf("send: %s\n", outcome(send(b, "back", 4, 0)));
+  printf("arrives: %s\n", outcome(recv(a, data, sizeof data, 0)));
+  struct sockaddr_in v4 = loopback(ntohs(at_b.sin6_port));
+  printf("an IPv4 address: %s\n", outcome(sendto(a, "x", 1, 0, (struct sockaddr *)&v4, sizeof v4)));
+  close(a);
+  close(b);
+}
+
+static void both_versions(void) {
+  struct sockaddr_in6 at_dual, from = {0};
+  socklen_t length = sizeof from;
+  int dual = udp6_socket(in6addr_any, 0, &at_dual), four = udp_socket();
+  char data[16] = {0}, text[64];
+  struct sockaddr_in to = loopback(ntohs(at_dual.sin6_port));
+  sendto(four, "four", 4, 0, (struct sockaddr *)&to, sizeof to);
+  printf("at both: %s", outcome(recvfrom(dual, data, sizeof data, 0, (struct sockaddr *)&from, &length)));
+  inet_ntop(AF_INET6, &from.sin6_addr, text, sizeof text);
+  printf(" %s %s\n", data, text);
+  printf("answer: %s\n", outcome(sendto(dual, "mapped", 6, 0, (struct sockaddr *)&from, sizeof from)));
+  printf("arrives: %s\n", outcome(recv(four, data, sizeof data, 0)));
+  close(dual);
+  close(four);
+}
+
 void datagrams(void) {
   exchange();
   connected();
   sizes();
   several();
+  version6();
+  both_versions();
 }

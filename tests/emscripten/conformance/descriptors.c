@@ -29,6 +29,15 @@ static void copies(void) {
   close(server);
 }
 
+static void third_form(void) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  printf("dup3: %d\n", dup3(fd, 160, O_CLOEXEC));
+  printf("to itself: %s\n", outcome(dup3(fd, fd, 0)));
+  printf("with a flag that is none: %s\n", outcome(dup3(fd, 161, O_APPEND)));
+  close(160);
+  close(fd);
+}
+
 static void numbers(void) {
   int first = socket(AF_INET, SOCK_STREAM, 0), second = socket(AF_INET, SOCK_DGRAM, 0);
   close(first);
@@ -68,6 +77,7 @@ static void pairs(void) {
 
 void descriptors(void) {
   copies();
+  third_form();
   numbers();
   pairs();
 }

@@ -5,6 +5,7 @@ int main(void) {
   connecting();
   waiting();
   datagrams();
+  echoes();
   options();
   descriptors();
   names();

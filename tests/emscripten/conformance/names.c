@@ -24,6 +24,29 @@ static void look(const char *name, const char *service, int flags, int family, i
   if (list) freeaddrinfo(list);
 }
 
+static void host_of(const char *name, int family) {
+  char text[64] = "none";
+  struct hostent *host = gethostbyname2(name, family);
+  if (host) inet_ntop(host->h_addrtype, host->h_addr_list[0], text, sizeof text);
+  printf("gethostbyname2 %s: %s %d %d\n", name, text, host ? host->h_length : 0, host && host->h_addrtype == family);
+}
+
+static void show(const char *what, const struct servent *entry) {
+  printf("%s: %s %d %s\n", what, entry ? entry->s_name : "none", entry ? ntohs(entry->s_port) : 0,
+         entry ? entry->s_proto : "");
+}
+
+static void services(void) {
+  show("http tcp", getservbyname("http", "tcp"));
+  show("domain udp", getservbyname("domain", "udp"));
+  show("domain", getservbyname("domain", NULL));
+  show("http sctp", getservbyname("http", "sctp"));
+  show("no such", getservbyname("no-such-service", "tcp"));
+  show("port 53 udp", getservbyport(htons(53), "udp"));
+  show("port 22", getservbyport(htons(22), NULL));
+  show("port 4", getservbyport(htons(4), "tcp"));
+}
+
 void names(void) {
   look("192.0.2.7", "80", 0, AF_UNSPEC, SOCK_STREAM);
   look("2001:db8::7", "http", 0, AF_UNSPEC, SOCK_STREAM);
@@ -43,4 +66,8 @@ void names(void) {
   printf("service: %s %s\n", gai(error), service);
   struct hostent *host = gethostbyname("192.0.2.9");
   printf("gethostbyname: %d %d\n", host && host->h_addrtype == AF_INET, host ? host->h_length : 0);
+  host_of("192.0.2.9", AF_INET);
+  host_of("2001:db8::9", AF_INET6);
+  host_of("localhost", AF_INET);
+  services();
 }

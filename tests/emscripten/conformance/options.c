@@ -25,7 +25,10 @@ void options(void) {
   value(tcp, "TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, 3);
   value(tcp, "SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, 50000);
   value(tcp, "SO_SNDBUF", SOL_SOCKET, SO_SNDBUF, 50000);
-  value(tcp, "IP_TTL", IPPROTO_IP, IP_TTL, 33);
+  int limits[] = {33, 255, -1, 0, 256};
+  for (int i = 0; i < 5; i++) value(tcp, "IP_TTL", IPPROTO_IP, IP_TTL, limits[i]);
+  for (int i = 0; i < 5; i++)
+    if (limits[i] != 0) value(six, "IPV6_UNICAST_HOPS", IPPROTO_IPV6, IPV6_UNICAST_HOPS, limits[i]);
   printf("SO_TYPE: %d %d\n", get_number(tcp, SOL_SOCKET, SO_TYPE), get_number(udp, SOL_SOCKET, SO_TYPE));
   printf("SO_DOMAIN: %d\n", get_number(six, SOL_SOCKET, SO_DOMAIN) == AF_INET6);
   printf("SO_PROTOCOL: %d %d\n", get_number(tcp, SOL_SOCKET, SO_PROTOCOL), get_number(udp, SOL_SOCKET, SO_PROTOCOL));

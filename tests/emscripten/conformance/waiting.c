@@ -28,6 +28,43 @@ static void times(void) {
   start = now_ms();
   printf("SO_RCVTIMEO: %s", outcome(read(server, data, 4)));
   printf(" %s\n", took(start, 40));
+  /* Nobody reads: there is room for some, then for none. */
+  static char much[1 << 16];
+  setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  while (send(client, much, sizeof much, MSG_NOSIGNAL) > 0) start = now_ms();
+  printf("SO_SNDTIMEO: %s %s\n", outcome(-1), took(start, 40));
+  close(client);
+  close(server);
+}
+
+/* The variants with nanoseconds and a mask of signals. */
+static void finer_times(void) {
+  int client, server;
+  tcp_pair(&client, &server);
+  struct pollfd entry = {.fd = server, .events = POLLIN};
+  struct timespec limit = {0, 30000000}, none = {0, 0}, negative = {0, -1};
+  sigset_t mask;
+  sigemptyset(&mask);
+  long start = now_ms();
+  int ready = ppoll(&entry, 1, &limit, &mask);
+  printf("ppoll: %d %s\n", ready, took(start, 30));
+  printf("ppoll of a negative time: %s\n", outcome(ppoll(&entry, 1, &negative, NULL)));
+  fd_set reads, writes;
+  FD_ZERO(&reads);
+  FD_ZERO(&writes);
+  FD_SET(server, &reads);
+  start = now_ms();
+  ready = pselect(server + 1, &reads, NULL, NULL, &limit, &mask);
+  printf("pselect: %d %d %s\n", ready, FD_ISSET(server, &reads), took(start, 30));
+  printf("pselect of a negative time: %s\n", outcome(pselect(server + 1, NULL, NULL, NULL, &negative, NULL)));
+  write(client, "x", 1);
+  printf("ppoll without end: %d", ppoll(&entry, 1, NULL, NULL));
+  printf(" %d\n", entry.revents == POLLIN);
+  FD_SET(server, &reads);
+  FD_SET(client, &writes);
+  int highest = client > server ? client : server;
+  ready = pselect(highest + 1, &reads, &writes, NULL, &none, NULL);
+  printf("pselect of two: %d %d %d\n", ready, !!FD_ISSET(server, &reads), !!FD_ISSET(client, &writes));
   close(client);
   close(server);
 }
@@ -104,6 +141,7 @@ static void modes(void) {
 
 void waiting(void) {
   times();
+  finer_times();
   events();
   many();
   modes();

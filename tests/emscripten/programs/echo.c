@@ -1,14 +1,21 @@
 /* Connections to an echo server: `echo HOST PORT parallel N` and `echo HOST PORT sequential N`. `echo HOST PORT wait 1`
- * has one to a server that says nothing, and tells how its recv() ends. */
+ * has one to a server that says nothing, and tells how its recv() ends; `echo HOST PORT pingpong N` tells the middle one of
+ * N round trips of one octet. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+/* Connections after which a program has the memory that it needs. */
+enum { WARM_UP = 100 };
 
 static struct addrinfo *server;
 
@@ -53,6 +60,7 @@ static void parallel(int count) {
 
 static void sequential(int count) {
   int first = -1;
+  void *memory = NULL;
   for (int i = 0; i < count; i++) {
     int fd = open_socket();
     char octet = i, answer;
@@ -63,7 +71,9 @@ static void sequential(int count) {
     shutdown(fd, SHUT_WR);
     if (read(fd, &answer, 1) != 0) fail("end");
     if (close(fd) < 0) fail("close");
+    if (i == WARM_UP) memory = sbrk(0);
   }
+  if (count > WARM_UP && sbrk(0) != memory) fail("memory was left in use");
   printf("%d one after the other\n", count);
 }
 
@@ -77,6 +87,32 @@ static void wait_for_nothing(void) {
   if (send(fd, &octet, 1, MSG_NOSIGNAL) >= 0 || errno != EPIPE) fail("send after the end");
 }
 
+static double now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1e3 + now.tv_nsec / 1e6;
+}
+
+static int by_size(const void *one, const void *other) {
+  double difference = *(const double *)one - *(const double *)other;
+  return difference < 0 ? -1 : difference > 0;
+}
+
+static void pingpong(int count) {
+  char octet = 'x';
+  int fd = open_socket();
+  double *times = calloc(count, sizeof *times);
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+  if (connect(fd, server->ai_addr, server->ai_addrlen) < 0) fail("connect");
+  for (int i = 0; i < count; i++) {
+    double start = now_ms();
+    if (send(fd, &octet, 1, MSG_NOSIGNAL) != 1 || recv(fd, &octet, 1, 0) != 1) fail("echo");
+    times[i] = now_ms() - start;
+  }
+  qsort(times, count, sizeof *times, by_size);
+  printf("%.3f ms\n", times[count / 2]);
+}
+
 int main(int argc, char **argv) {
   struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
   if (argc != 5) return 2;
@@ -85,8 +121,10 @@ int main(int argc, char **argv) {
     printf("%s: %s\n", argv[1], gai_strerror(error));
     return 1;
   }
+  if (atoi(argv[4]) < 1) return 2;
   if (strcmp(argv[3], "parallel") == 0) parallel(atoi(argv[4]));
   else if (strcmp(argv[3], "wait") == 0) wait_for_nothing();
+  else if (strcmp(argv[3], "pingpong") == 0) pingpong(atoi(argv[4]));
   else sequential(atoi(argv[4]));
   return 0;
 }

@@ -1,9 +1,10 @@
 // A tunnel as the harness wants it: streams of octets by address and port.
 
 export async function open({ url }) {
-  const { connect } = await import("/webtun/index.js");
-  const net = await connect(url);
+  const [{ connect }, { http }] = await Promise.all([import("/webtun/index.js"), import("/webtun/http.js")]);
+  const net = await connect(url, { http });
   return {
+    fetch: net.fetch,
     async connect(host, port) {
       const socket = new net.TCPSocket(host, port, { noDelay: true });
       const { readable, writable } = await socket.opened;

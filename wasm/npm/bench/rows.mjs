@@ -6,7 +6,7 @@
 
 const HOST = "198.18.0.1";
 
-export const mounts = { "/webtun/": "../dist" };
+export const mounts = { "/webtun/": "../dist", "/client/": "../../../tests/browser/client" };
 
 export const servers = {
   webtun: {
@@ -17,11 +17,22 @@ export const servers = {
       admin = "off"
       allow_origins = ["*"]
       tun.name = "wtbench0"
+      # The harness's servers have ports below: a connection of this machine to one of the sessions' ports is for a session.
+      external.port_range = "32768-65535"
       [[policy.rule]]
       action = "allow"
       prefix = "${HOST}/32"
     `,
   },
+  relay: { cmd: process.env.BENCH_RELAY ?? "../../../target/release/examples/bench_relay", args: ["127.0.0.1:{port}"] },
 };
 
-export const peers = [{ name: "webtun", server: "webtun", client: "./client.mjs", host: HOST, udp: true }];
+const ops = ["down", "up", "par", "first", "rtt", "seq", "conc", "hold", "loaded", "stallw", "stallr", "srcclose"];
+const http = ["fdown", "fup", "ffirst", "fconc"];
+
+export const peers = [
+  { name: "webtun", server: "webtun", client: "./client.mjs", host: HOST, udp: true, ops: [...ops, ...http, "udp", "udpsize"] },
+  // What we are compared with: the least that a tunnel can do, and datagrams that go no further than the WebSocket.
+  { name: "relay", server: "relay", client: "./bare.mjs", tail: "", ops: ["down", "up", "par", "rtt", "seq", "conc"] },
+  { name: "wsbare/udp", server: "wsbare", client: "./bare.mjs", tail: "", udp: true, ops: ["udp"] },
+];

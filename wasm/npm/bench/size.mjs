@@ -18,5 +18,5 @@ const { outputFiles } = await build({
   logLevel: "error",
 });
 const script = compressed(outputFiles[0].contents);
-const wasm = compressed(readFileSync(inDist("webtun_bg.wasm")));
+const wasm = compressed(readFileSync(inDist("webtun_slim_bg.wasm")));
 console.log(`JavaScript ${script}\nWebAssembly ${wasm}\ntogether ${script + wasm}`);

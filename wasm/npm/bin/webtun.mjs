@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// `npx webtun emcc-flags [-pthread ...]`: what emcc needs to give a program POSIX sockets over the tunnel. The C part is
-// compiled here, once for each emcc and each list of options: em++ would take the sources for C++.
+// `npx webtun emcc-flags [-pthread ...]`: what emcc needs to give a program POSIX sockets over the tunnel; `rustc-flags` says
+// the same to rustc, which calls emcc. The C part is compiled here, once for each emcc and each list of options: em++ would take the sources for C++.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const FOLDER = fileURLToPath(new URL("../dist/emscripten/", import.meta.url));
-const SOURCES = ["sockets", "files", "names"];
+const SOURCES = ["sockets", "files", "names", "threads"];
+/** The functions of the library that may wait. */
+const WAITING = ["bind", "connect", "listen", "accept", "send", "receive", "poll", "resolve"].map((name) => `webtun_${name}`);
 const { WEBTUN_CACHE: cache = FOLDER, EMCC: emcc = "emcc" } = process.env;
 
 function fail(message) {
@@ -45,12 +47,27 @@ function objects(options) {
   });
 }
 
+/** How a program waits is decided by the link alone: these are no options of the compiler. */
+const isMode = (option) => /^-s(ASYNCIFY|JSPI)(=|$)/.test(option);
+
 function flags(options) {
   if (!existsSync(`${FOLDER}webtun-library.js`)) fail(`${FOLDER} is not built: run cargo xtask npm`);
   if (/\s/.test(FOLDER + cache)) fail(`a shell would split the path ${FOLDER}: install where no path has a space`);
-  return [...objects(options), "--js-library", `${FOLDER}webtun-library.js`, "-sEXIT_RUNTIME=1"];
+  // Without its file system, which a program that opens no file is spared, emcc's close() does nothing.
+  const settings = ["-sEXIT_RUNTIME=1", "-sFORCE_FILESYSTEM=1"];
+  // emcc 3.1.6 has to be told by name what a program is unwound at.
+  if (options.some((option) => /^-sASYNCIFY(=1)?$/.test(option))) settings.push(`-sASYNCIFY_IMPORTS=${WAITING.join(",")}`);
+  const parts = objects(options.filter((option) => !isMode(option)));
+  return [...parts, "--js-library", `${FOLDER}webtun-library.js`, ...settings, ...options.filter(isMode)];
 }
 
+const COMMANDS = {
+  "emcc-flags": flags,
+  "rustc-flags": (options) => flags(options).map((flag) => `-Clink-arg=${flag}`),
+};
+
 const [command, ...options] = process.argv.slice(2);
-if (command !== "emcc-flags") fail("usage: webtun emcc-flags [OPTION OF emcc ...] (prints arguments for the link)");
-console.log(flags(options).join(" "));
+if (!Object.hasOwn(COMMANDS, command ?? "")) {
+  fail("usage: webtun emcc-flags|rustc-flags [OPTION OF emcc ...] (prints arguments for the link)");
+}
+console.log(COMMANDS[command](options).join(" "));

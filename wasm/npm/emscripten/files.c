@@ -8,6 +8,7 @@
 #include <sys/select.h>
 #include <time.h>
 #include <unistd.h>
+#include <wasi/api.h>
 
 #include "webtun.h"
 
@@ -16,7 +17,7 @@ int __syscall_ioctl(int fd, int request, ...);
 int __syscall_dup(int fd);
 int __syscall_dup3(int fd, int to, int flags);
 
-int poll(struct pollfd *entries, nfds_t count, int timeout) { return webtun_result(webtun_poll(entries, count, timeout)); }
+int poll(struct pollfd *entries, nfds_t count, int timeout) { return webtun_result(WEBTUN_WAIT(webtun_poll(entries, count, timeout))); }
 
 /* Milliseconds, rounded up: a wait may be longer than it was asked for, never shorter. */
 static int milliseconds(long long seconds, long nanoseconds) {
@@ -59,7 +60,7 @@ static int wait_for_sets(int count, fd_set *reads, fd_set *writes, fd_set *excep
     if (member(excepts, fd)) events |= POLLPRI;
     if (events) entries[used++] = (struct pollfd){.fd = fd, .events = events};
   }
-  int result = webtun_poll(entries, used, timeout);
+  int result = WEBTUN_WAIT(webtun_poll(entries, used, timeout));
   if (result < 0) return result;
   for (int i = 0; i < used; i++)
     if (entries[i].revents & POLLNVAL) return -EBADF;
@@ -117,4 +118,29 @@ int dup3(int fd, int to, int flags) {
 int dup2(int fd, int to) {
   if (fd == to) return fcntl(fd, F_GETFD) < 0 ? -1 : fd;
   return dup3(fd, to, 0);
+}
+
+/* What read(), readv() and all of <stdio.h> end in. Emscripten's own take the place of libc's, ours that of both. */
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("fd_read"))) __wasi_errno_t webtun_file_read(
+    __wasi_fd_t fd, const __wasi_iovec_t *vectors, size_t count, __wasi_size_t *got);
+__attribute__((import_module("wasi_snapshot_preview1"), import_name("fd_write"))) __wasi_errno_t webtun_file_write(
+    __wasi_fd_t fd, const __wasi_ciovec_t *vectors, size_t count, __wasi_size_t *put);
+
+/* The result of a call in the form of WASI. */
+static __wasi_errno_t wasi_result(int result, __wasi_size_t *length) {
+  if (result < 0) return -result;
+  *length = result;
+  return 0;
+}
+
+__wasi_errno_t __wasi_fd_read(__wasi_fd_t fd, const __wasi_iovec_t *vectors, size_t count, __wasi_size_t *got) {
+  if (count > IOV_MAX) return EINVAL;
+  int result = WEBTUN_WAIT(webtun_receive(fd, (const struct iovec *)vectors, count, 0, NULL, NULL, NULL));
+  return result == -ENOTSOCK ? webtun_file_read(fd, vectors, count, got) : wasi_result(result, got);
+}
+
+__wasi_errno_t __wasi_fd_write(__wasi_fd_t fd, const __wasi_ciovec_t *vectors, size_t count, __wasi_size_t *put) {
+  if (count > IOV_MAX) return EINVAL;
+  int result = WEBTUN_WAIT(webtun_send(fd, (const struct iovec *)vectors, count, 0, NULL, 0));
+  return result == -ENOTSOCK ? webtun_file_write(fd, vectors, count, put) : wasi_result(result, put);
 }

@@ -93,7 +93,7 @@ static int addresses_of(const char *name, int family, int flags, struct sockaddr
   size_t length = strlen(name);
   if ((flags & AI_NUMERICHOST) || !length || length > MAX_NAME) return EAI_NONAME;
   if (!strcmp(name, "localhost")) return put_both(into, family, htonl(INADDR_LOOPBACK), in6addr_loopback);
-  int count = webtun_resolve(name, length, family, into, MAX_ADDRESSES);
+  int count = WEBTUN_WAIT(webtun_resolve(name, length, family, into, MAX_ADDRESSES));
   return count > 0 ? count : count == 0 ? EAI_NONAME : failure_of(count);
 }
 

@@ -1,9 +1,7 @@
-/* The functions of <sys/socket.h>, and readv() and writev(), which have to be one operation on a socket. */
+/* The functions of <sys/socket.h>. */
 #define _GNU_SOURCE
-#include <limits.h>
 #include <stddef.h>
 #include <time.h>
-#include <wasi/api.h>
 
 #include "webtun.h"
 
@@ -14,17 +12,17 @@ int socketpair(int domain, int type, int protocol, int fds[2]) {
 }
 
 int bind(int fd, const struct sockaddr *address, socklen_t length) {
-  return webtun_result(webtun_bind(fd, address, length));
+  return webtun_result(WEBTUN_WAIT(webtun_bind(fd, address, length)));
 }
 
 int connect(int fd, const struct sockaddr *address, socklen_t length) {
-  return webtun_result(webtun_connect(fd, address, length));
+  return webtun_result(WEBTUN_WAIT(webtun_connect(fd, address, length)));
 }
 
-int listen(int fd, int backlog) { return webtun_result(webtun_listen(fd, backlog)); }
+int listen(int fd, int backlog) { return webtun_result(WEBTUN_WAIT(webtun_listen(fd, backlog))); }
 
 int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict length, int flags) {
-  return webtun_result(webtun_accept(fd, address, length, flags));
+  return webtun_result(WEBTUN_WAIT(webtun_accept(fd, address, length, flags)));
 }
 
 int accept(int fd, struct sockaddr *restrict address, socklen_t *restrict length) {
@@ -51,28 +49,28 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 
 ssize_t sendto(int fd, const void *data, size_t size, int flags, const struct sockaddr *to, socklen_t length) {
   struct iovec vector = {(void *)data, size};
-  return webtun_result(webtun_send(fd, &vector, 1, flags, to, length));
+  return webtun_result(WEBTUN_WAIT(webtun_send(fd, &vector, 1, flags, to, length)));
 }
 
 ssize_t send(int fd, const void *data, size_t size, int flags) { return sendto(fd, data, size, flags, NULL, 0); }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
-  return webtun_result(
-      webtun_send(fd, message->msg_iov, message->msg_iovlen, flags, message->msg_name, message->msg_namelen));
+  return webtun_result(WEBTUN_WAIT(
+      webtun_send(fd, message->msg_iov, message->msg_iovlen, flags, message->msg_name, message->msg_namelen)));
 }
 
 ssize_t recvfrom(int fd, void *restrict data, size_t size, int flags, struct sockaddr *restrict from,
                  socklen_t *restrict length) {
   struct iovec vector = {data, size};
-  return webtun_result(webtun_receive(fd, &vector, 1, flags, from, from ? length : NULL, NULL));
+  return webtun_result(WEBTUN_WAIT(webtun_receive(fd, &vector, 1, flags, from, from ? length : NULL, NULL)));
 }
 
 ssize_t recv(int fd, void *data, size_t size, int flags) { return recvfrom(fd, data, size, flags, NULL, NULL); }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
   int told = 0;
-  int result = webtun_receive(fd, message->msg_iov, message->msg_iovlen, flags, message->msg_name,
-                              &message->msg_namelen, &told);
+  int result = WEBTUN_WAIT(webtun_receive(fd, message->msg_iov, message->msg_iovlen, flags, message->msg_name,
+                                          &message->msg_namelen, &told));
   if (result >= 0) {
     message->msg_flags = told;
     message->msg_controllen = 0;
@@ -109,22 +107,4 @@ int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, unsigned flags, s
     if ((now.tv_sec - end.tv_sec) * 1000000000LL + now.tv_nsec - end.tv_nsec >= 0) break;
   }
   return done == 0 && count > 0 ? -1 : (int)done;
-}
-
-static int wasi_result(__wasi_errno_t failed, __wasi_size_t count) { return webtun_result(failed ? -failed : (int)count); }
-
-ssize_t readv(int fd, const struct iovec *vectors, int count) {
-  if (count < 0 || count > IOV_MAX) return webtun_result(-EINVAL);
-  int result = webtun_receive(fd, vectors, count, 0, NULL, NULL, NULL);
-  if (result != -ENOTSOCK) return webtun_result(result);
-  __wasi_size_t got = 0;
-  return wasi_result(__wasi_fd_read(fd, (const __wasi_iovec_t *)vectors, count, &got), got);
-}
-
-ssize_t writev(int fd, const struct iovec *vectors, int count) {
-  if (count < 0 || count > IOV_MAX) return webtun_result(-EINVAL);
-  int result = webtun_send(fd, vectors, count, 0, NULL, 0);
-  if (result != -ENOTSOCK) return webtun_result(result);
-  __wasi_size_t put = 0;
-  return wasi_result(__wasi_fd_write(fd, (const __wasi_ciovec_t *)vectors, count, &put), put);
 }

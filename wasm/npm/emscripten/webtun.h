@@ -25,6 +25,22 @@ int webtun_dup(int fd, int to);
 int webtun_poll(void *entries, int count, int milliseconds);
 int webtun_resolve(const char *name, int length, int family, void *addresses, int room);
 
+#ifdef __EMSCRIPTEN_PTHREADS__
+/* The functions run in the program's first thread, which must not wait for one of the others: a call that has to is told
+ * to by a ticket, sleeps here until something has changed, and asks again. */
+enum { WEBTUN_PENDING = -0x10000 };
+int webtun_changes(void);
+int webtun_wait(int ticket, int seen);
+#define WEBTUN_WAIT(call)                                         \
+  ({                                                              \
+    int seen_ = webtun_changes(), result_ = (call);               \
+    result_ <= WEBTUN_PENDING ? webtun_wait(result_, seen_) : result_; \
+  })
+#else
+/* The functions wait by themselves. */
+#define WEBTUN_WAIT(call) (call)
+#endif
+
 /* What a libc function returns for the result of one of the above. */
 static inline int webtun_result(int result) {
   if (result >= 0) return result;

@@ -1,8 +1,10 @@
 /** `connect()`: the same for all entry points, which differ in how they find the engine. */
 import { failure, toException, type Failure } from "./errors.js";
+import type { HttpLayer } from "./http/layer.js";
 import { Link, type Channel } from "./link/link.js";
 import type { EngineConfig } from "./link/protocol.js";
 import { Network } from "./network.js";
+import type { TlsLayer } from "./tls/layer.js";
 
 /** The compiled stack, its octets, or where to fetch them. */
 export type WasmSource = WebAssembly.Module | BufferSource | string | URL;
@@ -18,6 +20,10 @@ export interface ConnectOptions {
   worker?: boolean | string | URL | undefined;
   /** Only where the default place of the WebAssembly file does not fit. */
   wasm?: WasmSource | undefined;
+  /** The `tls` of `webtun/tls`, for `secureTransport`. */
+  tls?: TlsLayer | undefined;
+  /** The `http` of `webtun/http`, for `fetch`. */
+  http?: HttpLayer | undefined;
   /** Gives up; with an `AbortError`. */
   signal?: AbortSignal | undefined;
 }
@@ -33,7 +39,8 @@ export type Connect = (url: string | URL, options?: ConnectOptions) => Promise<N
 /** A token travels in the list of subprotocols, whose grammar is that of RFC 9110 section 5.6.2. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-function gatewayUrl(url: string | URL): string {
+/** The address of a gateway as a WebSocket's. */
+export function gatewayUrl(url: string | URL): string {
   const base = typeof location === "undefined" ? undefined : location.href;
   let parsed: URL;
   try {
@@ -49,7 +56,16 @@ function gatewayUrl(url: string | URL): string {
   return parsed.href;
 }
 
-function wasmOf(source: WasmSource | undefined): EngineConfig["wasm"] {
+/** A token that can be sent. */
+export function tokenOf(token: string | undefined): string | undefined {
+  if (token !== undefined && !TOKEN.test(token)) {
+    throw new TypeError("the token has characters that cannot be sent; use letters, digits and -._~");
+  }
+  return token;
+}
+
+/** The form of `source` that can be handed on. */
+export function wasmOf(source: WasmSource | undefined): EngineConfig["wasm"] {
   if (source === undefined || source instanceof WebAssembly.Module || source instanceof ArrayBuffer) return source;
   if (ArrayBuffer.isView(source)) {
     return new Uint8Array(source.buffer, source.byteOffset, source.byteLength).slice().buffer as ArrayBuffer;
@@ -83,11 +99,9 @@ function established(network: Network, link: Link, url: string, signal: AbortSig
 /** Makes the `connect` of an entry point. */
 export function makeConnect(platform: Platform): Connect {
   return async (url, options = {}) => {
-    const { token, signal } = options;
+    const { signal } = options;
     signal?.throwIfAborted();
-    if (token !== undefined && !TOKEN.test(token)) {
-      throw new TypeError("the token has characters that cannot be sent; use letters, digits and -._~");
-    }
+    const token = tokenOf(options.token);
     const wasm = wasmOf(options.wasm);
     const address = gatewayUrl(url);
     const config = { url: address, ...(token !== undefined && { token }), ...(wasm !== undefined && { wasm }) };
@@ -96,7 +110,7 @@ export function makeConnect(platform: Platform): Connect {
       throw toException(cause, "start the network stack");
     });
     const link = new Link(channel);
-    const network = new Network(link);
+    const network = new Network(link, options);
     if (signal?.aborted) link.fail(failure("ECONNABORTED"));
     signal?.throwIfAborted();
     return established(network, link, address, signal);

@@ -47,10 +47,10 @@ export class DatagramReceiver {
   }
 
   /** A datagram from the engine; `from` is left out in a connected socket. */
-  push(data: ArrayBuffer, from: Endpoint | undefined): void {
+  push(data: Uint8Array<ArrayBuffer>, from: Endpoint | undefined): void {
     if (this.#ended) return;
     const source = from && { remoteAddress: from.address, remotePort: from.port };
-    this.#queue.push({ data: new Uint8Array(data), ...source });
+    this.#queue.push({ data, ...source });
     this.#deliver();
   }
 

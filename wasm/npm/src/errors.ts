@@ -3,33 +3,38 @@
  */
 
 const MESSAGES = {
+  CERT_HAS_EXPIRED: "the server's certificate has expired",
+  CERT_NOT_YET_VALID: "the server's certificate is not valid yet",
+  CERT_REJECTED: "the server's certificate cannot be accepted",
   EACCES: "the gateway's policy does not allow this destination",
-  EADDRINUSE: "the address is already in use",
-  EADDRNOTAVAIL: "the address is not one of this tunnel's addresses",
+  EADDRINUSE: "the address is in use",
+  EADDRNOTAVAIL: "the address is not one of this tunnel's",
   EAFNOSUPPORT: "the tunnel has no address of this family",
-  EAGAIN: "the gateway has reached a limit; try again later",
+  EAGAIN: "the gateway has reached a limit; try later",
   EAI_AGAIN: "no name server answered in time",
-  ECONNABORTED: "the socket was closed before the operation was over",
+  ECONNABORTED: "the socket was closed meanwhile",
   ECONNREFUSED: "the destination refused the connection",
   ECONNRESET: "the other side reset the connection",
   EHOSTUNREACH: "the destination host is unreachable",
   EINVAL: "an argument is invalid",
   EIO: "the network stack failed",
-  EMFILE: "too many sockets are open",
+  EMFILE: "too many open sockets",
   EMSGSIZE: "the datagram is too long",
   ENETDOWN: "the tunnel is closed",
-  ENETRESET: "the session was lost and with it this connection",
+  ENETRESET: "the session was lost",
   ENETUNREACH: "the destination network is unreachable",
-  ENOBUFS: "no free port or buffer is left",
+  ENOBUFS: "no port or buffer is left",
   ENOTCONN: "the socket is not connected",
   ENOTFOUND: "the name does not exist",
   ENOTSUP: "the gateway does not support this",
-  EPIPE: "this side of the connection is already closed",
-  EPROTO: "the gateway broke the protocol",
+  EPIPE: "this side is closed",
+  EPROTO: "the other side broke the protocol",
+  ERR_TLS_CERT_ALTNAME_INVALID: "the server's certificate is for another name",
   ETIMEDOUT: "the destination did not answer in time",
+  UNABLE_TO_GET_ISSUER_CERT: "the certificate is issued by nobody who is trusted",
 } as const;
 
-/** What went wrong: an errno name, or `EAI_AGAIN` for a name server that does not answer. */
+/** What went wrong: an errno name, `EAI_AGAIN` for a name server that does not answer, or Node's word for a certificate. */
 export type ErrorCode = keyof typeof MESSAGES;
 
 /** An error in the shape that crosses from the Worker to the page. */

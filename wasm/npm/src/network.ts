@@ -10,9 +10,12 @@ import type {
 } from "./direct-sockets/types.js";
 import { defineUDPSocket } from "./direct-sockets/udp-socket.js";
 import type { PingReply } from "./engine/names.js";
+import type { Fetch, HttpLayer } from "./http/layer.js";
 import { closedByOwner, rethrow, type Link } from "./link/link.js";
-import { attachProgram, type ProgramWorker } from "./program.js";
+import type { TcpTuning } from "./link/protocol.js";
+import { attachmentHere, attachProgram, type ProgramOptions, type ProgramWorker } from "./program.js";
 import { NetworkStatus } from "./status.js";
+import type { TlsLayer } from "./tls/layer.js";
 import { connectSocket, type ConnectSocketOptions, type Socket, type SocketAddress } from "./wintertc.js";
 
 /** Milliseconds that the engine has to say goodbye to the gateway. */
@@ -35,6 +38,17 @@ export interface PingOptions {
 /** A message that crossed the WebSocket, for {@link Network.trace}. Decode it with `webtun/wire`. */
 export type TraceListener = (direction: "sent" | "received", message: Uint8Array) => void;
 
+/** Parts that a program brings along. */
+interface Layers {
+  readonly tls?: TlsLayer | undefined;
+  readonly http?: HttpLayer | undefined;
+}
+
+const noHttp: Fetch = async () => {
+  const words = 'this tunnel has no HTTP: import { http } from "webtun/http" and give it to connect() as an option';
+  throw new DOMException(words, "NotSupportedError");
+};
+
 /** The names that {@link Network.install} sets. */
 const CLASSES = ["TCPSocket", "UDPSocket", "TCPServerSocket"] as const;
 
@@ -52,14 +66,27 @@ export class Network {
   readonly UDPSocket: UDPSocketConstructor;
   /** `TCPServerSocket` of Direct Sockets, through this tunnel. */
   readonly TCPServerSocket: TCPServerSocketConstructor;
+  /**
+   * The platform's `fetch`, through this tunnel; bound, so it can be handed on. It needs the option `http` of `connect`,
+   * and for https: the option `tls` as well. Without CORS every response can be read, and every header be sent.
+   *
+   * @throws TypeError where the request cannot be made; its `code` says which failure of the network it was
+   *
+   * @example
+   * const response = await net.fetch("https://api.example/items", { signal: AbortSignal.timeout(5000) });
+   */
+  readonly fetch: Fetch;
   /** State, addresses, rates and round-trip time, with events. */
   readonly status = new NetworkStatus();
   readonly #link: Link;
+  readonly #layers: Layers;
   readonly #tracers = new Set<TraceListener>();
 
   /** @internal */
-  constructor(link: Link) {
+  constructor(link: Link, layers: Layers = {}) {
     this.#link = link;
+    this.#layers = layers;
+    this.fetch = layers.http?.over((address, options) => this.#dial(address, options, { noDelay: true })) ?? noHttp;
     const sockets = defineTCPSocket(link);
     this.TCPSocket = sockets.TCPSocket;
     this.UDPSocket = defineUDPSocket(link);
@@ -75,13 +102,20 @@ export class Network {
   /**
    * Connects in the shape of the WinterTC Sockets API. The function is bound, so it can be handed on.
    *
+   * @throws TypeError where the address or an option is malformed
+   * @throws DOMException `NotSupportedError` for TLS on a tunnel that was opened without the option `tls`
+   *
    * @example
    * const socket = net.connect({ hostname: "example.org", port: 80 });
    * await socket.writable.getWriter().write(new TextEncoder().encode("HEAD / HTTP/1.0\r\n\r\n"));
    * const text = await new Response(socket.readable).text();
    */
   connect(address: SocketAddress | string, options?: ConnectSocketOptions): Socket {
-    return connectSocket(this.#link, address, options);
+    return this.#dial(address, options, {});
+  }
+
+  #dial(address: SocketAddress | string, options: ConnectSocketOptions | undefined, tuning: TcpTuning): Socket {
+    return connectSocket({ link: this.#link, tls: this.#layers.tls, tuning }, address, options);
   }
 
   /**
@@ -118,8 +152,22 @@ export class Network {
    * @example
    * net.attach(new Worker("app.js"));
    */
-  attach(worker: ProgramWorker): void {
-    attachProgram(this.#link, this.status, worker);
+  attach(worker: ProgramWorker, options: ProgramOptions = {}): void {
+    attachProgram(this.#link, this.status, worker, options);
+  }
+
+  /**
+   * What a program needs that runs in this thread: one that was linked with -sJSPI or -sASYNCIFY, or whose `main` is in a
+   * thread of its own (-pthread -sPROXY_TO_PTHREAD). It is given to emcc's module. A tunnel that was opened with
+   * `worker: false` asks for no shared memory, so that it works in every page. Call it once for each program.
+   *
+   * @throws Error where the stack runs in a Worker and the page is not cross-origin isolated
+   *
+   * @example
+   * await createModule({ ...net.attachment() });
+   */
+  attachment(options: ProgramOptions = {}): { webtun: object } {
+    return attachmentHere(this.#link, this.status, options);
   }
 
   /**

@@ -1,6 +1,7 @@
 /** Gives a program built by emcc, in a Worker of its own, the sockets of this tunnel. */
 import { errnoOf } from "./posix/errno.js";
-import { CONTROL_SIZE, Control, type Attachment } from "./posix/layout.js";
+import { CONTROL_SIZE, Control, type Attachment, type SharedMemory } from "./posix/layout.js";
+import { localPorts } from "./posix/local-port.js";
 import type { Link } from "./link/link.js";
 import type { NetworkStatus } from "./status.js";
 
@@ -9,28 +10,61 @@ export interface ProgramWorker {
   postMessage(message: unknown, transfer: MessagePort[]): void;
 }
 
+/** How a program is given its sockets. */
+export interface ProgramOptions {
+  /**
+   * The ports at which it listens over TCP are mapped to ports of the same numbers outside, where the gateway grants them
+   * (ports of the session's own block it does). With port 0 the program gets one of these.
+   */
+  external?: boolean | undefined;
+}
+
 function sharedMemory(): SharedArrayBuffer {
   if (typeof SharedArrayBuffer === "undefined") {
     throw new Error(
-      "attach(): there is no SharedArrayBuffer. Serve the page with the headers " +
-        "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp",
+      "there is no SharedArrayBuffer. Serve the page with the headers Cross-Origin-Opener-Policy: same-origin and " +
+        "Cross-Origin-Embedder-Policy: require-corp; or link the program with -sJSPI or -sASYNCIFY, open the tunnel by " +
+        "connect(url, { worker: false }), and start the program in the page with net.attachment()",
     );
   }
   return new SharedArrayBuffer(CONTROL_SIZE);
 }
 
-/** See `Network.attach`. */
-export function attachProgram(link: Link, status: NetworkStatus, worker: ProgramWorker): void {
-  const control = sharedMemory();
+/** Lets the program know when the tunnel is gone. */
+function watch(link: Link, status: NetworkStatus, control: SharedMemory, tell: () => void): void {
   const words = new Int32Array(control);
   const down = (): void => {
     Atomics.store(words, Control.Down, errnoOf("ENETDOWN"));
     Atomics.add(words, Control.Event, 1);
     Atomics.notify(words, Control.Event);
+    tell();
   };
   if (link.dead !== undefined) down();
   status.addEventListener("closed", down, { once: true });
+}
+
+/** See `Network.attach`. */
+export function attachProgram(link: Link, status: NetworkStatus, worker: ProgramWorker, options: ProgramOptions): void {
+  const { attachment, port } = remoteAttachment(link, status, options);
+  worker.postMessage({ webtun: attachment }, [port]);
+}
+
+/** See `Network.attachment`. */
+export function attachmentHere(link: Link, status: NetworkStatus, options: ProgramOptions): { webtun: Attachment } {
+  if (!link.takesOffers) return { webtun: remoteAttachment(link, status, options).attachment };
+  const control = new ArrayBuffer(CONTROL_SIZE);
+  const [engine, program] = localPorts();
+  watch(link, status, control, () => engine.postMessage(undefined));
+  link.post({ op: "program", attachment: { control, port: engine, local: true, external: options.external === true } });
+  return { webtun: { control, port: program, local: true } };
+}
+
+function remoteAttachment(
+  link: Link, status: NetworkStatus, { external = false }: ProgramOptions,
+): { attachment: Attachment; port: MessagePort } {
+  const control = sharedMemory();
+  watch(link, status, control, () => {});
   const { port1, port2 } = new MessageChannel();
-  link.post({ op: "program", attachment: { control, port: port1 } }, port1);
-  worker.postMessage({ webtun: { control, port: port2 } satisfies Attachment }, [port2]);
+  link.post({ op: "program", attachment: { control, port: port1, external } }, port1);
+  return { attachment: { control, port: port2 }, port: port2 };
 }

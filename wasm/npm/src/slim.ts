@@ -4,7 +4,10 @@
  *
  * @example
  * import { connect } from "webtun/slim";
- * const net = await connect(url, { wasm: await WebAssembly.compileStreaming(fetch("/assets/webtun_bg.wasm")) });
+ * const net = await connect(url, { wasm: await WebAssembly.compileStreaming(fetch("/assets/webtun_slim_bg.wasm")) });
+ *
+ * `webtun_slim_bg.wasm` is the stack without connections that the gateway makes (`split`); `webtun_bg.wasm`, which has them, does
+ * as well.
  *
  * @module
  */
@@ -13,7 +16,7 @@ import { makeConnect, type Connect } from "./connect.js";
 import { openInPlace } from "./engine/in-place.js";
 
 function missing(): never {
-  throw new TypeError("webtun/slim needs options.wasm, or options.worker as a URL");
+  throw new TypeError("webtun/slim needs options.wasm or options.worker");
 }
 
 /** As `connect` of `webtun`, in this thread unless `options.worker` names a script. */

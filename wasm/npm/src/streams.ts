@@ -56,9 +56,9 @@ export class ByteReceiver {
   }
 
   /** Data from the engine, within the credit it was given. */
-  push(data: ArrayBuffer): void {
+  push(data: Uint8Array<ArrayBuffer>): void {
     if (this.#ended) return;
-    this.#queue.push(new Uint8Array(data));
+    this.#queue.push(data);
     this.#deliver();
   }
 
@@ -182,8 +182,12 @@ export class ByteSender {
   async #write(octets: Uint8Array): Promise<void> {
     for (let at = 0; at < octets.byteLength; at += PIECE) {
       const piece = octets.subarray(at, at + PIECE);
-      if (!(await this.#window.take(piece.byteLength))) return;
-      const data = copyOf(piece);
+      // What waits is a copy; where none is needed, it is no more than the rest of a piece.
+      if (this.#link.takesOffers && !(await this.#window.empty())) return;
+      const rest = piece.subarray(this.#link.offer(this.#handle, piece));
+      if (rest.byteLength === 0) continue;
+      if (!(await this.#window.take(rest.byteLength))) return;
+      const data = copyOf(rest);
       this.#link.post({ op: "send", handle: this.#handle, data }, data);
     }
   }

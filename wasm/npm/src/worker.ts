@@ -1,5 +1,6 @@
 /** The Worker's script: an engine whose channel is `postMessage`. */
-import { compile, createEngine, openPlatformWebSocket } from "./engine/in-place.js";
+import { compile } from "./engine/compile.js";
+import { createEngine, openPlatformWebSocket } from "./engine/in-place.js";
 import type { Command, EngineConfig } from "./link/protocol.js";
 import type { WorkerGreeting } from "./link/worker-channel.js";
 

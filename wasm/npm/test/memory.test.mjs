@@ -13,7 +13,7 @@ const { memory } = initSync({ module: new WebAssembly.Module(bytes) });
 const stack = new WasmStack(new Uint8Array(32).fill(7), 0);
 // A peer within: without one the sockets would be refused, and their buffers used again.
 stack.tcp_listen("127.0.0.1", 7, 4096, false, 0);
-const connect = (receive, send) => stack.tcp_connect("127.0.0.1", 7, false, 0, receive, send, 0);
+const connect = (receive, send) => stack.tcp_connect("127.0.0.1", 7, false, 0, receive, send, 0, 0);
 
 test("a thousand sockets of 1 MiB and 256 KiB are hardly resident", () => {
   const before = process.memoryUsage().rss;

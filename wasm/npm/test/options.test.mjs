@@ -78,8 +78,22 @@ test("the WinterTC connect() takes text and objects", async () => {
   connect({ hostname: "192.0.2.1", port: 7 });
   assert.throws(() => connect("example.org"), TypeError);
   assert.throws(() => connect("example.org:80", { secureTransport: "on" }), { name: "NotSupportedError" });
+  assert.throws(() => connect("example.org:80", { secureTransport: "yes" }), TypeError);
+  assert.throws(() => connect("example.org:80", { alpn: ["two words"] }), TypeError);
+  assert.throws(() => connect("example.org:80", { alpn: [""] }), TypeError);
+  assert.throws(() => connect("example.org:80", { sni: "not a/name" + "\u00e9" }), TypeError);
   const hosts = (await commands("connect")).map(({ host, port }) => `${host} ${port}`);
   assert.deepEqual(hosts, ["example.org 80", "2001:db8::1 443", "192.0.2.1 7"]);
+});
+
+test("startTls() is for sockets that were opened for it, and needs TLS", async () => {
+  const { net } = fakeNetwork();
+  const asked = net.connect("example.org:25", { secureTransport: "starttls" });
+  assert.equal(asked.secureTransport, "starttls");
+  assert.throws(() => asked.startTls(), { name: "NotSupportedError", message: /webtun\/tls/ });
+  assert.throws(() => net.connect("example.org:25").startTls(), { name: "InvalidStateError" });
+  asked.readable.getReader();
+  assert.throws(() => asked.startTls(), { name: "InvalidStateError" });
 });
 
 test("install() puts the classes in place and takes them back", () => {

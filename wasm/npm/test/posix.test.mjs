@@ -3,14 +3,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { internals } from "./support/internals.mjs";
 
-const { Shared, putDatagram, firstDatagram, copyDatagram, dropDatagram, MAX_DATAGRAM } = await internals(
-  "posix/ring",
-  "posix/datagram",
-);
-const { SOCKET_SIZE, RX_SIZE, TX_SIZE, Word, putEndpoint, takeEndpoint, addressWords } = await internals(
-  "posix/layout",
-  "posix/endpoints",
-);
+const { Shared, putDatagram, firstDatagram, copyDatagram, dropDatagram, MAX_DATAGRAM, ProgramHost, Channel } =
+  await internals("posix/ring", "posix/datagram", "posix/host", "emscripten/control");
+const { CONTROL_SIZE, SOCKET_SIZE, RX_SIZE, TX_SIZE, State, Word, putEndpoint, takeEndpoint, addressWords } =
+  await internals("posix/layout", "posix/endpoints");
 
 const fresh = () => new Shared(new SharedArrayBuffer(SOCKET_SIZE));
 const pattern = (length, from) => Uint8Array.from({ length }, (_, index) => (from + index) % 251);
@@ -53,7 +49,7 @@ test("counters that a program has spoilt reach no further than the ring", () => 
   const claimed = fresh();
   putDatagram(claimed.tx, pattern(8, 0), undefined);
   new Int32Array(claimed.memory, claimed.tx.span().byteOffset, 1)[0] = -1;
-  assert.equal(firstDatagram(claimed.tx).length, 0);
+  assert.equal(firstDatagram(claimed.tx).length, 8);
 });
 
 test("datagrams keep their borders and their peers", () => {
@@ -61,16 +57,16 @@ test("datagrams keep their borders and their peers", () => {
   const peer = { address: "2001:db8::7", port: 53 };
   assert.ok(putDatagram(tx, pattern(MAX_DATAGRAM, 1), peer));
   assert.ok(putDatagram(tx, new Uint8Array(0), undefined));
-  assert.ok(putDatagram(tx, pattern(3, 9), { address: "192.0.2.1", port: 7 }));
+  assert.ok(putDatagram(tx, pattern(3, 9), { address: "192.0.2.1", port: 7 }, 255));
   assert.ok(!putDatagram(tx, new Uint8Array(MAX_DATAGRAM), peer));
-  assert.deepEqual(firstDatagram(tx), { length: MAX_DATAGRAM, peer });
+  assert.deepEqual(firstDatagram(tx), { length: MAX_DATAGRAM, peer, hopLimit: 0 });
   const part = new Uint8Array(5);
   copyDatagram(tx, part, 10);
   assert.deepEqual(part, pattern(5, 11));
   dropDatagram(tx, MAX_DATAGRAM);
-  assert.deepEqual(firstDatagram(tx), { length: 0, peer: undefined });
+  assert.deepEqual(firstDatagram(tx), { length: 0, peer: undefined, hopLimit: 0 });
   dropDatagram(tx, 0);
-  assert.deepEqual(firstDatagram(tx), { length: 3, peer: { address: "192.0.2.1", port: 7 } });
+  assert.deepEqual(firstDatagram(tx), { length: 3, peer: { address: "192.0.2.1", port: 7 }, hopLimit: 255 });
   dropDatagram(tx, 3);
   assert.equal(firstDatagram(tx), undefined);
 });
@@ -93,4 +89,64 @@ test("addresses survive as words, whatever their spelling", () => {
   }
   assert.deepEqual(addressWords("no address"), []);
   assert.equal(takeEndpoint(new Int32Array(6), 0), undefined);
+});
+
+/** The engine's side over a stack whose every call is counted; the program's side over the same memory. */
+async function program(count) {
+  const { port1, port2 } = new MessageChannel();
+  const control = new SharedArrayBuffer(CONTROL_SIZE);
+  const calls = [];
+  let next = 0;
+  const stack = {
+    connect: () => next++,
+    send: (id, data) => (calls.push(id), data.length),
+    receive: (id) => (calls.push(id), "empty"),
+    forget: () => {},
+  };
+  const context = { stack, enter: (action) => action(), own: () => {}, forget: () => {} };
+  new ProgramHost(context, { control, port: port1 });
+  const channel = new Channel({ control, port: port2 }, () => {});
+  const sockets = Array.from({ length: count }, () => ({ id: channel.newId(), shared: channel.allocate() }));
+  const tuning = { noDelay: false, keepAliveDelay: 0, receiveBufferSize: 0, sendBufferSize: 0 };
+  for (const { id, shared } of sockets) {
+    shared.set(Word.State, State.Connected);
+    channel.post({ op: "connect", id, memory: shared.memory, address: "192.0.2.1", port: 7, tuning });
+  }
+  const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
+  await settled();
+  return { channel, sockets, calls, settled, end: () => port2.close() };
+}
+
+test("what a kick costs follows the sockets that were touched, and not those that are open", async () => {
+  const { channel, sockets, calls, settled, end } = await program(1000);
+  assert.equal(calls.length, 0);
+  for (let round = 0; round < 3; round++) {
+    for (const socket of [sockets[7], sockets[900]]) {
+      socket.shared.tx.write(pattern(10, 0));
+      channel.kick(socket);
+      // A second time before the engine has looked: it stands in the list already.
+      channel.kick(socket);
+    }
+    await settled();
+    // One send and one look for what was received, for each of the two.
+    assert.deepEqual(calls.splice(0), [7, 7, 900, 900]);
+  }
+  end();
+});
+
+test("a list that is full makes the engine look at all, once", async () => {
+  const { channel, sockets, calls, settled, end } = await program(1500);
+  for (const socket of sockets) {
+    socket.shared.tx.write(pattern(1, 0));
+    channel.kick(socket);
+  }
+  await settled();
+  assert.equal(calls.length, 2 * sockets.length);
+  assert.ok(sockets.every(({ shared }) => shared.tx.readable === 0));
+  calls.length = 0;
+  sockets[3].shared.tx.write(pattern(1, 0));
+  channel.kick(sockets[3]);
+  await settled();
+  assert.deepEqual(calls, [3, 3]);
+  end();
 });

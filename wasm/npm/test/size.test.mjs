@@ -36,7 +36,7 @@ test("the slim entry is small", async (t) => {
   const loaded = [...loadedWith(entry, metafile.outputs)];
   const files = loaded.map((name) => outputFiles.find(({ path }) => path.endsWith(`/${name}`)));
   const script = files.reduce((sum, { contents }) => sum + compressed(contents), 0);
-  const wasm = compressed(readFileSync(inDist("webtun_bg.wasm")));
+  const wasm = compressed(readFileSync(inDist("webtun_slim_bg.wasm")));
   const sizes = `${script + wasm} octets: ${script} of JavaScript and ${wasm} of WebAssembly, at most ${LIMIT}`;
   t.diagnostic(sizes);
   assert.ok(script + wasm <= LIMIT, sizes);

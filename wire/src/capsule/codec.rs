@@ -1,5 +1,5 @@
 use super::{Capsule, Close, DnsAssign, FlowDenied, Hello, Limits, PortMapRequest, PortMapResponse, Session};
-use super::{address, context, dns, flow};
+use super::{address, context, dns, flow, stream_codec};
 use crate::capsule_type as kind;
 use crate::error::{DecodeError, Problem};
 use crate::field::{Counter, Reader, Sink};
@@ -32,6 +32,13 @@ impl<'a> Capsule<'a> {
             Self::ExternalPorts(_) => kind::EXTERNAL_PORTS,
             Self::PortMapRequest(_) => kind::PORT_MAP_REQUEST,
             Self::PortMapResponse(_) => kind::PORT_MAP_RESPONSE,
+            Self::StreamLimits(_) => kind::STREAM_LIMITS,
+            Self::StreamOpen(_) => kind::STREAM_OPEN,
+            Self::StreamOpened(_) => kind::STREAM_OPENED,
+            Self::StreamData { .. } => kind::STREAM_DATA,
+            Self::StreamCredit { .. } => kind::STREAM_CREDIT,
+            Self::StreamFinish { .. } => kind::STREAM_FINISH,
+            Self::StreamReset { .. } => kind::STREAM_RESET,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -91,6 +98,13 @@ impl<'a> Capsule<'a> {
             Self::ExternalPorts(blocks) => flow::encode_blocks(blocks, out),
             Self::PortMapRequest(request) => request.encode(out),
             Self::PortMapResponse(response) => response.encode(out),
+            Self::StreamLimits(_)
+            | Self::StreamOpen(_)
+            | Self::StreamOpened(_)
+            | Self::StreamData { .. }
+            | Self::StreamCredit { .. }
+            | Self::StreamFinish { .. }
+            | Self::StreamReset { .. } => stream_codec::encode_value(self, out),
             Self::Unknown { value, .. } => out.octets(value),
         }
     }
@@ -133,6 +147,7 @@ impl<'a> Capsule<'a> {
             kind::EXTERNAL_PORTS => Self::ExternalPorts(flow::decode_blocks(value)?),
             kind::PORT_MAP_REQUEST => Self::PortMapRequest(PortMapRequest::decode(value)?),
             kind::PORT_MAP_RESPONSE => Self::PortMapResponse(PortMapResponse::decode(value)?),
+            kind::STREAM_OPEN..=kind::STREAM_LIMITS => stream_codec::decode_value(kind, value)?,
             kind => Self::Unknown { kind, value: value.take_rest() },
         })
     }

@@ -4,12 +4,16 @@ mod context;
 mod dns;
 mod flow;
 mod session;
+mod stream;
+#[cfg_attr(not(feature = "streams"), path = "stream_codec_absent.rs")]
+mod stream_codec;
 
 pub use address::{AddressRange, AssignedAddress, Prefix};
 pub use context::ContextKind;
 pub use dns::DnsAssign;
 pub use flow::{DenyReason, FlowDenied, PortBlock, PortMapRequest, PortMapResponse, PortMapResult};
 pub use session::{Close, CloseCode, Hello, Limits, Resume, Session};
+pub use stream::{Host, ResetReason, StreamLimits, StreamOpen, StreamOpened};
 
 use alloc::vec::Vec;
 
@@ -93,7 +97,39 @@ pub enum Capsule<'a> {
     PortMapRequest(PortMapRequest),
     /// PORT_MAP_RESPONSE, gateway.
     PortMapResponse(PortMapResponse),
-    /// A type this version does not know, streams (STREAM_*) among them: to be skipped (RFC 9297 section 3.2).
+    /// STREAM_LIMITS, either side, in the handshake: it carries streams.
+    StreamLimits(StreamLimits),
+    /// STREAM_OPEN, client.
+    StreamOpen(StreamOpen<'a>),
+    /// STREAM_OPENED, gateway.
+    StreamOpened(StreamOpened),
+    /// STREAM_DATA, either side.
+    StreamData {
+        /// From STREAM_OPEN.
+        stream: u64,
+        /// The next octets of the stream.
+        data: &'a [u8],
+    },
+    /// STREAM_CREDIT, either side: how far the other one may send.
+    StreamCredit {
+        /// From STREAM_OPEN.
+        stream: u64,
+        /// Octets of the stream, counted from its beginning.
+        limit: u64,
+    },
+    /// STREAM_FINISH, either side: it sends no more on the stream.
+    StreamFinish {
+        /// From STREAM_OPEN.
+        stream: u64,
+    },
+    /// STREAM_RESET, either side: the stream is over, both ways.
+    StreamReset {
+        /// From STREAM_OPEN.
+        stream: u64,
+        /// Why.
+        reason: ResetReason,
+    },
+    /// A type this version does not know: to be skipped (RFC 9297 section 3.2).
     Unknown {
         /// The capsule type.
         kind: u64,

@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use webtun_wire::*;
 
 /// Capsules borrow; what they borrow from is leaked, a few MiB in a test run.
@@ -160,11 +160,33 @@ fn response() -> impl Strategy<Value = Capsule<'static>> {
     )
 }
 
+fn stream() -> impl Strategy<Value = Capsule<'static>> {
+    use ResetReason::*;
+    let reasons = vec![Aborted, Refused, Unreachable, TimedOut, NameNotFound, Policy, Limit];
+    let name = "\\PC{1,40}".prop_map(|name| Host::Name(&*name.leak()));
+    let host = prop_oneof![any::<IpAddr>().prop_map(Host::Address), name];
+    prop_oneof![
+        (varint(), varint(), any::<bool>()).prop_map(|(streams, credit, required)| {
+            Capsule::StreamLimits(StreamLimits { streams, credit, required })
+        }),
+        (varint(), host, any::<u16>(), octets(300))
+            .prop_map(|(stream, host, port, data)| Capsule::StreamOpen(StreamOpen { stream, host, port, data })),
+        (varint(), any::<[(IpAddr, u16); 2]>()).prop_map(|(stream, ends)| {
+            let [local, remote] = ends.map(SocketAddr::from);
+            Capsule::StreamOpened(StreamOpened { stream, local, remote })
+        }),
+        (varint(), octets(300)).prop_map(|(stream, data)| Capsule::StreamData { stream, data }),
+        (varint(), varint()).prop_map(|(stream, limit)| Capsule::StreamCredit { stream, limit }),
+        varint().prop_map(|stream| Capsule::StreamFinish { stream }),
+        (varint(), prop::sample::select(reasons)).prop_map(|(stream, reason)| Capsule::StreamReset { stream, reason }),
+    ]
+}
+
 fn unknown() -> impl Strategy<Value = Capsule<'static>> {
     (0..1_000_000u64, octets(50)).prop_map(|(n, value)| Capsule::Unknown { kind: 0x29 * n + 0x17, value })
 }
 
 /// A capsule of any type.
 pub fn capsule() -> impl Strategy<Value = Capsule<'static>> {
-    prop_oneof![3 => standard(), 1 => hello(), 1 => session(), 1 => close(), 3 => control(), 3 => flow(), 1 => unknown()]
+    prop_oneof![3 => standard(), 1 => hello(), 1 => session(), 1 => close(), 3 => control(), 3 => flow(), 3 => stream(), 1 => unknown()]
 }

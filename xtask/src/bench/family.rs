@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use serde::Serialize;
 
 use crate::Result;
+use crate::bench::built::Built;
 use crate::command::Command;
 
 /// Variants of one thing, measured by the same figures.
@@ -39,6 +41,10 @@ pub struct Context {
     pub smoke: bool,
     /// Where the harness with the peers should be.
     pub peers: PathBuf,
+    /// Where the reference relay for virtual machines should be.
+    pub relay: PathBuf,
+    /// What is measured.
+    pub built: Rc<Built>,
 }
 
 /// Why a family cannot be measured on this machine.
@@ -67,6 +73,11 @@ pub struct Sample {
 }
 
 impl Context {
+    /// One of two: what is measured, and the least that runs every line of the measurement.
+    pub fn or_least<T>(&self, measured: T, least: T) -> T {
+        if self.smoke { least } else { measured }
+    }
+
     /// Runs each variant's program once in each round. The order is A B C, then B C A: whatever grows or shrinks with
     /// time meets all alike. A program writes lines `FIGURE VALUE` to its stdout.
     pub fn interleave(&self, variants: &[&str], program: impl Fn(&str) -> Command) -> Result<Vec<Sample>> {
@@ -94,7 +105,8 @@ mod tests {
     use super::*;
 
     fn context(rounds: u32) -> Context {
-        Context { rounds, smoke: true, peers: PathBuf::new() }
+        let built = Rc::new(Built::new(false));
+        Context { rounds, smoke: true, peers: PathBuf::new(), relay: PathBuf::new(), built }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: families of measurements, each in interleaved rounds, told as ratios within a round.
 
+mod built;
 mod chart;
 mod family;
 mod machine;
@@ -10,13 +11,16 @@ mod peers;
 mod report;
 mod size;
 mod summary;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use clap::Args;
 
 use crate::Result;
+use crate::bench::built::Built;
 use crate::bench::family::{Context, Family, Unavailable};
 use crate::bench::report::Report;
 use crate::bench::summary::Summary;
@@ -31,13 +35,17 @@ static FAMILIES: &[&Family] = &[
     &page::LOADED,
     &page::NEAR,
     &page::IDLE,
+    &page::EMSCRIPTEN,
+    &page::WEBSOCKIFY,
     &native::FAMILY,
     &native::SHARDS,
     &size::FAMILY,
     &peers::UDP,
     &peers::OPENS,
+    &peers::FETCH,
     &peers::FIRST,
     &nat::SESSIONS,
+    &vm::FAMILY,
 ];
 
 /// Flags of `cargo xtask bench`.
@@ -64,6 +72,9 @@ pub struct Options {
     /// The folder of the harness that starts the peers; by default a neighbour of this checkout
     #[arg(long, value_name = "DIR", env = "BENCH_PEERS")]
     peers: Option<PathBuf>,
+    /// The folder of the reference relay for virtual machines; by default a neighbour of this checkout
+    #[arg(long, value_name = "DIR", env = "BENCH_VM_RELAY")]
+    relay: Option<PathBuf>,
 }
 
 /// Measures the chosen families.
@@ -100,8 +111,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
 impl Options {
     fn context(&self) -> Context {
-        let peers = self.peers.clone().unwrap_or_else(|| root().join("../shared/bench-peers"));
-        Context { rounds: if self.smoke { 1 } else { self.rounds }, smoke: self.smoke, peers }
+        let neighbour = |name| root().join("../shared").join(name);
+        let peers = self.peers.clone().unwrap_or_else(|| neighbour("bench-peers"));
+        let relay = self.relay.clone().unwrap_or_else(|| neighbour("vm-guest"));
+        let built = Rc::new(Built::new(!self.smoke));
+        Context { rounds: if self.smoke { 1 } else { self.rounds }, smoke: self.smoke, peers, relay, built }
     }
 }
 

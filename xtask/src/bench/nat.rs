@@ -2,8 +2,7 @@
 
 use crate::Result;
 use crate::bench::family::{Context, Family, Figure, Sample};
-use crate::command::{Command, cargo};
-use crate::workspace::target;
+use crate::command::Command;
 
 /// By the number of bindings.
 pub static NAT: Family = Family {
@@ -20,7 +19,7 @@ pub static NAT: Family = Family {
         Figure { name: "memory", unit: "octets/binding" },
     ],
     measure: |context| {
-        let variants = if context.smoke { ["1", "100", "1000"] } else { ["1", "1000", "100000"] };
+        let variants = context.or_least(["1", "1000", "100000"], ["1", "100", "1000"]);
         measure(context, &variants, |bindings| vec!["--bindings", bindings])
     },
 };
@@ -36,7 +35,7 @@ pub static SESSIONS: Family = Family {
         Figure { name: "memory of a session", unit: "octets" },
     ],
     measure: |context| {
-        let many = if context.smoke { "100" } else { "5000" };
+        let many = context.or_least("5000", "100");
         measure(context, &["1", many], |sessions| match sessions {
             "1" => vec!["--bindings", "20", "--sessions", "1"],
             "100" => vec!["--bindings", "2000", "--sessions", "100", "--busy", "10"],
@@ -46,8 +45,7 @@ pub static SESSIONS: Family = Family {
 };
 
 fn measure(context: &Context, variants: &[&str], flags: impl Fn(&str) -> Vec<&str>) -> Result<Vec<Sample>> {
-    cargo().args("build --release --package webtun-tests --example bench_nat".split(' ')).run()?;
-    let program = target()?.join("release/examples/bench_nat");
-    let seconds = if context.smoke { "0.01" } else { "0.5" };
+    let program = context.built.examples(&["bench_nat"])?.join("bench_nat");
+    let seconds = context.or_least("0.5", "0.01");
     context.interleave(variants, |variant| Command::new(&program).args(["--seconds", seconds]).args(flags(variant)))
 }

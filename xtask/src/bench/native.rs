@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::bench::family::{Context, Family, Figure, Sample, Unavailable};
-use crate::command::{Command, cargo};
-use crate::workspace::{is_root, target};
+use crate::command::Command;
+use crate::workspace::is_root;
 
 /// See the module.
 pub static FAMILY: Family = Family {
@@ -32,7 +32,7 @@ pub static SHARDS: Family = Family {
 
 fn measure_shards(context: &Context) -> Result<Vec<Sample>> {
     let (program, seconds) = prepare(context)?;
-    context.interleave(&["1", "2", "4"], |shards| {
+    context.interleave(context.or_least(&["1", "2", "4"], &["2"]), |shards| {
         Command::new(&program).args(["--by", "webtun", "--seconds", seconds, "--shards", shards])
     })
 }
@@ -49,9 +49,8 @@ fn prepare(context: &Context) -> Result<(PathBuf, &'static str)> {
     if !is_root() {
         return Err(Unavailable("needs root, for namespaces and a TUN device".into()).into());
     }
-    cargo().args("build --release --package webtun-tests --example bench_native".split(' ')).run()?;
     // Built here, since the program would build them while it is timed.
-    cargo().args("build --release --package webtun-gateway --package webtun-playground".split(' ')).run()?;
-    let program = target()?.join("release/examples/bench_native");
-    Ok((program, if context.smoke { "0.1" } else { "3" }))
+    context.built.packages(&["webtun-gateway", "webtun-playground"])?;
+    let program = context.built.examples(&["bench_native"])?.join("bench_native");
+    Ok((program, context.or_least("3", "0.1")))
 }

@@ -9,10 +9,11 @@ use crate::Result;
 use crate::bench::family::{Context, Family, Figure, Sample, Unavailable};
 use crate::command::Command;
 use crate::files::root;
-use crate::npm;
-use crate::workspace::{build_release, is_root, scratch};
+use crate::workspace::{is_root, scratch};
 
 const ROW: &str = "webtun";
+/// The rows in `rows.mjs`.
+const OURS: [&str; 3] = [ROW, "relay", "wsbare/udp"];
 const NAMESPACE: &str = "webtun-bench";
 /// Where the harness's targets are found by packets of a tunnel; `rows.mjs` names it too.
 const HOST: &str = "198.18.0.1";
@@ -21,6 +22,9 @@ const HOST: &str = "198.18.0.1";
 const ANSWERS: &str = "table ip answers { chain output { type filter hook output priority -310; \
                        oifname \"wtbench0\" meta l4proto udp ip saddr set 198.18.0.1; }; }";
 const GIB: f64 = (1 << 30) as f64;
+
+/// Datagrams that had no room in the socket of the server that was to answer them.
+const OVERFLOWS: &str = "dropped by a server's socket";
 
 const MIB_S: &str = "MiB/s";
 const CPU: &str = "CPU s/GiB";
@@ -37,7 +41,7 @@ pub static FLOW: Family = Family {
         Figure { name: "up, server", unit: CPU },
     ],
     measure: |context| {
-        let peers = ["wsbare", ROW, "wsbare/again", "wsbare/256k", "js/wispjs"];
+        let peers = ["wsbare", ROW, "wsbare/again", "relay", "wsbare/256k", "js/wispjs"];
         measure(context, &peers, &[("down", &[("mib_s", "down")]), ("up", &[("mib_s", "up")])])
     },
 };
@@ -57,20 +61,21 @@ pub static FLOWS: Family = Family {
 /// Datagrams.
 pub static UDP: Family = Family {
     name: "udp",
-    about: "UDP echoes of 512 octets in Chromium: one each millisecond, and a burst of 1,000",
-    reference: "wsbare",
+    about: "UDP echoes of 512 octets in Chromium, beside messages of a bare WebSocket: one each millisecond, and a burst of 1,000",
+    reference: "wsbare/udp",
     figures: &[
         Figure { name: "echo", unit: "ms" },
         Figure { name: "echo, 95 %", unit: "ms" },
         Figure { name: "lost", unit: "of 1,000" },
         Figure { name: "lost of the burst", unit: "of 1,000" },
+        Figure { name: OVERFLOWS, unit: "a run" },
     ],
     measure: |context| {
-        // A WebSocket has no datagrams: its echo of one octet is what theirs is compared with.
-        let echo = [("ms", "echo"), ("p95", "echo, 95 %")];
-        let udp = [echo[0], echo[1], ("lost", "lost"), ("burst_lost", "lost of the burst")];
-        let mut samples = measure(context, &["wsbare", "wsbare/again"], &[("rtt", &echo)])?;
-        samples.extend(measure(context, &[ROW, "js/wispjs", "py/wispjs"], &[("udp", &udp)])?);
+        let keys = [("ms", "echo"), ("p95", "echo, 95 %"), ("lost", "lost"), ("burst_lost", "lost of the burst")];
+        let mut samples = measure(context, &["wsbare/udp", ROW], &[("udp", &keys)])?;
+        if !context.smoke {
+            samples.extend(measure(context, &["js/wispjs", "py/wispjs"], &[("udp", &keys)])?);
+        }
         Ok(samples)
     },
 };
@@ -89,6 +94,32 @@ pub static OPENS: Family = Family {
         let ops: &[Operation] =
             &[("seq", &[("per_s", "sequential")]), ("conc", &[("per_s", "concurrent"), ("fail", "failed")])];
         measure(context, &["js/wispjs", ROW, "py/wispjs", "wsbare"], ops)
+    },
+};
+
+/// HTTP by a fetch that a page brings along.
+pub static FETCH: Family = Family {
+    name: "fetch",
+    about: "HTTP by fetch in Chromium: a transfer down and up, a request on an open tunnel, and 200 requests at once",
+    reference: ROW,
+    figures: &[
+        Figure { name: "down", unit: MIB_S },
+        Figure { name: "up", unit: MIB_S },
+        Figure { name: "request", unit: "ms" },
+        Figure { name: "at once", unit: "per s" },
+        Figure { name: "failed", unit: "of 200" },
+        Figure { name: "by a socket, down", unit: MIB_S },
+    ],
+    measure: |context| {
+        let ops: &[Operation] = &[
+            ("fdown", &[("mib_s", "down")]),
+            ("fup", &[("mib_s", "up")]),
+            ("ffirst", &[("ms", "request")]),
+            ("fconc", &[("per_s", "at once"), ("fail", "failed")]),
+            ("down", &[("mib_s", "by a socket, down")]),
+        ];
+        // Down by a fetch and by a socket are compared, so both are of one size.
+        measure_sized(context, &[ROW, "js/libcurl", "js/epoxy2"], ops, Some(64))
     },
 };
 
@@ -112,6 +143,16 @@ pub static FIRST: Family = Family {
 type Operation<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
 fn measure(context: &Context, peers: &[&str], operations: &[Operation]) -> Result<Vec<Sample>> {
+    measure_sized(context, peers, operations, None)
+}
+
+/// `size` is that of a transfer in MiB, where the harness's own do not fit.
+fn measure_sized(
+    context: &Context,
+    peers: &[&str],
+    operations: &[Operation],
+    size: Option<u32>,
+) -> Result<Vec<Sample>> {
     let harness = context.peers.join("run.mjs");
     if !harness.exists() {
         let folder = context.peers.display();
@@ -122,27 +163,38 @@ fn measure(context: &Context, peers: &[&str], operations: &[Operation]) -> Resul
     if !is_root() {
         return Err(Unavailable("needs root, for a TUN device in a namespace".into()).into());
     }
-    npm::build()?;
-    let gateway = build_release(&["webtun-gateway"])?.join("webtun-gateway");
+    context.built.npm()?;
+    let relay = context.built.examples(&["bench_relay"])?.join("bench_relay");
+    let gateway = context.built.packages(&["webtun-gateway"])?.join("webtun-gateway");
     let lines = scratch("bench")?.join("peers.jsonl");
     let _ = std::fs::remove_file(&lines);
     let names: Vec<_> = operations.iter().map(|(name, _)| *name).collect();
-    let _namespace = Namespace::create()?;
+    // The others' programs are no part of this repository, and need not work.
+    let peers: Vec<_> = peers.iter().copied().filter(|peer| !context.smoke || OURS.contains(peer)).collect();
+    let namespace = Namespace::create()?;
     let mut run = Command::line(&format!("ip netns exec {NAMESPACE} node")).args([harness]);
     run = run.args(["--peers", &peers.join(","), "--ops", &names.join(","), "--ref", peers[0]]);
     run = run.args(["--rounds", &context.rounds.to_string(), "--limit", "60"]);
     run = run.args(["--rows".as_ref(), root().join("wasm/npm/bench/rows.mjs").as_path()]);
     run = run.args(["--out".as_ref(), lines.as_path()]).env("BENCH_GATEWAY", gateway);
+    run = run.env("BENCH_RELAY", relay);
     if context.smoke {
         // MiB of a transfer, and how often the rest is done.
         run = run.args(["--n", "4", "--count", "10"]);
+    } else if let Some(size) = size {
+        run = run.args(["--n", &size.to_string()]);
     }
     // It says by this code, and on stderr, that its programs are not installed.
     if let Err(error) = run.output_beside_errors() {
         let message = error.to_string();
         return Err(if message.contains("exit status: 2") { Unavailable(message).into() } else { error });
     }
-    let samples = read(&lines, operations)?;
+    let mut samples = read(&lines, operations)?;
+    if peers.contains(&ROW) && names.contains(&"udp") {
+        // The first run of each peer is not recorded.
+        let value = namespace.udp_overflows()? / f64::from(context.rounds + 1);
+        samples.push(Sample { round: 0, variant: ROW.to_owned(), figure: OVERFLOWS.to_owned(), value });
+    }
     if peers.contains(&ROW) && !samples.iter().any(|sample| sample.variant == ROW) {
         return Err("nothing of ours was measured: did the gateway start?".into());
     }
@@ -171,6 +223,9 @@ fn samples_of(line: &Value, operations: &[Operation]) -> Result<Vec<Sample>> {
     if line["bad"].as_f64().is_some_and(|offset| offset >= 0.0) {
         return Err(format!("{variant}, {operation}: a wrong octet at {}", line["bad"]).into());
     }
+    if line["short"].as_f64().is_some_and(|octets| octets != 0.0) {
+        return Err(format!("{variant}, {operation}: {} octets are missing", line["short"]).into());
+    }
     let round = line["round"].as_u64().ok_or("a line without a round")? as u32 - 1;
     let keys = operations.iter().find(|(name, _)| *name == operation).map_or(&[][..], |(_, keys)| *keys);
     let sample = |figure: String, value| Sample { round, variant: variant.clone(), figure, value };
@@ -196,6 +251,19 @@ impl Namespace {
         Command::line(&format!("ip netns exec {NAMESPACE} nft")).args([ANSWERS]).output()?;
         Ok(namespace)
     }
+
+    /// Datagrams that found no room in the receive buffer of their socket (RFC 4113, and `RcvbufErrors` of Linux).
+    fn udp_overflows(&self) -> Result<f64> {
+        let text = Command::line(&format!("ip netns exec {NAMESPACE} cat /proc/net/snmp")).output()?;
+        overflows_in(&text).ok_or_else(|| "/proc/net/snmp without RcvbufErrors".into())
+    }
+}
+
+/// The counter in two lines of `/proc/net/snmp`, the names of its columns and their values.
+fn overflows_in(text: &str) -> Option<f64> {
+    let mut lines = text.lines().filter(|line| line.starts_with("Udp:")).map(str::split_whitespace);
+    let (mut names, mut values) = (lines.next()?, lines.next()?);
+    values.nth(names.position(|name| name == "RcvbufErrors")?)?.parse().ok()
 }
 
 impl Drop for Namespace {
@@ -221,11 +289,20 @@ mod tests {
     }
 
     #[test]
+    fn overflows_are_found_by_the_name_of_their_column() {
+        let text = "Tcp: A B\nTcp: 1 2\nUdp: InDatagrams NoPorts RcvbufErrors\nUdp: 5 6 7\n";
+        assert_eq!(overflows_in(text), Some(7.0));
+        assert_eq!(overflows_in("Udp: InDatagrams\nUdp: 5\n"), None);
+    }
+
+    #[test]
     fn our_failure_is_one_and_a_peers_is_not() {
         let line = |peer: &str| serde_json::json!({"peer": peer, "op": "down", "round": 1, "error": "hung"});
         assert!(samples_of(&line("py/wispjs"), &[DOWN]).unwrap().is_empty());
         assert!(samples_of(&line("webtun"), &[DOWN]).is_err());
         let wrong = serde_json::json!({"peer": "webtun", "op": "down", "round": 1, "mib_s": 1.0, "bad": 17});
         assert!(samples_of(&wrong, &[DOWN]).unwrap_err().to_string().contains("wrong octet at 17"));
+        let short = serde_json::json!({"peer": "webtun", "op": "fdown", "round": 1, "mib_s": 1.0, "short": 5});
+        assert!(samples_of(&short, &[]).unwrap_err().to_string().contains("5 octets are missing"));
     }
 }

@@ -48,8 +48,15 @@ impl Report {
     fn section(&self, family: &Summary) -> String {
         let Summary { name, about, rounds, .. } = family;
         let (machine, table) = (&self.machine, family.table());
-        format!("## `{name}`: {about}\n\n![{about}](performance/{name}.svg)\n\n{machine}; {rounds} rounds.\n\n{table}")
+        let said = sentence(about);
+        format!("## `{name}`\n\n{said}\n\n![{name}](performance/{name}.svg)\n\n{machine}; {rounds} rounds.\n\n{table}")
     }
+}
+
+/// As a sentence: what is said of a family is part of one elsewhere.
+fn sentence(about: &str) -> String {
+    let mut letters = about.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// `text` with `section` between the markers of `name`, or at its end where there are none.
@@ -65,6 +72,12 @@ fn with_section(text: &str, name: &str, section: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_of_a_family_becomes_a_sentence() {
+        assert_eq!(sentence("one flow, at once"), "One flow, at once.");
+        assert_eq!(sentence(""), "");
+    }
 
     #[test]
     fn a_section_is_replaced_and_nothing_else() {

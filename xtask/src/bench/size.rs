@@ -4,7 +4,6 @@ use crate::Result;
 use crate::bench::family::{Context, Family, Figure, Sample};
 use crate::command::Command;
 use crate::files::root;
-use crate::npm;
 
 /// See the module.
 pub static FAMILY: Family = Family {
@@ -20,7 +19,7 @@ pub static FAMILY: Family = Family {
 };
 
 fn measure(context: &Context) -> Result<Vec<Sample>> {
-    npm::build()?;
+    context.built.npm()?;
     let folder = root().join("wasm/npm");
     // It is the same in each round.
     let once = Context { rounds: 1, ..context.clone() };

@@ -23,6 +23,15 @@ use crate::{Result, npm, setup, workspace};
 /// The exit status of a run that a signal ended.
 const INTERRUPTED: u8 = 130;
 
+/// How the gateway's packets leave.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub enum Egress {
+    /// By a TUN device.
+    Tun,
+    /// By ordinary sockets, of a gateway that has no capability.
+    User,
+}
+
 /// Flags of `cargo xtask demo`.
 #[derive(Args)]
 pub struct Options {
@@ -44,9 +53,15 @@ pub struct Options {
     /// With --check: the browser
     #[arg(long, value_enum, default_value_t = Kind::Chromium)]
     browser: Kind,
+    /// How the gateway's packets leave: by a TUN device, or, without any capability, by ordinary sockets
+    #[arg(long, value_enum, default_value_t = Egress::Tun)]
+    egress: Egress,
     /// Do not build anything: use what the last run built
     #[arg(long)]
     no_build: bool,
+    /// Use programs of the dev profile, as the tests build them
+    #[arg(long)]
+    dev: bool,
     /// Run a command against the gateway (its address is in WEBTUN_URL) and end with its exit status
     #[arg(long, num_args = 1.., allow_hyphen_values = true, value_name = "COMMAND")]
     run: Option<Vec<String>>,
@@ -62,13 +77,13 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     let _lock = lock()?;
     check_port(options.port)?;
     setup::for_demo(if options.check { options.browser.tools() } else { &[] })?;
-    let programs = if options.no_build { workspace::target()?.join("release") } else { build()? };
+    let programs = if options.no_build { workspace::programs(!options.dev)? } else { build(options)? };
     let folder = workspace::scratch("demo")?;
     let page = page::assemble(&folder)?;
 
     // Before anything is there to be left behind.
     let mut interrupt = Interrupt::new()?;
-    let mut servers = Servers::start(&programs, &folder, &page, options.port).await?;
+    let mut servers = Servers::start(&programs, &folder, &page, options.port, options.egress).await?;
     let place = servers.place();
     let done = tokio::select! {
         done = serve(options, &place, &mut interrupt) => done,
@@ -78,9 +93,14 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     done
 }
 
-fn build() -> Result<PathBuf> {
+fn build(options: &Options) -> Result<PathBuf> {
     npm::build()?;
-    workspace::build_release(&["webtun-gateway", "webtun-playground"])
+    // For people: checks and commands need not wait for a guest and for programs.
+    if !options.check && options.run.is_none() {
+        page::build_examples();
+    }
+    let programs = ["webtun-gateway", "webtun-playground"];
+    if options.dev { workspace::build_dev(&programs) } else { workspace::build_release(&programs) }
 }
 
 async fn serve(options: &Options, place: &Place, interrupt: &mut Interrupt) -> Result<ExitCode> {
@@ -111,6 +131,7 @@ async fn run_command(command: &[String], place: &Place, interrupt: &mut Interrup
         .env("WEBTUN_URL", place.url())
         .env("PLAYGROUND_CA", &place.ca_file)
         .env("PLAYGROUND_NETNS", network::NAMESPACE)
+        .env("WEBTUN_GATEWAY", &place.gateway_program)
         .into_tokio()
         .kill_on_drop(true)
         .spawn()

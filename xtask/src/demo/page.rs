@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Result;
+use crate::command::Command;
 use crate::files::{copy_folder, root};
 use crate::workspace::npm_ci;
 
@@ -11,6 +12,22 @@ const LIBRARIES: [(&str, &str, &[&str]); 2] = [
     ("uplot", "uplot/dist", &["uPlot.esm.js", "uPlot.min.css"]),
     ("hashes", "@noble/hashes", &["sha2.js", "_md.js", "_u64.js", "utils.js"]),
 ];
+
+/// Other pages, as their own builds leave them: folder in the page, folder of the example, what it is.
+const EXAMPLES: [(&str, &str, &str); 2] = [
+    ("vm", "examples/vm", "the page with a virtual machine"),
+    ("programs", "examples/programs", "the page with programs of C"),
+];
+
+/// Builds those pages. They need packages of Debian's, and emcc: where that cannot be, the demo goes without them.
+pub fn build_examples() {
+    for (_, example, about) in EXAMPLES {
+        let build = Command::new("node").args([format!("{example}/build.mjs")]).in_folder(root());
+        if let Err(error) = build.run() {
+            eprintln!("{about} is left out: {error}");
+        }
+    }
+}
 
 /// Puts it together in a folder below `folder`, which is returned.
 pub fn assemble(folder: &Path) -> Result<PathBuf> {
@@ -28,6 +45,12 @@ pub fn assemble(folder: &Path) -> Result<PathBuf> {
         std::fs::create_dir_all(page.join(folder))?;
         for file in files {
             std::fs::copy(source.join("node_modules").join(package).join(file), page.join(folder).join(file))?;
+        }
+    }
+    for (name, example, _) in EXAMPLES {
+        let built = root().join(example).join("dist/www");
+        if built.exists() {
+            copy_folder(&built, &page.join(name), &|_| false)?;
         }
     }
     Ok(page)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::daemon::Daemon;
+use crate::demo::Egress;
 use crate::demo::network::{NAMESPACE, Network, PREFIXES};
 
 /// Where a client finds them.
@@ -13,6 +14,8 @@ pub struct Place {
     port: u16,
     /// The certificate of the authority that the playground's HTTPS server answers with.
     pub ca_file: PathBuf,
+    /// The gateway's program, for another gateway of the same build.
+    pub gateway_program: PathBuf,
 }
 
 impl Place {
@@ -38,12 +41,17 @@ pub struct Servers {
 
 impl Servers {
     /// `programs`: where the binaries are; `folder`: for configuration and logs; `page`: what the gateway serves.
-    pub async fn start(programs: &Path, folder: &Path, page: &Path, port: u16) -> Result<Self> {
+    pub async fn start(programs: &Path, folder: &Path, page: &Path, port: u16, egress: Egress) -> Result<Self> {
         let network = Network::create()?;
         let ca_file = folder.join("ca.pem");
         let mut playground = start_playground(programs, folder, &network, &ca_file).await?;
-        match start_gateway(programs, folder, page, port, &network.playground()).await {
-            Ok(gateway) => Ok(Self { place: Place { port, ca_file }, gateway, playground, _network: network }),
+        let file = folder.join("gateway.toml");
+        std::fs::write(&file, configuration(page, port, &network.playground()))?;
+        match start_gateway(programs, folder, &file, egress).await {
+            Ok(gateway) => {
+                let place = Place { port, ca_file, gateway_program: programs.join("webtun-gateway") };
+                Ok(Self { place, gateway, playground, _network: network })
+            }
             Err(error) => {
                 playground.stop().await;
                 Err(error)
@@ -72,18 +80,27 @@ impl Servers {
 
 async fn start_playground(programs: &Path, folder: &Path, network: &Network, ca_file: &Path) -> Result<Daemon> {
     let mut args: Vec<String> = vec!["--ca-file".into(), ca_file.display().to_string()];
+    // What the guest of examples/vm installs; it may be made while the playground runs.
+    args.extend(["--files".into(), crate::vm::folder().join("packages").display().to_string()]);
     args.extend(network.playground().iter().flat_map(|address| ["--address".into(), address.to_string()]));
     args.extend(network.names().iter().flat_map(|(name, address)| ["--name".into(), format!("{name}={address}")]));
     let program = programs.join("webtun-playground");
     Daemon::start(&program, &args, "ready ", folder.join("playground.log"), Some(NAMESPACE)).await
 }
 
-async fn start_gateway(programs: &Path, folder: &Path, page: &Path, port: u16, resolvers: &[IpAddr]) -> Result<Daemon> {
-    let file = folder.join("gateway.toml");
-    std::fs::write(&file, configuration(page, port, resolvers))?;
-    let args = ["--config".into(), file.display().to_string()];
-    let program = programs.join("webtun-gateway");
-    Daemon::start(&program, &args, "listening on ", folder.join("gateway.log"), None).await
+async fn start_gateway(programs: &Path, folder: &Path, file: &Path, egress: Egress) -> Result<Daemon> {
+    let gateway = programs.join("webtun-gateway");
+    let log = folder.join("gateway.log");
+    let (program, mut args) = match egress {
+        Egress::Tun => (gateway, vec!["--egress".into(), "tun".into()]),
+        Egress::User => {
+            let program = gateway.display().to_string();
+            let args = ["--bounding-set=-all", "--inh-caps=-all", "--", &program, "--egress", "user"];
+            ("setpriv".into(), args.map(String::from).to_vec())
+        }
+    };
+    args.extend(["--config".into(), file.display().to_string()]);
+    Daemon::start(&program, &args, "listening on ", log, None).await
 }
 
 fn configuration(page: &Path, port: u16, resolvers: &[IpAddr]) -> String {

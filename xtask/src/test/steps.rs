@@ -67,6 +67,8 @@ pub static STEPS: &[Step] = &[
     step("fuzz", Normal, 10, fuzz, "the fuzz corpora are replayed"),
     step("demo", Normal, 15, demo, "every panel of the demo page, in Chromium, and the ends of the demo"),
     step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device"),
+    step("vm", Normal, 15, vm, "real Linux guests under v86 and QEMU, at the doors and on a page's Ethernet"),
+    step("emscripten-latest", Full, 40, emscripten_latest, "programs of Debian's newest emcc, with JSPI and without"),
     step("firefox", Full, 20, firefox, "every panel of the demo page, in Firefox"),
 ];
 
@@ -88,31 +90,38 @@ fn setup(_: bool) -> Result<Plan> {
 }
 
 fn fmt(_: bool) -> Result<Plan> {
-    // The fuzz targets are a workspace of their own.
-    Ok(Plan::Run(vec![cargo_line("fmt --all --check"), cargo_line("fmt --manifest-path fuzz/Cargo.toml --check")]))
+    let check = |manifest: &str| cargo_line(&format!("fmt --manifest-path {manifest} --check"));
+    // Workspaces of their own: the fuzz targets, and a program whose one dependency compiles for WASI alone.
+    let others = ["fuzz/Cargo.toml", "tests/wasi/wasmedge/Cargo.toml"].map(check);
+    Ok(Plan::Run(std::iter::once(cargo_line("fmt --all --check")).chain(others).collect()))
 }
 
 fn clippy(_: bool) -> Result<Plan> {
-    one(cargo_line("clippy --workspace --all-targets -- --deny warnings"))
+    one(cargo_line("clippy --workspace --all-features --all-targets -- --deny warnings"))
+}
+
+/// Tests of the workspace. Always all packages with all features, whichever tests are chosen: cargo builds the dependencies
+/// anew for each other set of features.
+fn test(chosen: &str) -> Command {
+    cargo_line(&format!("test --workspace --all-features {chosen}"))
 }
 
 fn unit(full: bool) -> Result<Plan> {
-    let gateway = test_files("gateway/tests", |name| !needs_root(name))?.unwrap_or_default();
-    let commands = vec![
-        cargo_line("test --workspace --exclude webtun-tests --exclude webtun-gateway --all-features"),
-        cargo_line("test --package webtun-gateway --all-features --lib --bins").args(gateway),
-        cargo_line("test --package webtun-gateway --doc"),
-    ];
+    let folders =
+        ["wire/tests", "client-stack/tests", "gateway/tests", "wasm/http/tests", "wasm/tls/tests", "xtask/tests"];
+    let files = folders.map(|folder| test_files(folder, |name| !needs_root(name)));
+    let files: Vec<_> = files.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().flatten().collect();
+    let commands = vec![test("--lib --bins").args(files), test("--doc")];
     Ok(Plan::Run(commands.into_iter().map(|command| thoroughly(command, full)).collect()))
 }
 
 fn system(full: bool) -> Result<Plan> {
     let files = test_files("tests/tests", |name| !needs_root(name) && !name.starts_with("fuzz"))?.unwrap_or_default();
-    one(thoroughly(cargo_line("test --package webtun-tests --lib").args(files), full))
+    one(thoroughly(test("").args(files), full))
 }
 
 fn docs(_: bool) -> Result<Plan> {
-    one(cargo_line("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
+    one(cargo_line("doc --workspace --all-features --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
 fn purity(_: bool) -> Result<Plan> {
@@ -139,13 +148,12 @@ fn netns(full: bool) -> Result<Plan> {
     // Tests that wait for minutes are marked as ignored.
     let long = if full { "-- --include-ignored" } else { "" };
     with_root(|| {
-        let places = [("webtun-gateway", "gateway/tests"), ("webtun-tests", "tests/tests")];
-        let commands = places.into_iter().filter_map(|(package, folder)| {
-            let files = test_files(folder, needs_root).transpose()?;
-            let command = |files: Vec<String>| cargo_line("test --package").args([package]).args(files);
-            Some(files.map(|files| command(files).args(long.split_ascii_whitespace())))
-        });
-        Ok(Plan::Run(commands.collect::<Result<_>>()?))
+        let files = ["gateway/tests", "tests/tests"].map(|folder| test_files(folder, needs_root));
+        let files: Vec<_> = files.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().flatten().collect();
+        let all = test("").args(files).args(long.split_ascii_whitespace());
+        // The same programs by sockets in place of a TUN device.
+        let user = full.then(|| test("--test native_tools").env("LAB_EGRESS", "user"));
+        Ok(Plan::Run(std::iter::once(all).chain(user).collect()))
     })
 }
 
@@ -177,7 +185,7 @@ fn thoroughly(command: Command, full: bool) -> Command {
 
 fn packaging(_: bool) -> Result<Plan> {
     let both = "npm test --silent && npm run --silent packaging";
-    with_root(|| one(xtask("demo --run sh -c").args([both]).in_folder(root().join("wasm/npm"))))
+    with_root(|| one(xtask("demo --dev --run sh -c").args([both]).in_folder(root().join("wasm/npm"))))
 }
 
 fn bench(_: bool) -> Result<Plan> {
@@ -185,24 +193,46 @@ fn bench(_: bool) -> Result<Plan> {
 }
 
 fn fuzz(_: bool) -> Result<Plan> {
-    one(cargo_line("test --package webtun-tests --test fuzz_corpora"))
+    one(test("--test fuzz_corpora"))
 }
 
 fn demo(_: bool) -> Result<Plan> {
     with_root(|| {
         // After the check, which has built what the demo starts.
-        let lifecycle = cargo_line("test --package xtask --test demo -- --ignored --test-threads 1");
-        Ok(Plan::Run(vec![xtask("demo --check"), lifecycle]))
+        let lifecycle = test("--test demo -- --ignored --test-threads 1");
+        Ok(Plan::Run(vec![xtask("demo --dev --check"), lifecycle]))
     })
 }
 
 fn e2e(full: bool) -> Result<Plan> {
     let sizes = if full { "--node --full" } else { "" };
     // The programs of emcc run in both: blocking calls lean on what differs between them.
-    let programs = (!full).then(|| xtask("demo --no-build --run node tests/browser/run.mjs -k program --only-node"));
+    let programs =
+        (!full).then(|| xtask("demo --dev --no-build --run node tests/browser/run.mjs -k program --only-node"));
     with_root(|| {
-        let all = xtask(&format!("demo --run node tests/browser/run.mjs {sizes}"));
-        Ok(Plan::Run(std::iter::once(all).chain(programs).collect()))
+        let all = xtask(&format!("demo --dev --run node tests/browser/run.mjs {sizes}"));
+        // Without a TUN device.
+        let user = full.then(|| xtask("demo --dev --no-build --egress user --run node tests/browser/run.mjs"));
+        Ok(Plan::Run(std::iter::once(all).chain(programs).chain(user).collect()))
+    })
+}
+
+fn vm(full: bool) -> Result<Plan> {
+    let sizes = if full { " --full" } else { "" };
+    with_root(|| {
+        let Some(guest) = crate::vm::build() else {
+            return Ok(Plan::Skip("the guest is made of Debian packages, and this is no Debian".into()));
+        };
+        Ok(Plan::Run(vec![guest, xtask(&format!("demo --dev --run node tests/vm/run.mjs{sizes}"))]))
+    })
+}
+
+fn emscripten_latest(_: bool) -> Result<Plan> {
+    with_root(|| {
+        if !has("debootstrap") {
+            return Ok(Plan::Skip("the newest emcc comes by debootstrap, which is not installed".into()));
+        }
+        one(xtask("demo --dev --run node tests/browser/run.mjs -k program-jspi"))
     })
 }
 

@@ -28,8 +28,9 @@ pub(crate) enum Owner {
     Nobody,
 }
 
+/// Where a connection stands, whoever ends it on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     Connecting,
     Open,
     Closed(CloseReason),
@@ -78,6 +79,7 @@ pub(crate) fn new_socket(buffers: &mut Reservation, options: &TcpOptions) -> Soc
     // Behind the gateway is the real internet; without congestion control a window's worth would go out at once.
     socket.set_congestion_control(CongestionControl::Reno);
     socket.set_nagle_enabled(!options.nodelay);
+    socket.set_hop_limit(Some(options.hop_limit.max(1)));
     socket.set_keep_alive(options.keep_alive.map(keep_alive_interval).map(smoltcp_duration));
     socket
 }

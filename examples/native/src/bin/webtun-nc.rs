@@ -9,7 +9,7 @@ use webtun_native_examples::connection::{ConnectionFlags, FamilyFlags};
 use webtun_native_examples::relay::RelayOptions;
 use webtun_native_examples::{exit, relay};
 use webtun_stack::aio::{MappedPort, StackHandle};
-use webtun_stack::{ListenOptions, PortMapOptions, Protocol, UdpOptions};
+use webtun_stack::{ListenOptions, PortMapOptions, Protocol, StreamHost, UdpOptions};
 
 /// How long a mapping outlives a tool that was killed; while the tool runs, the stack renews it.
 const MAPPING_LIFETIME: Duration = Duration::from_secs(600);
@@ -39,6 +39,10 @@ struct Flags {
     /// With --listen: ask the gateway for this external port (0: any) and print the external address to standard error
     #[arg(long, value_name = "PORT", requires = "listen", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     external: Option<u16>,
+
+    /// Let the gateway make the connection, and resolve the name
+    #[arg(long, conflicts_with_all = ["udp", "listen"])]
+    split: bool,
 
     /// Send a FIN when the input ends, and go on reading
     #[arg(short = 'N', long, conflicts_with = "udp")]
@@ -84,6 +88,11 @@ impl Flags {
 
 async fn call(net: &StackHandle, flags: &Flags, host: &str, port: u16) -> Result<(), Box<dyn Error>> {
     let failed = |error: std::io::Error| format!("{host} port {port}: {error}");
+    if flags.split {
+        let to = host.parse().map_or_else(|_| StreamHost::Name(host.to_owned()), StreamHost::Address);
+        let stream = net.tcp_connect_split(to, port).await.map_err(failed)?;
+        return Ok(relay::tcp(stream, flags.relay()).await.map_err(failed)?);
+    }
     if !flags.udp {
         let stream = net.tcp_connect_host(host, port, flags.family.family()).await.map_err(failed)?;
         return Ok(relay::tcp(stream, flags.relay()).await.map_err(failed)?);

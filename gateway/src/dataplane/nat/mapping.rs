@@ -26,6 +26,7 @@ pub(super) struct Mapping {
     pub wake: Wake,
     /// Where the session's list names this mapping.
     pub place: u32,
+    /// The session's; the strictest one once an explicit mapping has ended.
     pub filtering: Filtering,
     /// The port lies outside the session's blocks.
     pub is_single: bool,

@@ -8,7 +8,7 @@ use super::mapping::Explicit;
 use super::prefix::external_address;
 use super::{Event, MappingIndex, NatTable, Protocol, SessionId};
 use crate::dataplane::packet::protocol;
-use crate::dataplane::{DropReason, Gateway};
+use crate::dataplane::{DropReason, Filtering, Gateway};
 
 /// For how long asking again is of no use, in seconds (RFC 6887 section 7.4 recommends these two).
 const SHORT_ERROR: u32 = 30;
@@ -106,7 +106,7 @@ impl NatTable {
     /// Maps a port of `internal`, renews the mapping, or deletes it (lifetime 0).
     ///
     /// A mapping that traffic has made keeps its external port and becomes an explicit one; a deleted one lives on as
-    /// long as its connections do. The external port asked for is given where it is in the session's blocks, or in the
+    /// long as its connections do and admits nothing else. The external port asked for is given where it is in the session's blocks, or in the
     /// range and in nobody's; otherwise another one is given, as RFC 6887 section 11.3 has it.
     pub(in crate::dataplane) fn map_port(
         &mut self,
@@ -214,12 +214,14 @@ impl NatTable {
         Ok((external, lifetime))
     }
 
-    /// Ends an explicit mapping; what traffic has made of it stays.
+    /// Ends an explicit mapping; what traffic has made of it stays. Whoever has been let in has been answered, which would
+    /// make the port open to its address by address-dependent filtering for as long as the last connection is remembered.
     pub(super) fn unmap(&mut self, index: MappingIndex) {
         let Some(mapping) = self.mappings.get_mut(index) else { return };
         if mapping.explicit.take().is_none() {
             return;
         }
+        mapping.filtering = Filtering::AddressAndPortDependent;
         let id = mapping.session;
         let announced = external_address(&self.pools, self.prefix, mapping).announced;
         let protocol = mapping.protocol().number();

@@ -4,6 +4,7 @@
 //! Nothing is cached: the clients' stacks do that.
 
 mod dns64;
+mod lookup;
 pub mod message;
 mod slots;
 mod upstream;

@@ -1,4 +1,4 @@
-//! The one task that owns a dataplane, its clock, its TUN device and its inner host. There is one for each shard.
+//! The one task that owns a dataplane, its clock, its egress and its inner host. There is one for each shard.
 //!
 //! Nothing here waits for a client. Messages come by one bounded channel, whose senders stop reading their WebSockets
 //! while it is full and take turns at it. Messages go by one short channel per connection, and the next is only made when
@@ -21,16 +21,19 @@ pub use placement::Place;
 pub use shards::Shards;
 
 use super::audit::Audit;
-use super::egress::tun::TunDevice;
+use super::dns::Forwarder;
+use super::egress::Device;
 use super::inner::{Answer, InnerHost};
 use super::metrics::Snapshot;
 use super::pace::MessageRoom;
 use super::session::Farewell;
+use super::streams::Streams;
 use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, Transfer, Transmit, close_message};
 use bytes::{Bytes, BytesMut};
 use links::Links;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -70,7 +73,7 @@ impl Clock {
         Instant::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
-    fn deadline(self, at: Instant) -> tokio::time::Instant {
+    pub(in crate::io) fn deadline(self, at: Instant) -> tokio::time::Instant {
         self.origin + Duration::from_micros(at.as_micros())
     }
 }
@@ -78,12 +81,13 @@ impl Clock {
 /// See the module.
 pub struct Driver {
     gateway: Gateway,
-    tun: TunDevice,
+    egress: Device,
     inner: InnerHost,
     answers: mpsc::Receiver<Answer>,
     clock: Clock,
     commands: mpsc::Receiver<Command>,
     links: Links,
+    streams: Streams,
     places: BTreeMap<SessionId, Place>,
     inbox: mpsc::Receiver<Transfer>,
     /// In the order of the shards; empty where there is one.
@@ -101,20 +105,22 @@ impl Driver {
     /// A driver and the way to reach it.
     pub fn new(
         gateway: Gateway,
-        tun: TunDevice,
+        egress: Device,
         (inner, answers): (InnerHost, mpsc::Receiver<Answer>),
+        forwarder: Arc<Forwarder>,
         clock: Clock,
         audit: Audit,
     ) -> (Self, DriverHandle) {
         let (handle, commands) = DriverHandle::new(COMMANDS_PER_TURN);
         let driver = Self {
             gateway,
-            tun,
+            egress,
             inner,
             answers,
             clock,
             commands,
             links: Links::default(),
+            streams: Streams::new(forwarder),
             places: BTreeMap::new(),
             inbox: mpsc::channel(1).1,
             others: Vec::new(),
@@ -149,37 +155,52 @@ impl Driver {
                 }
                 Some(command) = self.commands.recv() => {
                     self.take_commands(command);
-                    self.flush();
+                    // What is answered at once goes to the client together with the acknowledgement of its message.
+                    self.flush_packets();
                     self.read_packets()?;
                 }
-                ready = self.tun.readable() => {
+                ready = self.egress.readable() => {
                     ready?;
                     self.read_packets()?;
                 }
                 Some(transfer) = self.inbox.recv() => self.take_transfers(transfer),
                 id = self.links.room() => self.links.pump(id, &mut self.gateway, self.clock.now()),
+                progress = self.streams.next() => {
+                    self.streams.handle(progress, &mut self.gateway, self.clock.now());
+                }
                 Some(answer) = self.answers.recv() => self.inner.answer(answer, self.clock.now()),
                 () = sleep_until(wake) => {
                     let now = self.clock.now();
                     self.gateway.handle_timeout(now);
                     self.inner.handle_timeout(now);
+                    self.egress.handle_timeout(now);
                 }
             }
         }
     }
 
     fn wake(&self) -> tokio::time::Instant {
-        let next = self.gateway.poll_timeout().into_iter().chain(self.inner.poll_timeout()).min();
+        let timeouts = [self.gateway.poll_timeout(), self.inner.poll_timeout(), self.egress.poll_timeout()];
+        let next = timeouts.into_iter().flatten().min();
         next.map_or_else(|| tokio::time::Instant::now() + IDLE, |at| self.clock.deadline(at))
     }
 
     /// Carries out everything that the state machines want done.
     fn flush(&mut self) {
+        self.flush_packets();
+        let now = self.clock.now();
+        while let Some(event) = self.gateway.poll_event() {
+            self.handle_event(event, now);
+        }
+    }
+
+    /// Of these, what goes to others than the clients.
+    fn flush_packets(&mut self) {
         let now = self.clock.now();
         loop {
             while let Some(transmit) = self.gateway.poll_transmit() {
                 match transmit.to {
-                    Destination::Egress => self.send_to_tun(&transmit),
+                    Destination::Egress => self.send_out(&transmit, now),
                     Destination::Local => self.inner.handle_packet(&transmit.packet, now),
                 }
             }
@@ -193,9 +214,6 @@ impl Driver {
             }
             let Some(packet) = self.inner.poll_packet(now) else { break };
             self.gateway.process_local(packet, now);
-        }
-        while let Some(event) = self.gateway.poll_event() {
-            self.handle_event(event, now);
         }
     }
 
@@ -218,10 +236,13 @@ impl Driver {
         }
     }
 
-    fn send_to_tun(&self, Transmit { packet, offload, .. }: &Transmit) {
+    fn send_out(&mut self, Transmit { packet, offload, .. }: &Transmit, now: Instant) {
         // As a network card would: a packet that cannot be sent is lost, and the transport above repeats it.
-        if let Err(error) = self.tun.send(packet, offload) {
-            tracing::debug!(%error, len = packet.len(), "the TUN device does not take a packet");
+        if let Err(error) = self.egress.send(packet, offload, now) {
+            tracing::debug!(%error, len = packet.len(), "the egress does not take a packet");
+        }
+        while let Some(reason) = self.egress.poll_drop() {
+            self.gateway.count_egress_drop(reason);
         }
     }
 
@@ -229,7 +250,7 @@ impl Driver {
         let now = self.clock.now();
         let mut octets = 0;
         for _ in 0..PACKETS_PER_TURN {
-            match self.tun.try_recv(&mut self.buffer) {
+            match self.egress.try_recv(&mut self.buffer, now) {
                 Ok((packet, offload)) => {
                     octets += packet.len();
                     self.packets.push((packet, offload));
@@ -299,7 +320,10 @@ impl Driver {
                 let _ = reply.send(Box::new(self.snapshot()));
             }
             Command::Drain(retry_after) => self.gateway.drain(retry_after, now),
-            Command::OwnAddresses(own) => self.gateway.set_own_addresses(own),
+            Command::OwnAddresses(own) => {
+                self.egress.set_own_addresses(&own);
+                self.gateway.set_own_addresses(own);
+            }
             // From a connection that another one has replaced.
             Command::Message { .. } | Command::End { .. } => {}
         }
@@ -348,6 +372,7 @@ impl Driver {
 
     fn handle_event(&mut self, event: Event, now: Instant) {
         self.audit.record(&event);
+        self.egress.handle_event(&event, now);
         match &event {
             Event::BlockAssigned { .. } => self.blocks += 1,
             Event::BlockReturned { .. } => self.blocks = self.blocks.saturating_sub(1),
@@ -355,6 +380,7 @@ impl Driver {
         }
         match event {
             Event::MessagesReady(id) => self.links.pump(id, &mut self.gateway, now),
+            Event::Stream { id, stream, what } => self.streams.act((id, stream), what, &mut self.gateway, now),
             Event::ConnectionLost { id } => {
                 tracing::debug!(session = %id, "a connection is silent and given up");
                 self.links.detach(id, Farewell::silent());
@@ -405,6 +431,9 @@ fn tell(event: &Event) {
         Event::PortUnmapped { id, protocol, internal_port, external } => {
             tracing::info!(session = %id, protocol, internal_port, %external, "port unmapped");
         }
-        Event::MessagesReady(_) | Event::ConnectionLost { .. } | Event::SessionClosed { .. } => {}
+        Event::StreamConnected { id, local, .. } => tracing::debug!(session = %id, %local, "stream connected"),
+        Event::StreamClosed { id, local } => tracing::debug!(session = %id, %local, "stream closed"),
+        Event::MessagesReady(_) | Event::ConnectionLost { .. } | Event::SessionClosed { .. } | Event::Stream { .. } => {
+        }
     }
 }

@@ -113,7 +113,7 @@ impl Machine {
 }
 
 /// Connecting a UDP socket sends nothing, but makes the kernel choose the source address.
-fn source_of_default_route(ipv6: bool) -> Option<IpAddr> {
+pub(super) fn source_of_default_route(ipv6: bool) -> Option<IpAddr> {
     // Any address of the world will do; these are the root server A's.
     let (local, remote): (IpAddr, IpAddr) = if ipv6 {
         (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30).into())

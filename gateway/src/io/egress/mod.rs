@@ -1,20 +1,24 @@
-//! The way to the world: a TUN device, and what the kernel must be told for it.
+//! The way to the world: a TUN device and what the kernel must be told for it, or, for whoever may not have one, ordinary
+//! sockets.
 
 mod command;
+mod device;
 mod host;
 mod machine;
 mod nft;
 mod plan;
 mod sysctl;
 pub mod tun;
+pub mod user;
 mod watch;
 
-use crate::config::{Addresses, Config, ExternalMode, Family};
+use crate::config::{Addresses, Config, EgressChoice, ExternalMode, Family};
 use crate::dataplane::{EgressOffload, OwnAddresses, Slice};
+pub use device::{Device, Way};
 pub use host::HostChanges;
 use ipnet::Ipv6Net;
 use machine::Machine;
-use plan::{Device, OnDevice, Plan};
+use plan::{OnDevice, Plan};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -98,20 +102,29 @@ pub enum SetupError {
         /// The system's word.
         error: io::Error,
     },
+    /// What ordinary sockets cannot do.
+    #[error("`{key}` takes a TUN device, which `egress` does without; leave it out, or set `egress` to \"tun\"")]
+    NotByUser {
+        /// The key of the configuration.
+        key: &'static str,
+    },
+    /// The system keeps its addresses to itself.
+    #[error("this machine's addresses cannot be read: {0}")]
+    Addresses(io::Error),
     /// Only one gateway can own the table.
     #[error("another webtun-gateway runs in this network namespace; stop it first")]
     AlreadyRunning,
 }
 
-/// The devices, the addresses behind them, and the changes to this machine, which end with this value.
+/// The ways out, the addresses behind them, and the changes to this machine, which end with this value.
 #[derive(Debug)]
 pub struct Egress {
-    /// Where packets go and come from, a device for each shard.
-    pub devices: Vec<TunDevice>,
+    /// Where packets go and come from, a way for each shard.
+    pub ways: Vec<Way>,
     /// What has been found out about the machine.
     pub surroundings: Surroundings,
-    /// Undoes the changes when it is dropped.
-    pub changes: HostChanges,
+    /// Undoes the changes when it is dropped; none where sockets do.
+    pub changes: Option<HostChanges>,
 }
 
 /// The gateway's place in the network.
@@ -130,32 +143,81 @@ pub struct Surroundings {
 }
 
 impl Egress {
-    /// Makes a device for each shard and sets the machine up. `listen_port` is the gateway's own.
+    /// Makes a way out for each shard, as `egress` has it, and says which. `listen_port` is the gateway's own.
     ///
     /// # Errors
     /// See [`SetupError`]. What was done before the error is undone.
     pub fn set_up(config: &Config, listen_port: u16, shards: usize) -> Result<Self, SetupError> {
+        let tun = match config.egress {
+            EgressChoice::User => return Self::by_sockets(config, listen_port, shards, "as configured"),
+            EgressChoice::Tun | EgressChoice::Auto => Self::by_tun(config, listen_port, shards),
+        };
+        match tun {
+            Err(error) if config.egress == EgressChoice::Auto && error.is_about_privilege() => {
+                // What sockets cannot do was asked for: the first reason is the better one.
+                Self::by_sockets(config, listen_port, shards, &error.to_string()).map_err(|_| error)
+            }
+            Err(error) => Err(error),
+            Ok(egress) => {
+                tracing::info!("egress: tun, packets leave by a TUN device");
+                Ok(egress)
+            }
+        }
+    }
+
+    fn by_sockets(config: &Config, listen_port: u16, shards: usize, why: &str) -> Result<Self, SetupError> {
+        let plan = Plan::new(config, shards, !config.external.ipv6.is_off() && ipv6_works(), listen_port);
+        let surroundings = user::survey(config, &plan)?;
+        tracing::info!("egress: user, packets leave by sockets of this machine ({why})");
+        Ok(Self { ways: (0..shards).map(|_| Way::User).collect(), surroundings, changes: None })
+    }
+
+    fn by_tun(config: &Config, listen_port: u16, shards: usize) -> Result<Self, SetupError> {
         let external = &config.external;
         let wants_ipv6 = !external.ipv6.is_off() || external.ipv6_prefix.is_some();
         let plan = Plan::new(config, shards, wants_ipv6 && ipv6_works(), listen_port);
         check_machine_addresses(&plan)?;
-        let open = |device: &Device| tun::open(&device.name, config.tun.offload);
+        let open = |device: &plan::Device| tun::open(&device.name, config.tun.offload);
         let devices = plan.devices.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut changes = HostChanges::begin(&config.runtime_dir)?;
         changes.apply(&plan)?;
         configure_link(&plan)?;
         let offload = devices.iter().map(TunDevice::offload).min().unwrap_or(EgressOffload::None);
-        Ok(Self { devices, surroundings: Surroundings { offload, ..survey(config, &plan)? }, changes })
+        let surroundings = Surroundings { offload, ..survey(config, &plan)? };
+        Ok(Self { ways: devices.into_iter().map(Way::Tun).collect(), surroundings, changes: Some(changes) })
+    }
+}
+
+impl SetupError {
+    /// True where this process, or its machine, may not or cannot have a TUN device.
+    fn is_about_privilege(&self) -> bool {
+        match self {
+            Self::NoTun
+            | Self::Privilege { .. }
+            | Self::Tun { .. }
+            | Self::Missing { .. }
+            | Self::Command { .. }
+            | Self::Sysctl { .. }
+            | Self::RuntimeDir { .. } => true,
+            Self::TunBusy { .. }
+            | Self::NotOurs { .. }
+            | Self::NotByUser { .. }
+            | Self::Addresses(_)
+            | Self::AlreadyRunning => false,
+        }
     }
 }
 
 /// The address at which this machine is reached from the outside, as well as can be told.
 pub fn primary_address(ipv6: bool, config: &Config, shards: usize) -> Option<IpAddr> {
     let ours: Vec<String> = (0..shards).map(|shard| config.device_name(shard)).collect();
-    Machine::look(|name| ours.iter().any(|own| own == name)).ok()?.primary(ipv6)
+    match Machine::look(|name| ours.iter().any(|own| own == name)) {
+        Ok(machine) => machine.primary(ipv6),
+        Err(_) => machine::source_of_default_route(ipv6),
+    }
 }
 
-/// The addresses of this machine as they are at the moment.
+/// The addresses of this machine as `ip` tells them.
 ///
 /// # Errors
 /// Where `ip` cannot be run.
@@ -194,7 +256,7 @@ fn announced<A: Family>(
 /// The kernel would translate to any address, and answers to a foreign one would never come.
 fn check_machine_addresses(plan: &Plan) -> Result<(), SetupError> {
     let wanted: Vec<IpAddr> =
-        plan.devices.iter().flat_map(Device::addresses).filter_map(|(_, machine)| machine).collect();
+        plan.devices.iter().flat_map(plan::Device::addresses).filter_map(|(_, machine)| machine).collect();
     if wanted.is_empty() {
         return Ok(());
     }

@@ -188,7 +188,7 @@ fn translate<A: Copy + Display>(ours: &[OnDevice<A>], family: &str, tun: &str, l
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::egress::Device;
+    use crate::io::egress::plan::Device;
 
     fn plan(mode: ExternalMode) -> Plan {
         let ports = PortRange { first: 16384, last: 65535 };

@@ -1,6 +1,6 @@
 //! Notices when this machine gets or loses addresses, for the policy denies them.
 
-use super::own_addresses;
+use super::{own_addresses, user};
 use crate::dataplane::OwnAddresses;
 use crate::io::driver::Shards;
 use std::io;
@@ -37,8 +37,31 @@ impl Monitor {
     }
 }
 
-/// Tells the drivers of each change, and never ends by itself.
-pub async fn watch_addresses(mut known: OwnAddresses, drivers: Shards) {
+/// How often they are looked at where `ip` may be missing.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Tells the drivers of each change, and never ends by itself. `by_ip`: `ip` is there.
+pub async fn watch_addresses(known: OwnAddresses, drivers: Shards, by_ip: bool) {
+    if by_ip { watch_by_ip(known, drivers).await } else { look_again(known, drivers).await }
+}
+
+/// A look costs some microseconds, and the sockets have a check of their own.
+async fn look_again(mut known: OwnAddresses, drivers: Shards) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match user::own_addresses() {
+            Ok(own) if own != known => {
+                tracing::info!(hosts = ?own.hosts, "this machine's addresses have changed");
+                drivers.set_own_addresses(&own).await;
+                known = own;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "this machine's addresses cannot be read"),
+        }
+    }
+}
+
+async fn watch_by_ip(mut known: OwnAddresses, drivers: Shards) {
     let mut monitor = None;
     loop {
         if monitor.is_none() {

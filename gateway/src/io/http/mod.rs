@@ -9,6 +9,7 @@ mod ticket;
 mod upgrade;
 
 use super::auth::Gate;
+use super::doors::{self, Doors};
 use super::metrics::HandshakeResult;
 use super::pace::PacedStream;
 use super::session::{Doorway, serve};
@@ -38,7 +39,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use upgrade::{Upgrade, UpgradeError};
+use upgrade::{Purpose, Upgrade, UpgradeError};
 
 /// The largest head of a request, in octets, of which the longest credential is a part.
 const MAX_HEAD: usize = 16 * 1024;
@@ -68,6 +69,8 @@ pub struct Site {
     pub half_open: Arc<HalfOpen>,
     /// Where WebSockets go.
     pub doorway: Doorway,
+    /// Where emulators' go.
+    pub doors: Arc<Doors>,
 }
 
 struct State {
@@ -227,9 +230,12 @@ async fn respond(state: &State, request: Request<Incoming>, visit: Arc<Visit>) -
 
 fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visit>) -> Response<Body> {
     let site = &state.site;
-    if request.uri().path() != "/" {
-        return text(StatusCode::NOT_FOUND, "no WebSocket is served on this path; the gateway is at /\n");
-    }
+    let path = request.uri().path();
+    let purpose = match path {
+        "/" => Purpose::Tunnel,
+        path if doors::is_door(path) => Purpose::Door,
+        _ => return text(StatusCode::NOT_FOUND, "no WebSocket is served on this path; the gateway is at /\n"),
+    };
     let forwarded::Origin { client, host } = forwarded::origin(visit.remote, request.headers(), &site.http);
     if let Err(error) = origin::check(request.headers(), &host, &site.allow_origins, site.gate.is_open()) {
         site.doorway.count(HandshakeResult::Origin);
@@ -237,7 +243,7 @@ fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visi
         tracing::debug!(%client, %error);
         return text(StatusCode::FORBIDDEN, &error.to_string());
     }
-    let upgrade = match Upgrade::parse(request.method(), request.headers()) {
+    let upgrade = match Upgrade::parse(request.method(), request.headers(), purpose) {
         Ok(upgrade) => upgrade,
         Err(UpgradeError { status, text: words }) => {
             let mut response = text(status, words);
@@ -247,12 +253,21 @@ fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visi
     };
     visit.place.move_to(Source::of(client, &site.http.trusted_proxies));
     let admission = admit(&site.gate, upgrade.token.as_deref(), request.uri().query(), client);
+    let query = request.uri().query().unwrap_or_default();
+    let address = (purpose == Purpose::Door).then(|| doors::Address::parse(request.uri().path(), query));
     let upgraded = hyper::upgrade::on(&mut request);
-    let doorway = site.doorway.clone();
+    let (doorway, doors, phase) = (site.doorway.clone(), Arc::clone(&site.doors), state.phase.clone());
     tokio::spawn(async move {
         match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<Stream>>()) {
             Ok(Ok(parts)) => {
-                serve(parts.io.into_inner(), parts.read_buf, admission, &visit.place, &doorway, client).await;
+                let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+                match address {
+                    Some(address) => {
+                        let visitor = doors::Visitor { address, admission, client, phase };
+                        doors::serve(stream, early, visitor, &visit.place, &doorway, &doors).await;
+                    }
+                    None => serve(stream, early, admission, &visit.place, &doorway, client).await,
+                }
             }
             Ok(Err(_)) => tracing::error!("an upgraded connection is not the one that it was"),
             Err(error) => tracing::debug!(%client, %error, "an upgrade has failed"),

@@ -23,13 +23,24 @@ pub(super) struct UpgradeError {
 #[derive(Debug)]
 pub(super) struct Upgrade {
     accept: String,
+    /// What is selected of the subprotocols that the client offers.
+    protocol: Option<&'static str>,
     /// From the second subprotocol, `bearer.<token>`.
     pub token: Option<String>,
 }
 
+/// What is spoken on the WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The tunnel.
+    Tunnel,
+    /// Ethernet, for clients most of which offer no subprotocol; those that do offer `binary`.
+    Door,
+}
+
 impl Upgrade {
     /// Checks a request for which [`is_upgrade`] holds.
-    pub(super) fn parse(method: &Method, headers: &HeaderMap) -> Result<Self, UpgradeError> {
+    pub(super) fn parse(method: &Method, headers: &HeaderMap, purpose: Purpose) -> Result<Self, UpgradeError> {
         let bad = |text| Err(UpgradeError { status: StatusCode::BAD_REQUEST, text });
         if method != Method::GET || !items(headers, &CONNECTION).any(|item| item.eq_ignore_ascii_case("upgrade")) {
             return bad("a WebSocket is opened by GET with `Connection: Upgrade`\n");
@@ -41,12 +52,17 @@ impl Upgrade {
         let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) else {
             return bad("Sec-WebSocket-Key is missing or not 16 octets in base64\n");
         };
-        if !items(headers, &SEC_WEBSOCKET_PROTOCOL).any(|item| item == SUBPROTOCOL) {
+        let wanted = match purpose {
+            Purpose::Tunnel => SUBPROTOCOL,
+            Purpose::Door => "binary",
+        };
+        let protocol = items(headers, &SEC_WEBSOCKET_PROTOCOL).any(|item| item == wanted).then_some(wanted);
+        if purpose == Purpose::Tunnel && protocol.is_none() {
             return bad("this is a webtun gateway: open the WebSocket with the subprotocol \"webtun.v1\", as in \
                  new WebSocket(url, [\"webtun.v1\"])\n");
         }
         let token = items(headers, &SEC_WEBSOCKET_PROTOCOL).find_map(|item| item.strip_prefix(BEARER_PREFIX));
-        Ok(Self { accept: derive_accept_key(key.as_bytes()), token: token.map(str::to_owned) })
+        Ok(Self { accept: derive_accept_key(key.as_bytes()), protocol, token: token.map(str::to_owned) })
     }
 
     /// The 101 response. It selects the real subprotocol and never repeats the token.
@@ -56,7 +72,9 @@ impl Upgrade {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        if let Some(protocol) = self.protocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        }
         if let Ok(accept) = HeaderValue::from_str(&self.accept) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
@@ -90,14 +108,15 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_6455_section_1_3() {
-        let upgrade = Upgrade::parse(&Method::GET, &request("webtun.v1")).expect("a good request");
+        let upgrade = Upgrade::parse(&Method::GET, &request("webtun.v1"), Purpose::Tunnel).expect("a good request");
         let response: Response<()> = upgrade.response();
         assert_eq!(response.headers()[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
     fn the_token_is_taken_and_not_repeated() {
-        let upgrade = Upgrade::parse(&Method::GET, &request("webtun.v1, bearer.s3cret")).expect("a good request");
+        let upgrade = Upgrade::parse(&Method::GET, &request("webtun.v1, bearer.s3cret"), Purpose::Tunnel)
+            .expect("a good request");
         assert_eq!(upgrade.token.as_deref(), Some("s3cret"));
         let response: Response<()> = upgrade.response();
         assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "webtun.v1");
@@ -105,7 +124,7 @@ mod tests {
 
     #[test]
     fn another_subprotocol_is_refused_in_words() {
-        let error = Upgrade::parse(&Method::GET, &request("chat")).expect_err("a foreign subprotocol");
+        let error = Upgrade::parse(&Method::GET, &request("chat"), Purpose::Tunnel).expect_err("a foreign subprotocol");
         assert!(error.status == StatusCode::BAD_REQUEST && error.text.contains("webtun.v1"));
     }
 }

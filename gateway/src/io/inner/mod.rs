@@ -14,13 +14,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use stream::DnsStream;
 use tokio::sync::mpsc;
-use webtun_stack::{BindError, Host, HostConfig, ListenOptions, SocketEvent, SocketId, UdpOptions};
+use webtun_stack::{BindError, BufferSizes, Host, HostConfig, ListenOptions, SocketEvent, SocketId, UdpOptions};
 use webtun_wire::Instant;
 
 const DNS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 53);
 /// TCP connections to the resolver at once, of all clients together; each session has its share ([`Slots`]), beyond which
 /// its connections are reset.
 const MAX_STREAMS: usize = 256;
+/// A DNS message and its length fit (RFC 1035 section 4.2.2), and strangers fill no more than that of each stream.
+const BUFFERS: BufferSizes = BufferSizes::both(128 * 1024);
 
 /// An answer on its way to the client.
 #[derive(Debug)]
@@ -58,12 +60,12 @@ impl InnerHost {
     /// Where port 53 of the fresh host cannot be bound, which would be a fault of the stack.
     pub fn new(
         addresses: &[IpAddr],
-        forwarder: Forwarder,
+        forwarder: Arc<Forwarder>,
         queries: usize,
         seed: [u8; 32],
         now: Instant,
     ) -> Result<(Self, mpsc::Receiver<Answer>), BindError> {
-        let mut host = Host::new(HostConfig::new(seed), now);
+        let mut host = Host::new(HostConfig { buffers: Some(BUFFERS), ..HostConfig::new(seed) }, now);
         let prefixes: Vec<(IpAddr, u8)> =
             addresses.iter().map(|&it| (it, if it.is_ipv4() { 32 } else { 128 })).collect();
         host.set_addresses(&prefixes, now);
@@ -80,7 +82,7 @@ impl InnerHost {
             stream_slots: Slots::new(MAX_STREAMS),
             query_slots: Slots::new(queries),
             addresses: addresses.to_vec(),
-            forwarder: Arc::new(forwarder),
+            forwarder,
             answers,
         };
         Ok((this, receiver))

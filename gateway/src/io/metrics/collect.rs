@@ -20,6 +20,7 @@ impl Collector for Figures {
         self.sessions(out)?;
         self.traffic(out)?;
         self.nat(out)?;
+        self.streams(out)?;
         self.delay(out)?;
         self.shards(out)?;
         counter(out, "webtun_audit_lines_lost", "Audit lines that the log had no room for", self.total.audit_lost)
@@ -94,6 +95,14 @@ impl Figures {
         rows(out, MetricType::Gauge, ("webtun_port_blocks", "Blocks of external ports"), "state", &blocks)?;
         let exhausted = stats.drops(DropReason::NoPorts);
         counter(out, "webtun_port_exhaustion", "Packets of new flows for which there was no port", exhausted)
+    }
+
+    fn streams(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats = &self.total.stats;
+        rows(out, MetricType::Gauge, ("webtun_streams", "Streams now"), "state", &[("open", stats.streams)])?;
+        counter(out, "webtun_streams_opened", "Streams that clients have opened", stats.streams_opened)?;
+        let octets = [("uplink", stats.stream_uplink_octets), ("downlink", stats.stream_downlink_octets)];
+        rows(out, MetricType::Counter, ("webtun_stream_octets", "Octets of streams"), "direction", &octets)
     }
 
     fn delay(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), Error> {

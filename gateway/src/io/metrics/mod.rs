@@ -6,6 +6,7 @@ mod process;
 mod results;
 
 use crate::dataplane::Stats;
+use crate::io::doors::DoorFigures;
 use collect::Figures;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -49,10 +50,12 @@ pub fn render(
     shards: Vec<Snapshot>,
     handshakes: &Handshakes,
     tickets: &TicketResults,
+    doors: &DoorFigures,
 ) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
     registry.register("webtun_handshakes", "Handshakes by result", handshakes.family.clone());
     registry.register("webtun_tickets", "Tickets, and requests for them, by result", tickets.family.clone());
+    doors.register(&mut registry);
     registry.register_collector(Box::new(Figures { total: Snapshot::total(&shards), shards }));
     registry.register_collector(Box::new(process::Process));
     let mut text = String::new();
@@ -66,7 +69,8 @@ mod tests {
     use crate::dataplane::DropReason;
 
     fn fresh() -> String {
-        render(vec![Snapshot::default()], &Handshakes::default(), &TicketResults::default()).expect("text")
+        render(vec![Snapshot::default()], &Handshakes::default(), &TicketResults::default(), &DoorFigures::default())
+            .expect("text")
     }
 
     #[test]
@@ -114,7 +118,7 @@ mod tests {
         let tickets = TicketResults::default();
         tickets.count(TicketResult::Redeemed);
         let other = Snapshot { free_blocks: 11, connected: 5, ..Snapshot::default() };
-        let text = render(vec![snapshot, other], &handshakes, &tickets).expect("text");
+        let text = render(vec![snapshot, other], &handshakes, &tickets, &DoorFigures::default()).expect("text");
         for line in [
             "webtun_packets_total{direction=\"uplink\"} 17",
             "webtun_port_blocks{state=\"assigned\"} 3",

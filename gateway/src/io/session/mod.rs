@@ -1,7 +1,7 @@
 //! One WebSocket: from its upgrade over the first message to its end.
 
 mod farewell;
-mod socket;
+pub(in crate::io) mod socket;
 
 use super::auth::{Gate, Refusal};
 use super::driver::{Command, DriverHandle, LinkEnd, Opened, Shards};
@@ -52,6 +52,11 @@ impl Doorway {
         results: Handshakes,
     ) -> Self {
         Self { shards, gate, handshake_timeout, write_timeout, results }
+    }
+
+    /// How long a client may take for a message.
+    pub fn write_timeout(&self) -> Duration {
+        self.write_timeout
     }
 
     /// Counts how a handshake, of whatever layer, has ended.

@@ -23,13 +23,13 @@ const BRIEFLY: Duration = Duration::from_millis(100);
 /// How many octets of a client that has been refused are read, so that the refusal is not lost to a reset.
 const LAST_WORDS: u64 = 4 << 20;
 
-pub(super) type Item = Result<Message, Error>;
-pub(super) type Sink = SplitSink<WebSocketStream<Carrier>, Message>;
-pub(super) type Stream = SplitStream<WebSocketStream<Carrier>>;
+pub(in crate::io) type Item = Result<Message, Error>;
+pub(in crate::io) type Sink = SplitSink<WebSocketStream<Carrier>, Message>;
+pub(in crate::io) type Stream = SplitStream<WebSocketStream<Carrier>>;
 
 /// How a WebSocket ends.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub(in crate::io) enum Ending {
     /// The client is told why.
     Farewell(Farewell),
     /// The client has closed it.
@@ -41,14 +41,14 @@ pub(super) enum Ending {
 }
 
 /// What the next frame is for us.
-pub(super) enum Incoming {
+pub(in crate::io) enum Incoming {
     Message(Bytes),
     /// A ping or pong, which the codec handles.
     Nothing,
     End(Ending),
 }
 
-pub(super) fn classify(item: Option<Item>) -> Incoming {
+pub(in crate::io) fn classify(item: Option<Item>) -> Incoming {
     let refuse = |code, frame_code, words| {
         Incoming::End(Ending::Farewell(Farewell { frame_code, ..Farewell::new(code, words) }))
     };
@@ -66,10 +66,10 @@ pub(super) fn classify(item: Option<Item>) -> Incoming {
 }
 
 /// A WebSocket without compression: packets are mostly compressed or encrypted already.
-pub(super) struct Socket(WebSocketStream<Carrier>);
+pub(in crate::io) struct Socket(WebSocketStream<Carrier>);
 
 impl Socket {
-    pub(super) async fn new(stream: Carrier, early: Bytes) -> Self {
+    pub(in crate::io) async fn new(stream: Carrier, early: Bytes) -> Self {
         let config =
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_LEN)).max_frame_size(Some(MAX_MESSAGE_LEN));
         let early = early.to_vec();
@@ -77,29 +77,29 @@ impl Socket {
     }
 
     /// See [`Carrier::ration`].
-    pub(super) fn ration(&mut self, octets: Option<usize>) {
+    pub(in crate::io) fn ration(&mut self, octets: Option<usize>) {
         self.0.get_mut().ration(octets);
     }
 
-    pub(super) fn split(self) -> (Sink, Stream) {
+    pub(in crate::io) fn split(self) -> (Sink, Stream) {
         self.0.split()
     }
 
-    pub(super) fn reunite(sink: Sink, stream: Stream) -> Self {
+    pub(in crate::io) fn reunite(sink: Sink, stream: Stream) -> Self {
         Self(stream.reunite(sink).expect("both halves are of one socket"))
     }
 
     /// How long it wants messages to be.
-    pub(super) fn message_room(&self) -> MessageRoom {
+    pub(in crate::io) fn message_room(&self) -> MessageRoom {
         self.0.get_ref().message_room()
     }
 
-    pub(super) async fn next(&mut self) -> Incoming {
+    pub(in crate::io) async fn next(&mut self) -> Incoming {
         classify(self.0.next().await)
     }
 
     /// Sends what the driver had queued before it said goodbye.
-    pub(super) async fn flush_queued(&mut self, outgoing: &mut mpsc::Receiver<Bytes>) {
+    pub(in crate::io) async fn flush_queued(&mut self, outgoing: &mut mpsc::Receiver<Bytes>) {
         while let Ok(message) = outgoing.try_recv() {
             if !matches!(timeout(GOODBYE, self.0.send(Message::Binary(message))).await, Ok(Ok(()))) {
                 return;
@@ -108,7 +108,7 @@ impl Socket {
     }
 
     /// Says goodbye where that makes sense, and closes.
-    pub(super) async fn finish(mut self, ending: Ending, client: IpAddr) {
+    pub(in crate::io) async fn finish(mut self, ending: Ending, client: IpAddr) {
         match ending {
             Ending::Farewell(farewell) => {
                 tracing::debug!(%client, code = ?farewell.code, words = farewell.words, "a WebSocket is closed");
@@ -125,7 +125,7 @@ impl Socket {
     }
 
     /// Says goodbye without making sure that it is heard: for when time and room are short.
-    pub(super) async fn dismiss(mut self, farewell: Farewell) {
+    pub(in crate::io) async fn dismiss(mut self, farewell: Farewell) {
         let _ = timeout(BRIEFLY, self.say(farewell)).await;
     }
 
@@ -147,7 +147,7 @@ async fn listen_out(mut stream: Carrier) -> std::io::Result<()> {
 }
 
 /// Sends the driver's messages. A client that does not take one within `patience` counts as lost.
-pub(super) async fn write(sink: &mut Sink, outgoing: &mut mpsc::Receiver<Bytes>, patience: Duration) -> Ending {
+pub(in crate::io) async fn write(sink: &mut Sink, outgoing: &mut mpsc::Receiver<Bytes>, patience: Duration) -> Ending {
     while let Some(message) = outgoing.recv().await {
         match timeout(patience, sink.send(Message::Binary(message))).await {
             Ok(Ok(())) => {}

@@ -1,5 +1,6 @@
 import { connect, errorCode, type Network, type TCPSocket } from "webtun";
 import { connect as slim } from "webtun/slim";
+import { wasiSockets, type WasiSockets } from "webtun/wasi";
 import { decodeMessage, type Capsule } from "webtun/wire";
 
 export async function main(): Promise<void> {
@@ -18,4 +19,12 @@ export async function main(): Promise<void> {
   await slim("ws://127.0.0.1/").catch((error: unknown) => errorCode(error) === "ECONNREFUSED");
   // @ts-expect-error the option does not exist
   new net.TCPSocket("host", 80, { nodelay: true });
+}
+
+export async function program(instance: WebAssembly.Instance): Promise<number> {
+  const sockets: WasiSockets = await wasiSockets();
+  const shim = { wasiImport: { fd_write: () => 0 }, start: () => 0 };
+  const { start } = sockets.preview1(shim, { minimalConnect: "host" });
+  sockets.preview2({}, { stdout: (octets) => console.log(octets.length) });
+  return start(instance);
 }

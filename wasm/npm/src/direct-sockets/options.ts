@@ -84,7 +84,7 @@ function external(value: unknown, family: IpFamily): ExternalRequest | undefined
 }
 
 /** Checks {@link TCPSocketOptions}. */
-export function tcpOptions(value: unknown): { tuning: TcpTuning; family?: IpFamily } {
+export function tcpOptions(value: unknown): { tuning: TcpTuning; family?: IpFamily; split: boolean } {
   const options = dictionary(value) as TCPSocketOptions;
   const family = optional(options.dnsQueryType, dnsQueryType);
   const keepAliveDelay = optional(options.keepAliveDelay, (delay) => integer("keepAliveDelay", delay, 0, UINT32_MAX));
@@ -99,7 +99,7 @@ export function tcpOptions(value: unknown): { tuning: TcpTuning; family?: IpFami
     ...(receiveBufferSize !== undefined && { receiveBufferSize }),
     ...(sendBufferSize !== undefined && { sendBufferSize }),
   };
-  return { tuning, ...(family !== undefined && { family }) };
+  return { tuning, ...(family !== undefined && { family }), split: Boolean(options.split) };
 }
 
 interface Bound {

@@ -22,6 +22,11 @@ export interface TCPSocketOptions extends SocketOptions {
   /** Milliseconds of silence before keep-alive segments are sent; at least 1000. */
   keepAliveDelay?: number | undefined;
   dnsQueryType?: SocketDnsQueryType | undefined;
+  /**
+   * True lets the gateway make the connection with a socket of its own, where it does that: loss behind the gateway is met by
+   * its kernel. Without it the connection is end to end.
+   */
+  split?: boolean | undefined;
 }
 
 /** What a {@link TCPSocket} has once it is open. */

@@ -4,9 +4,10 @@ import { isUnspecified } from "../address.js";
 import { Errno } from "../posix/errno.js";
 import { State, Word, type StreamTuning } from "../posix/layout.js";
 import {
-  AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM,
+  AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK,
+  SOCK_STREAM,
 } from "./constants.js";
-import type { Channel } from "./control.js";
+import type { Channel, Task } from "./control.js";
 import { Socket } from "./socket.js";
 
 /** The largest backlog that is asked for; Linux's default bound, too. */
@@ -24,14 +25,21 @@ function tuning({ options }: Socket): StreamTuning {
   };
 }
 
+/** The protocols of a type of socket, that of protocol 0 first. */
+function protocolsOf(family: number, type: number): number[] {
+  if (type === SOCK_STREAM) return [IPPROTO_TCP];
+  return [IPPROTO_UDP, family === AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6];
+}
+
 /** A socket, or a negative errno. */
 export function createSocket(family: number, typeAndFlags: number, protocol: number): Socket | number {
   const type = typeAndFlags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (family !== AF_INET && family !== AF_INET6) return -Errno.EAFNOSUPPORT;
   if (type <= 0 || type > MAX_TYPE) return -Errno.EINVAL;
   if (type !== SOCK_STREAM && type !== SOCK_DGRAM) return -Errno.ESOCKTNOSUPPORT;
-  if (protocol !== 0 && protocol !== (type === SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP)) return -Errno.EPROTONOSUPPORT;
-  const socket = new Socket(family, type);
+  const [first = 0, ...others] = protocolsOf(family, type);
+  if (protocol !== 0 && protocol !== first && !others.includes(protocol)) return -Errno.EPROTONOSUPPORT;
+  const socket = new Socket(family, type, protocol || first);
   socket.nonBlocking = (typeAndFlags & SOCK_NONBLOCK) !== 0;
   return socket;
 }
@@ -42,11 +50,12 @@ function anywhere(socket: Socket): Endpoint {
 }
 
 /** 0, or a negative errno. */
-function openDatagrams(channel: Channel, socket: Socket, local: Endpoint): number {
+function* openingDatagrams(channel: Channel, socket: Socket, local: Endpoint): Task<number> {
   const shared = channel.allocate();
   const id = channel.newId();
   const { ipv6Only, receiveBuffer } = socket.options;
-  const failed = channel.call({ op: "udp", id, memory: shared.memory, ...local, ipv6Only, receiveBuffer });
+  const settings = { ipv6Only, receiveBuffer, echo: socket.echo };
+  const failed = yield* channel.calling({ op: "udp", id, memory: shared.memory, ...local, ...settings });
   if (failed !== 0) return -failed;
   socket.id = id;
   socket.shared = shared;
@@ -55,20 +64,26 @@ function openDatagrams(channel: Channel, socket: Socket, local: Endpoint): numbe
 }
 
 /** Gives a UDP socket a port, where it has none yet; 0, or a negative errno. */
-export function autobind(channel: Channel, socket: Socket): number {
-  return socket.role === "new" ? openDatagrams(channel, socket, anywhere(socket)) : 0;
+export function* autobind(channel: Channel, socket: Socket): Task<number> {
+  return socket.role === "new" ? yield* openingDatagrams(channel, socket, anywhere(socket)) : 0;
 }
 
-export function bind(channel: Channel, socket: Socket, local: Endpoint): number {
+export const bind = (channel: Channel, ...given: [Socket, Endpoint]): number => channel.run(binding(channel, ...given));
+
+/** bind(), for whoever runs it. */
+export function* binding(channel: Channel, socket: Socket, local: Endpoint): Task<number> {
   if (socket.bound !== undefined || socket.role !== "new") return -Errno.EINVAL;
-  if (!socket.stream) return openDatagrams(channel, socket, local);
-  const failed = channel.call({ op: "probe", ...local, ipv6Only: socket.options.ipv6Only });
+  if (!socket.stream) return yield* openingDatagrams(channel, socket, local);
+  const failed = yield* channel.calling({ op: "probe", ...local, ipv6Only: socket.options.ipv6Only });
   if (failed !== 0) return -failed;
   socket.bound = { address: local.address, port: channel.port };
   return 0;
 }
 
-export function listen(channel: Channel, socket: Socket, backlog: number): number {
+export const listen = (channel: Channel, ...given: [Socket, number]): number => channel.run(listening(channel, ...given));
+
+/** listen(), for whoever runs it. */
+export function* listening(channel: Channel, socket: Socket, backlog: number): Task<number> {
   if (!socket.stream) return -Errno.EOPNOTSUPP;
   if (socket.role === "listener") return 0;
   if (socket.role !== "new") return -Errno.EINVAL;
@@ -77,7 +92,8 @@ export function listen(channel: Channel, socket: Socket, backlog: number): numbe
   const local = socket.bound ?? anywhere(socket);
   const wanted = Math.min(Math.max(backlog, 1), MAX_BACKLOG);
   const { ipv6Only } = socket.options;
-  const failed = channel.call({ op: "listen", id, memory: shared.memory, ...local, ipv6Only, backlog: wanted });
+  shared.set(Word.HopLimit, socket.hopLimit);
+  const failed = yield* channel.calling({ op: "listen", id, memory: shared.memory, ...local, ipv6Only, backlog: wanted });
   if (failed !== 0) return -failed;
   socket.id = id;
   socket.shared = shared;
@@ -98,9 +114,9 @@ function progress(socket: Socket): number | undefined {
 }
 
 /** Waits for the outcome of connect(); 0, or a negative errno. */
-function awaitConnection(channel: Channel, socket: Socket): number {
+function* awaitConnection(channel: Channel, socket: Socket): Task<number> {
   const timeout = socket.options.sendTimeout || Infinity;
-  const outcome = channel.wait(timeout, () => {
+  const outcome = yield* channel.waiting(timeout, () => {
     if (channel.down !== 0) return -channel.down;
     return socket.state === State.Connecting ? undefined : 0;
   });
@@ -122,15 +138,20 @@ function forgetConnection(channel: Channel, socket: Socket): void {
   socket.role = "new";
 }
 
+type Remote = Endpoint | undefined;
+
 /** @param remote - `undefined` for AF_UNSPEC, which takes a connection back */
-export function connect(channel: Channel, socket: Socket, given: Endpoint | undefined): number {
+export const connect = (channel: Channel, ...given: [Socket, Remote]): number => channel.run(connecting(channel, ...given));
+
+/** connect(), for whoever runs it. */
+export function* connecting(channel: Channel, socket: Socket, given: Remote): Task<number> {
   const remote = given && isUnspecified(given.address) ? { ...given, address: loopback(given.address) } : given;
-  if (!socket.stream) return connectDatagrams(channel, socket, remote);
+  if (!socket.stream) return yield* connectingDatagrams(channel, socket, remote);
   if (remote === undefined) return -Errno.EOPNOTSUPP;
   const before = progress(socket);
   if (before !== undefined) {
     if (before !== -Errno.EALREADY || socket.nonBlocking) return before;
-    return awaitConnection(channel, socket);
+    return yield* awaitConnection(channel, socket);
   }
   if (socket.bound !== undefined && !isUnspecified(socket.bound.address) && socket.bound.port !== 0) {
     return -Errno.EADDRNOTAVAIL;
@@ -138,12 +159,13 @@ export function connect(channel: Channel, socket: Socket, given: Endpoint | unde
   if (channel.down !== 0) return -channel.down;
   const shared = channel.allocate();
   shared.set(Word.State, State.Connecting);
+  shared.set(Word.HopLimit, socket.hopLimit);
   socket.id = channel.newId();
   socket.shared = shared;
   socket.role = "stream";
   socket.connecting = true;
   channel.post({ op: "connect", id: socket.id, memory: shared.memory, ...remote, tuning: tuning(socket) });
-  return socket.nonBlocking ? -Errno.EINPROGRESS : awaitConnection(channel, socket);
+  return socket.nonBlocking ? -Errno.EINPROGRESS : yield* awaitConnection(channel, socket);
 }
 
 /** Linux takes the address of nobody for that of this host. */
@@ -151,29 +173,41 @@ function loopback(address: string): string {
   return address.includes(":") ? "::1" : "127.0.0.1";
 }
 
-function connectDatagrams(channel: Channel, socket: Socket, remote: Endpoint | undefined): number {
+function* connectingDatagrams(channel: Channel, socket: Socket, remote: Remote): Task<number> {
   if (remote === undefined) return socket.peer === undefined ? 0 : -Errno.EOPNOTSUPP;
-  const bound = autobind(channel, socket);
+  const bound = yield* autobind(channel, socket);
   if (bound < 0) return bound;
-  const failed = channel.call({ op: "udp-connect", id: socket.id ?? 0, ...remote });
+  const failed = yield* channel.calling({ op: "udp-connect", id: socket.id ?? 0, ...remote });
   if (failed === 0) socket.peer = remote;
   return -failed;
 }
 
 /** A connected socket, or a negative errno. */
-export function accept(channel: Channel, listener: Socket, flags: number): Socket | number {
+export const accept = (channel: Channel, ...given: [Socket, number]): Socket | number =>
+  channel.run(accepting(channel, ...given));
+
+/** accept(), for whoever runs it. */
+export function* accepting(channel: Channel, listener: Socket, flags: number): Task<Socket | number> {
   if (!listener.stream) return -Errno.EOPNOTSUPP;
   if (listener.role !== "listener") return -Errno.EINVAL;
   if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) !== 0) return -Errno.EINVAL;
   const timeout = listener.nonBlocking ? 0 : listener.options.receiveTimeout || Infinity;
-  const ready = channel.wait(timeout, () => (channel.down || listener.word(Word.Incoming)) || undefined);
-  if (ready === undefined) return -Errno.EAGAIN;
-  if (channel.down !== 0) return -channel.down;
+  const end = performance.now() + timeout;
   const shared = channel.allocate();
+  shared.set(Word.HopLimit, listener.hopLimit);
   const id = channel.newId();
-  const failed = channel.call({ op: "accept", listener: listener.id ?? 0, id, memory: shared.memory });
-  if (failed !== 0) return -failed;
-  const socket = new Socket(listener.family, SOCK_STREAM);
+  for (;;) {
+    const ready = yield* channel.waiting(end - performance.now(), () => {
+      if (listener.shared === undefined) return -Errno.EINVAL;
+      return -channel.down || listener.word(Word.Incoming) || undefined;
+    });
+    if (ready === undefined || ready < 0) return ready ?? -Errno.EAGAIN;
+    const failed = yield* channel.calling({ op: "accept", listener: listener.id ?? 0, id, memory: shared.memory });
+    if (failed === 0) break;
+    // Another thread may have taken the one that was there.
+    if (failed !== Errno.EAGAIN || timeout === 0) return -failed;
+  }
+  const socket = new Socket(listener.family, SOCK_STREAM, IPPROTO_TCP);
   Object.assign(socket.options, { ...listener.options, others: new Map(listener.options.others) });
   socket.nonBlocking = (flags & SOCK_NONBLOCK) !== 0;
   socket.id = id;
@@ -197,7 +231,7 @@ export function shutdown(channel: Channel, socket: Socket, how: number): number 
     socket.writeShut = true;
     if (socket.stream) {
       socket.shared?.set(Word.TxFin, 1);
-      channel.kick();
+      channel.kick(socket);
     }
   }
   return 0;
@@ -213,4 +247,5 @@ export function close(channel: Channel, socket: Socket): void {
   const unread = socket.role === "stream" && shared.rx.readable > 0;
   channel.post({ op: "close", id, abort: unread || (linger.on && linger.seconds === 0) });
   channel.recycle(shared);
+  channel.nudge();
 }

@@ -24,6 +24,8 @@ export interface FileSystem {
 export interface Environment {
   readonly FS: FileSystem;
   readonly module: Record<string, unknown>;
+  /** The program waits by other means than by blocking the thread that this runs in. */
+  readonly suspends?: boolean;
   heap(): Uint8Array;
   warn(text: string): void;
   addRunDependency(id: string): void;
@@ -32,9 +34,9 @@ export interface Environment {
 
 /** Little-endian numbers in the program's memory. */
 export class Memory {
-  readonly #environment: Environment;
+  readonly #environment: Pick<Environment, "heap">;
 
-  constructor(environment: Environment) {
+  constructor(environment: Pick<Environment, "heap">) {
     this.#environment = environment;
   }
 

@@ -1,16 +1,17 @@
 /**
  * POSIX sockets for a program built by emcc: the functions that the C part (`emscripten/*.c`) calls. Each gives 0 or
- * more, or a negative errno.
+ * more, or a negative errno; those that may wait give it by a {@link Task}, which the library runs as the program's way
+ * of waiting demands: `block`, `settle` or `begin`.
  */
 import { Errno } from "../posix/errno.js";
-import { MAX_SOCKETS, State, Word, type Attachment } from "../posix/layout.js";
+import { MAX_SOCKETS, Word, type Attachment } from "../posix/layout.js";
 import { literalFamily, type Endpoint } from "../address.js";
-import { accept, bind, close, connect, createSocket, listen, shutdown } from "./connection.js";
+import { accepting, binding, close, connecting, createSocket, listening, shutdown } from "./connection.js";
 import {
   AF_INET, AF_INET6, AF_UNIX, FIONBIO, FIONREAD, MSG_TRUNC, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLRDNORM,
   POLLWRNORM, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM,
 } from "./constants.js";
-import { Channel } from "./control.js";
+import { Channel, type Task } from "./control.js";
 import { Descriptors } from "./descriptors.js";
 import { Memory, type Environment } from "./environment.js";
 import { firstDatagram } from "../posix/datagram.js";
@@ -18,8 +19,9 @@ import { Pipe } from "./pair.js";
 import { encodeAddress, readAddress, unspecified, writeAddress } from "./sockaddr.js";
 import { Socket, type ProgramStream } from "./socket.js";
 import { getOption, setOption } from "./sockopt.js";
-import { awaitAttachment, explainAbsence } from "./start.js";
-import { receive, send } from "./transfer.js";
+import { awaitAttachment, explain } from "./start.js";
+import { Suspended } from "./suspended.js";
+import { receiving, sending, type Arrival } from "./transfer.js";
 
 /** A file other than a socket never lets poll() wait, as on Linux. */
 const ALWAYS = POLLIN | POLLOUT;
@@ -29,7 +31,10 @@ const ADDRESS_SIZE = 28;
 
 export class Runtime {
   readonly #environment: Environment;
-  readonly #memory: Memory;
+  readonly memory: Memory;
+  readonly #suspended = new Suspended();
+  /** Kept for the library: a call of this program has been unwound before. */
+  begun = false;
   readonly #descriptors: Descriptors;
   #channel: Channel | undefined;
   #open = 0;
@@ -37,10 +42,12 @@ export class Runtime {
 
   constructor(environment: Environment) {
     this.#environment = environment;
-    this.#memory = new Memory(environment);
+    this.memory = new Memory(environment);
     this.#descriptors = new Descriptors(environment, {
-      read: (stream, into) => this.#with((channel) => receive(channel, stream, [into], 0).length),
-      write: (stream, data) => this.#with((channel) => send(channel, stream, [data], 0, undefined)),
+      read: (stream, into) =>
+        this.#byFile((channel) => receiving(channel, stream, [into], 0), ({ length }) => length),
+      write: (stream, data) =>
+        this.#byFile((channel) => sending(channel, stream, [data], 0, undefined), (length) => length),
       poll: (stream) => this.#poll(stream),
       close: (stream) => this.#close(stream),
     });
@@ -51,6 +58,43 @@ export class Runtime {
     awaitAttachment(this.#environment, (attachment: Attachment) => {
       this.#channel = new Channel(attachment, this.#environment.warn);
     });
+  }
+
+  /** Runs a task to its end; the thread sleeps in between. */
+  block(task: Task<number>): number {
+    return this.#channel === undefined ? once(task) ?? -Errno.ENETDOWN : this.#channel.run(task);
+  }
+
+  /** Calls `done` with the result, at once where that can be. */
+  settle(task: Task<number>, done: (result: number) => void): void {
+    if (this.#channel === undefined) done(once(task) ?? -Errno.ENETDOWN);
+    else this.#channel.settle(task, done);
+  }
+
+  /** As {@link settle}, by a promise where it cannot be at once. */
+  promise(task: Task<number>): number | Promise<number> {
+    let now: number | undefined;
+    const later = new Promise<number>((resolve) => this.settle(task, (result) => resolve((now = result))));
+    return now ?? later;
+  }
+
+  /** The result, or a ticket for {@link resume}, which is less than every errno. */
+  begin(task: Task<number>): number {
+    return this.#suspended.begin(task);
+  }
+
+  resume(ticket: number): number {
+    return this.#suspended.resume(ticket);
+  }
+
+  limit(ticket: number): number {
+    return this.#suspended.limit(ticket);
+  }
+
+  /** Threads wait for the word at this address of the program's memory. */
+  useWord(at: number): number {
+    this.#channel?.useWord(this.#environment.heap().buffer as unknown as SharedArrayBuffer, at);
+    return 0;
   }
 
   socket(family: number, type: number, protocol: number): number {
@@ -65,38 +109,47 @@ export class Runtime {
     const ends = Pipe.pair(type);
     for (const [index, end] of ends.entries()) {
       end.nonBlocking = (typeAndFlags & SOCK_NONBLOCK) !== 0;
-      this.#memory.setI32(at + 4 * index, this.#descriptors.open(end));
+      this.memory.setI32(at + 4 * index, this.#descriptors.open(end));
     }
     return 0;
   }
 
-  bind(fd: number, at: number, length: number): number {
-    return this.#socket(fd, (channel, socket) => {
-      const local = readAddress(this.#memory, at, length, socket.family);
+  *bind(fd: number, at: number, length: number): Task<number> {
+    const { memory } = this;
+    return yield* this.#task(this.#find(fd), function* (channel, socket) {
+      const local = readAddress(memory, at, length, socket.family);
       if (typeof local === "number") return -local;
-      return local === undefined ? -Errno.EAFNOSUPPORT : bind(channel, socket, local);
+      return local === undefined ? -Errno.EAFNOSUPPORT : yield* binding(channel, socket, local);
     });
   }
 
-  connect(fd: number, at: number, length: number): number {
-    return this.#socket(fd, (channel, socket) => {
-      const remote = readAddress(this.#memory, at, length, socket.family);
-      return typeof remote === "number" ? -remote : connect(channel, socket, remote);
+  *connect(fd: number, at: number, length: number): Task<number> {
+    const { memory } = this;
+    return yield* this.#task(this.#find(fd), function* (channel, socket) {
+      const remote = readAddress(memory, at, length, socket.family);
+      return typeof remote === "number" ? -remote : yield* connecting(channel, socket, remote);
     });
   }
 
-  listen(fd: number, backlog: number): number {
-    return this.#socket(fd, (channel, socket) => listen(channel, socket, backlog));
+  *listen(fd: number, backlog: number): Task<number> {
+    return yield* this.#task(this.#find(fd), (channel, socket) => listening(channel, socket, backlog));
   }
 
-  accept(fd: number, at: number, lengthAt: number, flags: number): number {
-    return this.#socket(fd, (channel, listener) => {
-      if (this.#open >= MAX_SOCKETS) return -Errno.EMFILE;
-      const socket = accept(channel, listener, flags);
+  *accept(fd: number, at: number, lengthAt: number, flags: number): Task<number> {
+    let accepted: Socket | undefined;
+    const full = (): boolean => this.#open >= MAX_SOCKETS;
+    const result = yield* this.#task(this.#find(fd), function* (channel, listener) {
+      if (full()) return -Errno.EMFILE;
+      const socket = yield* accepting(channel, listener, flags);
       if (typeof socket === "number") return socket;
-      this.#tell(socket, socket.endpoint(Word.Remote), at, lengthAt);
-      return this.#add(socket);
+      accepted = socket;
+      return 0;
     });
+    if (accepted === undefined) return result;
+    this.#tell(accepted, accepted.endpoint(Word.Remote), at, lengthAt);
+    const fdOf = this.#with(() => this.#add(accepted as Socket));
+    if (fdOf < 0 && this.#channel !== undefined) close(this.#channel, accepted);
+    return fdOf;
   }
 
   shutdown(fd: number, how: number): number {
@@ -105,52 +158,62 @@ export class Runtime {
     if (how < 0 || how > 2) return -Errno.EINVAL;
     if (how !== 1) stream.readShut = true;
     if (how !== 0) stream.writeShut = true;
+    this.#channel?.nudge();
     return 0;
   }
 
   /** getsockname(), and with `peer` getpeername(). */
   name(fd: number, peer: number, at: number, lengthAt: number): number {
     return this.#socket(fd, (_, socket) => {
-      const connected = socket.stream ? socket.state === State.Connected : socket.peer !== undefined;
-      if (peer !== 0 && !connected) return -Errno.ENOTCONN;
-      const local = socket.endpoint(Word.Local) ?? socket.bound;
-      this.#tell(socket, peer === 0 ? local : (socket.peer ?? socket.endpoint(Word.Remote)), at, lengthAt);
+      const remote = socket.remote;
+      if (peer !== 0 && remote === undefined) return -Errno.ENOTCONN;
+      this.#tell(socket, peer === 0 ? socket.local : remote, at, lengthAt);
       return 0;
     });
   }
 
-  send(fd: number, vectors: number, count: number, flags: number, at: number, length: number): number {
-    return this.#stream(fd, (channel, stream) => {
+  *send(fd: number, vectors: number, count: number, flags: number, at: number, length: number): Task<number> {
+    const { memory } = this;
+    return yield* this.#task(this.#descriptors.find(fd), function* (channel, stream) {
       let to: Endpoint | undefined;
       if (at !== 0 && stream instanceof Socket && !stream.stream) {
-        const given = readAddress(this.#memory, at, length, stream.family);
+        // Linux takes an IPv4 address at an IPv6 socket, too, as though it were mapped.
+        const family = length >= 2 && memory.u16(at) === AF_INET ? AF_INET : stream.family;
+        const given = readAddress(memory, at, length, family);
         if (typeof given === "number") return -given;
         to = given;
       }
-      return send(channel, stream, this.#memory.vectors(vectors, count), flags, to);
+      return yield* sending(channel, stream, memory.vectors(vectors, count), flags, to);
     });
   }
 
   /** @param flagsAt - where `msg_flags` goes, or 0 */
-  receive(
+  *receive(
     fd: number, vectors: number, count: number, flags: number, at: number, lengthAt: number, flagsAt: number,
-  ): number {
-    return this.#stream(fd, (channel, stream) => {
-      const { length, from, truncated } = receive(channel, stream, this.#memory.vectors(vectors, count), flags);
+  ): Task<number> {
+    const { memory } = this;
+    return yield* this.#task(this.#descriptors.find(fd), function* (channel, stream) {
+      const arrival: Arrival = yield* receiving(channel, stream, memory.vectors(vectors, count), flags);
+      const { length, from, truncated } = arrival;
       if (length < 0) return length;
-      if (flagsAt !== 0) this.#memory.setI32(flagsAt, truncated ? MSG_TRUNC : 0);
-      if (from !== undefined && stream instanceof Socket) this.#tell(stream, from, at, lengthAt);
-      else if (lengthAt !== 0) this.#memory.setI32(lengthAt, 0);
+      if (flagsAt !== 0) memory.setI32(flagsAt, truncated ? MSG_TRUNC : 0);
+      if (from !== undefined && stream instanceof Socket) writeAddress(memory, from, stream.family, at, lengthAt);
+      else if (lengthAt !== 0) memory.setI32(lengthAt, 0);
       return length;
     });
   }
 
   getsockopt(fd: number, level: number, name: number, at: number, lengthAt: number): number {
-    return this.#stream(fd, (_, stream) => getOption(this.#memory, stream, level, name, at, lengthAt));
+    return this.#stream(fd, (_, stream) => getOption(this.memory, stream, level, name, at, lengthAt));
   }
 
   setsockopt(fd: number, level: number, name: number, at: number, length: number): number {
-    return this.#stream(fd, (_, stream) => setOption(this.#memory, stream, level, name, at, length));
+    return this.#stream(fd, (channel, stream) => {
+      const before = stream instanceof Socket ? stream.hopLimit : 0;
+      const result = setOption(this.memory, stream, level, name, at, length);
+      if (stream instanceof Socket && stream.stream && stream.hopLimit !== before) channel.kick(stream);
+      return result;
+    });
   }
 
   /** fcntl(); -ENOTSOCK where the descriptor is for the file system. */
@@ -163,11 +226,11 @@ export class Runtime {
     if (typeof stream === "number") return stream;
     switch (request) {
       case FIONBIO:
-        stream.nonBlocking = this.#memory.i32(at) !== 0;
+        stream.nonBlocking = this.memory.i32(at) !== 0;
         return 0;
       case FIONREAD:
         if (stream instanceof Socket && stream.role === "listener") return -Errno.EINVAL;
-        this.#memory.setI32(at, available(stream));
+        this.memory.setI32(at, available(stream));
         return 0;
       default:
         return -Errno.ENOTTY;
@@ -180,36 +243,44 @@ export class Runtime {
   }
 
   /** @param at - an array of `struct pollfd`; @param timeout - milliseconds, negative for ever */
-  poll(at: number, count: number, timeout: number): number {
+  *poll(at: number, count: number, timeout: number): Task<number> {
     const look = (): number | undefined => {
       let ready = 0;
       for (let entry = at; entry < at + 8 * count; entry += 8) {
-        const fd = this.#memory.i32(entry);
-        const wanted = this.#memory.u16(entry + 4) | POLLERR | POLLHUP | POLLNVAL;
+        const fd = this.memory.i32(entry);
+        const wanted = this.memory.u16(entry + 4) | POLLERR | POLLHUP | POLLNVAL;
         const events = fd < 0 ? 0 : this.#eventsOf(fd) & wanted;
-        this.#memory.setU16(entry + 6, events);
+        this.memory.setU16(entry + 6, events);
         if (events !== 0) ready += 1;
       }
       return ready === 0 ? undefined : ready;
     };
     if (this.#channel === undefined) return look() ?? 0;
-    return this.#channel.wait(timeout < 0 ? Infinity : timeout, look) ?? 0;
+    return (yield* this.#channel.waiting(timeout < 0 ? Infinity : timeout, look)) ?? 0;
   }
 
   /** Writes the addresses of a name, each in the room of a `sockaddr_in6`; their number, or a negative errno. */
-  resolve(at: number, length: number, family: number, into: number, room: number): number {
+  *resolve(at: number, length: number, family: number, into: number, room: number): Task<number> {
+    const channel = this.#channel;
+    if (channel === undefined) return this.#with(() => 0);
+    const wanted = family === AF_INET ? 4 : family === AF_INET6 ? 6 : 0;
+    const failed = yield* channel.calling({ op: "resolve", name: this.memory.text(at, length), family: wanted });
+    if (failed !== 0) return -failed;
+    const addresses = channel.addresses.slice(0, room);
+    for (const [index, address] of addresses.entries()) {
+      const native = literalFamily(address) === "ipv6" ? AF_INET6 : AF_INET;
+      const entry = this.memory.octets(into + ADDRESS_SIZE * index, ADDRESS_SIZE);
+      entry.fill(0);
+      entry.set(encodeAddress({ address, port: 0 }, native));
+    }
+    return addresses.length;
+  }
+
+  /** By JavaScript and not by the C part: it cannot wait where the program waits by other means. */
+  #byFile<T>(task: (channel: Channel) => Task<T>, length: (result: T) => number): number {
     return this.#with((channel) => {
-      const wanted = family === AF_INET ? 4 : family === AF_INET6 ? 6 : 0;
-      const failed = channel.call({ op: "resolve", name: this.#memory.text(at, length), family: wanted });
-      if (failed !== 0) return -failed;
-      const addresses = channel.addresses.slice(0, room);
-      for (const [index, address] of addresses.entries()) {
-        const native = literalFamily(address) === "ipv6" ? AF_INET6 : AF_INET;
-        const entry = this.#memory.octets(into + ADDRESS_SIZE * index, ADDRESS_SIZE);
-        entry.fill(0);
-        entry.set(encodeAddress({ address, port: 0 }, native));
-      }
-      return addresses.length;
+      const result = this.#environment.suspends === true ? once(task(channel)) : channel.run(task(channel));
+      return result === undefined ? -Errno.EAGAIN : length(result);
     });
   }
 
@@ -222,13 +293,16 @@ export class Runtime {
   }
 
   #close(stream: ProgramStream): void {
-    if (stream instanceof Pipe) return stream.close();
+    if (stream instanceof Pipe) {
+      stream.close();
+      return this.#channel?.nudge();
+    }
     this.#open -= 1;
     if (this.#channel !== undefined) close(this.#channel, stream);
   }
 
   #tell(socket: Socket, endpoint: Endpoint | undefined, at: number, lengthAt: number): void {
-    writeAddress(this.#memory, endpoint ?? unspecified(socket.family), socket.family, at, lengthAt);
+    writeAddress(this.memory, endpoint ?? unspecified(socket.family), socket.family, at, lengthAt);
   }
 
   #poll(stream: ProgramStream): number {
@@ -245,7 +319,7 @@ export class Runtime {
 
   #with(action: (channel: Channel) => number): number {
     if (this.#channel !== undefined) return this.#guarded(this.#channel, action);
-    if (!this.#explained) this.#environment.warn(explainAbsence());
+    if (!this.#explained) this.#environment.warn(explain());
     this.#explained = true;
     return -Errno.ENETDOWN;
   }
@@ -265,10 +339,28 @@ export class Runtime {
     return typeof stream === "number" ? stream : this.#with((channel) => action(channel, stream));
   }
 
+  /** The socket of a descriptor; a socket pair has no addresses. */
+  #find(fd: number): Socket | number {
+    const stream = this.#descriptors.find(fd);
+    return stream instanceof Pipe ? -Errno.EOPNOTSUPP : stream;
+  }
+
+  *#task<S>(stream: S | number, action: (channel: Channel, stream: S) => Task<number>): Task<number> {
+    if (typeof stream === "number") return stream;
+    const channel = this.#channel;
+    return channel === undefined ? this.#with(() => 0) : yield* action(channel, stream);
+  }
+
   #socket(fd: number, action: (channel: Channel, socket: Socket) => number): number {
     return this.#stream(fd, (channel, stream) =>
       stream instanceof Socket ? action(channel, stream) : -Errno.EOPNOTSUPP);
   }
+}
+
+/** The result of a task that has it at once. */
+function once<T>(task: Task<T>): T | undefined {
+  const step = task.next();
+  return step.done ? step.value : undefined;
 }
 
 /** FIONREAD: octets of a stream, or of the next datagram. */

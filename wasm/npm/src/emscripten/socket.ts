@@ -4,7 +4,9 @@ import { Errno } from "../posix/errno.js";
 import { State, Word } from "../posix/layout.js";
 import type { Endpoint } from "../address.js";
 import type { Shared } from "../posix/ring.js";
-import { POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM } from "./constants.js";
+import {
+  AF_INET, IPPROTO_ICMP, IPPROTO_ICMPV6, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM,
+} from "./constants.js";
 import { firstDatagram } from "../posix/datagram.js";
 import type { Pipe } from "./pair.js";
 
@@ -26,6 +28,9 @@ export interface Options {
   linger: { on: boolean; seconds: number };
   receiveBuffer: number;
   sendBuffer: number;
+  /** IP_TTL and IPV6_UNICAST_HOPS; 0 for the default. */
+  ttl: number;
+  hops: number;
   /** Those that change nothing. */
   others: Map<string, number>;
 }
@@ -33,7 +38,8 @@ export interface Options {
 function defaults(): Options {
   return {
     receiveTimeout: 0, sendTimeout: 0, noDelay: false, ipv6Only: false, broadcast: false,
-    keepAlive: false, keepIdle: 7200, linger: { on: false, seconds: 0 }, receiveBuffer: 0, sendBuffer: 0, others: new Map(),
+    keepAlive: false, keepIdle: 7200, linger: { on: false, seconds: 0 }, receiveBuffer: 0, sendBuffer: 0, ttl: 0, hops: 0,
+    others: new Map(),
   };
 }
 
@@ -41,6 +47,7 @@ export class Socket {
   readonly kind = "socket";
   readonly family: number;
   readonly type: number;
+  readonly protocol: number;
   readonly options = defaults();
   /** Descriptors that name it. */
   references = 1;
@@ -58,9 +65,30 @@ export class Socket {
   readShut = false;
   writeShut = false;
 
-  constructor(family: number, type: number) {
+  constructor(family: number, type: number, protocol: number) {
     this.family = family;
     this.type = type;
+    this.protocol = protocol;
+  }
+
+  /** A socket for ICMP echo requests. */
+  get echo(): boolean {
+    return this.protocol === IPPROTO_ICMP || this.protocol === IPPROTO_ICMPV6;
+  }
+
+  /** TTL or hop limit of what is sent; 0 for the default. */
+  get hopLimit(): number {
+    return this.family === AF_INET ? this.options.ttl : this.options.hops;
+  }
+
+  set hopLimit(value: number) {
+    this.options[this.family === AF_INET ? "ttl" : "hops"] = value;
+    this.shareHopLimit();
+  }
+
+  /** Lets the engine know, where the socket is a stream; datagrams carry it. */
+  shareHopLimit(): void {
+    if (this.stream) this.shared?.set(Word.HopLimit, this.hopLimit);
   }
 
   get stream(): boolean {
@@ -77,6 +105,17 @@ export class Socket {
 
   endpoint(word: Word.Local | Word.Remote): Endpoint | undefined {
     return this.shared && takeEndpoint(this.shared.words, word);
+  }
+
+  /** What getsockname() tells, once there is an address. */
+  get local(): Endpoint | undefined {
+    return this.endpoint(Word.Local) ?? this.bound;
+  }
+
+  /** What getpeername() tells of a connected socket. */
+  get remote(): Endpoint | undefined {
+    const connected = this.stream ? this.state === State.Connected : this.peer !== undefined;
+    return connected ? (this.peer ?? this.endpoint(Word.Remote)) : undefined;
   }
 
   /** Takes the pending error; 0 where there is none. */
@@ -96,7 +135,7 @@ export class Socket {
       case "datagram":
         return error | (this.#datagram() || error ? POLLIN : 0) | (this.#room() ? POLLOUT : 0);
       case "stream":
-        return error | this.#pollStream(error !== 0);
+        return this.#pollStream();
     }
   }
 
@@ -108,15 +147,18 @@ export class Socket {
     return (this.shared?.tx.writable ?? 0) >= WRITABLE;
   }
 
-  #pollStream(failed: boolean): number {
+  #pollStream(): number {
+    // The engine tells the error before the state: looked at in the other order, SO_ERROR would have nothing to tell yet.
     const state = this.state;
     if (state === State.Connecting) return 0;
-    if (state === State.Failed) return POLLIN | POLLOUT | POLLHUP;
+    const failed = this.word(Word.Error) !== 0;
+    const error = failed ? POLLERR : 0;
+    if (state === State.Failed) return error | POLLIN | POLLOUT | POLLHUP;
     const ended = this.readShut || this.word(Word.RxEnd) === 1;
     const over = this.writeShut || this.word(Word.TxEnd) === 1;
     const readable = ended || failed || (this.shared?.rx.readable ?? 0) > 0;
     const writable = over || failed || this.#room();
-    return (readable ? POLLIN : 0) | (writable ? POLLOUT : 0) | (ended ? POLLRDHUP : 0) | (ended && over ? POLLHUP : 0);
+    return error | (readable ? POLLIN : 0) | (writable ? POLLOUT : 0) | (ended ? POLLRDHUP : 0) | (ended && over ? POLLHUP : 0);
   }
 }
 

@@ -53,13 +53,20 @@ const KEPT: ReadonlyMap<string, number> = new Map([
   [`${IPPROTO_TCP} 12`, 1], // TCP_QUICKACK
   [`${IPPROTO_TCP} 18`, 0], // TCP_USER_TIMEOUT
   [`${IPPROTO_IP} 1`, 0], // IP_TOS
-  [`${IPPROTO_IP} 2`, 64], // IP_TTL
   [`${IPPROTO_IP} 10`, 1], // IP_MTU_DISCOVER
   [`${IPPROTO_IP} 33`, 1], // IP_MULTICAST_TTL
   [`${IPPROTO_IP} 34`, 1], // IP_MULTICAST_LOOP
-  [`${IPPROTO_IPV6} 16`, 64], // IPV6_UNICAST_HOPS
   [`${IPPROTO_IPV6} 67`, 0], // IPV6_TCLASS
 ]);
+
+/** IP_TTL and IPV6_UNICAST_HOPS, with the smallest value of each. */
+const HOP_LIMITS: ReadonlyMap<string, { field: "ttl" | "hops"; least: number }> = new Map([
+  [`${IPPROTO_IP} 2`, { field: "ttl", least: 1 }],
+  [`${IPPROTO_IPV6} 16`, { field: "hops", least: 0 }],
+] as const);
+
+/** What Linux sends with, and the stack. */
+const DEFAULT_HOP_LIMIT = 64;
 
 type Field = "noDelay" | "keepAlive" | "broadcast" | "keepIdle" | "ipv6Only";
 
@@ -74,7 +81,7 @@ const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
 /** Whether a level exists for this socket: TCP's options are none of a UDP socket's. */
 function hasLevel(socket: Socket, level: number): boolean {
   if (level === IPPROTO_TCP) return socket.stream;
-  if (level === IPPROTO_UDP) return !socket.stream;
+  if (level === IPPROTO_UDP) return socket.protocol === IPPROTO_UDP;
   return level === SOL_SOCKET || level === IPPROTO_IP || (level === IPPROTO_IPV6 && socket.family === AF_INET6);
 }
 
@@ -117,11 +124,23 @@ export function setOption(
     options.receiveBuffer = doubled(value);
   } else if (level === SOL_SOCKET && name === SO_SNDBUF) {
     options.sendBuffer = doubled(value);
+  } else if (HOP_LIMITS.has(key)) {
+    return setHopLimit(stream, key, value);
   } else if (KEPT.has(key)) {
     options.others.set(key, isFlag(level, name) ? Number(value !== 0) : value);
   } else {
     return -Errno.ENOPROTOOPT;
   }
+  return 0;
+}
+
+/** -1 stands for the default. It counts at once, for a connection, too. */
+function setHopLimit(socket: Socket, key: string, value: number): number {
+  const limit = HOP_LIMITS.get(key);
+  if (limit === undefined || value > 255 || (value < limit.least && value !== -1)) return -Errno.EINVAL;
+  // The stack knows no limit of 0, which would not leave this host either.
+  socket.options[limit.field] = value === -1 ? DEFAULT_HOP_LIMIT : Math.max(value, 1);
+  socket.shareHopLimit();
   return 0;
 }
 
@@ -151,7 +170,7 @@ function valueOf(socket: Socket, level: number, name: number): number[] | { mill
       case SO_DOMAIN:
         return [socket.family];
       case SO_PROTOCOL:
-        return [socket.stream ? IPPROTO_TCP : IPPROTO_UDP];
+        return [socket.protocol];
       case SO_ACCEPTCONN:
         return [Number(socket.role === "listener")];
       case SO_SNDLOWAT:
@@ -164,6 +183,8 @@ function valueOf(socket: Socket, level: number, name: number): number[] | { mill
         return [options.sendBuffer || (socket.stream ? DEFAULT_SNDBUF : DEFAULT_UDP_BUFFER)];
     }
   }
+  const limit = HOP_LIMITS.get(key);
+  if (limit !== undefined) return [options[limit.field] || DEFAULT_HOP_LIMIT];
   const first = KEPT.get(key);
   return first === undefined ? -Errno.ENOPROTOOPT : [options.others.get(key) ?? first];
 }

@@ -16,8 +16,8 @@ export interface Commanded extends Context {
 export function execute(engine: Commanded, command: Command): void {
   switch (command.op) {
     case "connect": {
-      const { handle, host, port, family, tuning, credit } = command;
-      return new TcpFlow(engine, handle, credit).connect({ host, port, family, tuning });
+      const { handle, host, port, family, tuning, split = false, credit } = command;
+      return new TcpFlow(engine, handle, credit).connect({ host, port, family, tuning }, split);
     }
     case "listen": {
       const { handle, local, backlog = 0, ipv6Only, external } = command;

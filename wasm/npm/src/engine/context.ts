@@ -37,6 +37,8 @@ export interface Context {
 /** A socket of the page, as the engine keeps it. */
 export interface EngineSocket {
   credit(amount: number): void;
+  /** Sends what the stack takes of `octets` at once, and returns how much. */
+  offer?(octets: Uint8Array): number;
   send(data: ArrayBuffer, to: Endpoint | undefined, family: IpFamily | undefined): void;
   shutdown(): void;
   discard(): void;

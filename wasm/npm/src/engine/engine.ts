@@ -2,9 +2,12 @@
  * The engine: the stack, its WebSocket, its timers and the page's sockets. The same code runs in a Worker, in place and
  * in Node.
  *
- * Every input (a message, a timer, a batch of commands) is followed by one turn: what the stack wants to send goes to
- * the WebSocket, its events go to the sockets, and both again until nothing is left.
+ * Every input (a message, a timer, a batch of commands) is followed by its events, which go to the sockets, and by a turn:
+ * what the stack wants to send goes to the WebSocket, until nothing is left. After a turn the next one waits until the
+ * inputs that are there already have had their task: so whoever is alone is served at once, and of many the
+ * acknowledgements, and what there is to send, go together in few long messages.
  */
+import { Alarm } from "./alarm.js";
 import { failure, type Failure } from "../errors.js";
 import type { EnginePort } from "../link/local-channel.js";
 import type { Command, EngineEvent } from "../link/protocol.js";
@@ -12,6 +15,7 @@ import { endOf } from "./codes.js";
 import type { Context, EngineSocket, SocketOwner } from "./context.js";
 import { execute } from "./commands.js";
 import { eventsOf, Kind, statusOf, word } from "./events.js";
+import { later } from "./later.js";
 import { Meter } from "./meter.js";
 import { Names } from "./names.js";
 import type { Stack } from "./stack.js";
@@ -19,9 +23,6 @@ import { SUBPROTOCOL, Transport, type WebSocketFactory } from "./transport.js";
 
 /** Milliseconds between two looks at a WebSocket that takes no more: browsers have no event for it. */
 const DRAIN_INTERVAL = 4;
-
-/** The longest that `setTimeout` can wait. */
-const MAX_DELAY = 0x7fffffff;
 
 export interface EngineOptions {
   readonly url: string;
@@ -40,7 +41,11 @@ export class Engine implements EnginePort, Context {
   #outbox: EngineEvent[] = [];
   #transfer: ArrayBuffer[] = [];
   #transport: Transport | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #alarm: Alarm;
+  /** A task is under way, before which there is no other turn. */
+  #resting = false;
+  /** What came meanwhile wants one. */
+  #wanted = false;
   #meter: Meter | undefined;
   #nextHandle = 1;
   #everConnected = false;
@@ -53,6 +58,7 @@ export class Engine implements EnginePort, Context {
     this.#options = options;
     this.stack = options.stack;
     this.names = new Names(options.stack);
+    this.#alarm = new Alarm(() => this.#run(() => this.stack.timeout()));
   }
 
   /** Opens the tunnel. */
@@ -66,6 +72,14 @@ export class Engine implements EnginePort, Context {
     });
   }
 
+  offer(handle: number, octets: Uint8Array): number {
+    let taken = 0;
+    this.#run(() => {
+      taken = this.#sockets.get(handle)?.offer?.(octets) ?? 0;
+    });
+    return taken;
+  }
+
   /** The network is back: the next attempt to connect need not wait. */
   online(): void {
     this.#run(() => this.stack.reconnectNow());
@@ -74,7 +88,7 @@ export class Engine implements EnginePort, Context {
   /** Frees timers and the WebSocket at once. */
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#alarm.stop();
     this.#meter?.stop();
     this.#transport?.close();
   }
@@ -130,44 +144,64 @@ export class Engine implements EnginePort, Context {
   }
 
   #run(input: () => void): void {
+    this.#guard(() => {
+      input();
+      while (this.#events());
+      if (this.#resting) this.#wanted = true;
+      else this.#turn();
+    });
+  }
+
+  #turn(): void {
+    // Sending also carries what the host says to itself: events may follow although no message has left.
+    do this.#transmit();
+    while (!this.#stopped && this.#events());
+    if (this.#stopped) return;
+    this.#schedule();
+    this.#flush();
+    this.#resting = true;
+    later(() => this.#rested());
+  }
+
+  #rested(): void {
+    this.#resting = false;
+    if (!this.#wanted) return;
+    this.#wanted = false;
+    this.#guard(() => this.#turn());
+  }
+
+  #guard(work: () => void): void {
     if (this.#stopped) return;
     try {
-      input();
-      this.#turn();
+      work();
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       this.#end(failure("EIO", `the network stack failed: ${text}`));
     }
-    this.#flush();
+    if (this.#stopped) this.#flush();
   }
 
-  #turn(): void {
-    for (let busy = true; busy && !this.#stopped; ) {
-      const batch = this.stack.pollEvents();
-      for (const { kind, words } of eventsOf(batch)) this.#handleEvent(kind, words);
-      if (this.#watches.length > 0) this.#watches = this.#watches.filter((poll) => !poll());
-      busy = this.#transmit() || batch.length > 0;
-    }
-    if (!this.#stopped) this.#schedule();
+  /** Hands out what has happened; false where nothing has. */
+  #events(): boolean {
+    const batch = this.stack.pollEvents();
+    for (const { kind, words } of eventsOf(batch)) this.#handleEvent(kind, words);
+    const watched = this.#watches.length;
+    if (watched > 0) this.#watches = this.#watches.filter((poll) => !poll());
+    return batch.length > 0 || this.#watches.length < watched;
   }
 
-  #transmit(): boolean {
-    let sent = false;
+  #transmit(): void {
     while (this.#transport?.writable) {
       const message = this.stack.pollTransmit();
       if (message === undefined) break;
       if (this.#tracing) this.#traceMessage("sent", message);
       this.#transport.send(message);
-      sent = true;
     }
-    return sent;
   }
 
   #schedule(): void {
-    clearTimeout(this.#timer);
     const blocked = this.#transport?.open === true && !this.#transport.writable;
-    const due = Math.min(this.stack.pollTimeout(), blocked ? DRAIN_INTERVAL : Infinity, MAX_DELAY);
-    this.#timer = setTimeout(() => this.#run(() => this.stack.timeout()), Math.max(0, Math.ceil(due)));
+    this.#alarm.set(Math.min(this.stack.pollTimeout(), blocked ? DRAIN_INTERVAL : Infinity));
   }
 
   #flush(): void {

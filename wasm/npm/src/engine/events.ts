@@ -5,7 +5,7 @@ import type { ExternalPorts, TunnelLease, TunnelState } from "../link/protocol.j
 const ADDRESS_WORDS = 5;
 const ENDPOINT_WORDS = 6;
 
-/** The kinds of events, as `encode.rs` numbers them. */
+/** The kinds of events, as `encode.rs` numbers them. Those of an Ethernet segment name their link first. */
 export enum Kind {
   OpenTransport = 1,
   CloseTransport = 2,
@@ -23,6 +23,8 @@ export enum Kind {
   PingFailed = 14,
   Resolved = 15,
   PortMapped = 16,
+  LinkRemoved = 17,
+  GuestLease = 18,
 }
 
 /** One event: its kind and the words that belong to it. */

@@ -2,25 +2,16 @@
 import { openLocalChannel } from "../link/local-channel.js";
 import type { Channel } from "../link/link.js";
 import type { EngineConfig } from "../link/protocol.js";
+import { compile } from "./compile.js";
 import { Engine } from "./engine.js";
 import { Stack } from "./stack.js";
 import type { WebSocketFactory } from "./transport.js";
 
+/** As it was when this was loaded: a program may have put another class in its place by the time of a reconnect. */
+const PlatformWebSocket = globalThis.WebSocket;
+
 /** The WebSocket of the platform. */
-export const openPlatformWebSocket: WebSocketFactory = (url, protocols) => new WebSocket(url, protocols);
-
-async function fetchModule(url: string): Promise<WebAssembly.Module> {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
-  if (response.headers.get("content-type")?.startsWith("application/wasm")) return WebAssembly.compileStreaming(response);
-  return WebAssembly.compile(await response.arrayBuffer());
-}
-
-/** Compiles what `source` names. */
-export async function compile(source: NonNullable<EngineConfig["wasm"]>): Promise<WebAssembly.Module> {
-  if (source instanceof WebAssembly.Module) return source;
-  return typeof source === "string" ? fetchModule(source) : WebAssembly.compile(source);
-}
+export const openPlatformWebSocket: WebSocketFactory = (url, protocols) => new PlatformWebSocket(url, protocols);
 
 /** An engine that is not started yet, so that its first events find a listener. */
 export function createEngine(module: WebAssembly.Module, config: EngineConfig, openWebSocket: WebSocketFactory): Engine {

@@ -7,6 +7,9 @@ import { endpointAt, endpointsAt, leaseOf, word } from "./events.js";
 /** Octets that one {@link Stack.receive} gives at most: larger buffers cost more to allocate than they save. */
 const RECEIVE_LIMIT = 1024 * 1024;
 
+/** ENOTSUP, see {@link Stack.connectSplit}. */
+const NOT_SPLIT = -35;
+
 /** Words of one entry of a list of received datagrams. */
 const ENTRY_WORDS = 7;
 
@@ -16,14 +19,17 @@ export interface ReceivedDatagram {
   readonly from: Endpoint;
 }
 
-/** Octets, or why there are none. */
-export type Reception = ArrayBuffer | "empty" | "finished" | { readonly code: number };
+/** Octets, with a buffer of their own, or why there are none. */
+export type Reception = Uint8Array<ArrayBuffer> | "empty" | "finished" | { readonly code: number };
 
 /** Identifiers and lengths are 0 or more; a negative result is the code of a failure. */
 export class Stack {
   readonly #memory: WebAssembly.Memory;
+  readonly #splits: boolean;
   readonly #inner: WasmStack;
   readonly #clock: () => number;
+  /** The last message, while its memory is ours to give away. */
+  #message: ArrayBuffer | undefined;
 
   /**
    * @param seed - 32 octets from a cryptographic generator
@@ -32,6 +38,7 @@ export class Stack {
   constructor(module: WebAssembly.Module, seed: Uint8Array, clock: () => number) {
     const exports: InitOutput = initSync({ module });
     this.#memory = exports.memory;
+    this.#splits = "wasmstack_tcp_connect_split" in exports;
     this.#clock = clock;
     this.#inner = new WasmStack(seed, clock());
   }
@@ -57,7 +64,9 @@ export class Stack {
     this.#inner.handle_connected(this.#clock());
   }
 
-  message(data: ArrayBuffer | Uint8Array): void {
+  /** Takes over `data`: what it has brought may be handed on in it. */
+  message(data: ArrayBuffer): void {
+    this.#message = data;
     this.#inner.handle_message(this.#put(data), this.#clock());
   }
 
@@ -113,10 +122,20 @@ export class Stack {
   }
 
   connect(remote: Endpoint, tuning: TcpTuning): number {
-    const { noDelay = false, keepAliveDelay = 0, receiveBufferSize = 0, sendBufferSize = 0 } = tuning;
+    const { noDelay = false, keepAliveDelay = 0, receiveBufferSize = 0, sendBufferSize = 0, hopLimit = 0 } = tuning;
     const { address, port } = remote;
     return this.#inner.tcp_connect(
-      address, port, noDelay, keepAliveDelay, receiveBufferSize, sendBufferSize, this.#clock());
+      address, port, noDelay, keepAliveDelay, receiveBufferSize, sendBufferSize, hopLimit, this.#clock());
+  }
+
+  /**
+   * Connects by a socket of the gateway's, which resolves the name, if that is wanted or demanded; what is sent before the
+   * connection is there travels with the request. `undefined`: it is to be connected to end to end.
+   */
+  connectSplit(host: string, port: number, wanted: boolean): number | undefined {
+    // The slim module does without.
+    const id = this.#splits ? this.#inner.tcp_connect_split(host, port, wanted, this.#clock()) : NOT_SPLIT;
+    return id === NOT_SPLIT ? undefined : id;
   }
 
   listen(local: Endpoint, backlog: number, ipv6Only: boolean): number {
@@ -144,9 +163,11 @@ export class Stack {
   }
 
   receive(id: number, limit: number): Reception {
+    const whole = this.#arrival(id, limit);
+    if (whole !== undefined) return whole;
     const result = this.#inner.tcp_recv(id, Math.min(limit, RECEIVE_LIMIT), this.#clock());
     if (result > 0) {
-      const data = this.#copy(result);
+      const data = new Uint8Array(this.#copy(result));
       this.#inner.tcp_received(id, result, this.#clock());
       return data;
     }
@@ -154,8 +175,26 @@ export class Stack {
     return result === -1 ? "finished" : { code: -result };
   }
 
+  /**
+   * What there is to read as a part of the last message, where it is most of that: fresh memory, which a copy would need,
+   * costs more than the copy.
+   */
+  #arrival(id: number, limit: number): Uint8Array<ArrayBuffer> | undefined {
+    const message = this.#message;
+    if (message === undefined) return undefined;
+    const parts = this.#words(this.#inner.tcp_arrival(id));
+    let length = 0;
+    for (let index = 1; index < parts.length; index += 2) length += word(parts, index);
+    if (length > limit || length * 2 < message.byteLength) return undefined;
+    const octets = new Uint8Array(message, word(parts, 0), length);
+    moveTogether(new Uint8Array(message), parts);
+    this.#message = undefined;
+    this.#inner.tcp_taken(id, this.#clock());
+    return octets;
+  }
+
   /** As {@link receive}, for octets that nobody wants. */
-  drain(id: number): Exclude<Reception, ArrayBuffer> {
+  drain(id: number): Exclude<Reception, Uint8Array> {
     for (;;) {
       const result = this.#inner.tcp_recv(id, RECEIVE_LIMIT, this.#clock());
       if (result === 0) return "empty";
@@ -188,6 +227,16 @@ export class Stack {
 
   bind(local: Endpoint, ipv6Only: boolean, receiveBufferSize: number): number {
     return this.#inner.udp_bind(local.address, local.port, ipv6Only, receiveBufferSize, this.#clock());
+  }
+
+  /** A socket for ICMP echo requests, whose port is their identifier; it is used as one for UDP. */
+  bindEcho(local: Endpoint, receiveBufferSize: number): number {
+    return this.#inner.echo_bind(local.address, local.port, receiveBufferSize, this.#clock());
+  }
+
+  /** The TTL or hop limit of what a socket of any kind sends from now on. */
+  setHopLimit(id: number, hopLimit: number): void {
+    this.#inner.set_hop_limit(id, hopLimit);
   }
 
   connectUdp(id: number, remote: Endpoint): number {
@@ -236,5 +285,15 @@ export class Stack {
 
   unmapPort(id: number): void {
     this.#inner.unmap_port(id, this.#clock());
+  }
+}
+
+/** Moves what lies at these pairs of offset and length behind the first of them. */
+function moveTogether(octets: Uint8Array, parts: Uint32Array): void {
+  let end = word(parts, 0) + word(parts, 1);
+  for (let index = 2; index < parts.length; index += 2) {
+    const start = word(parts, index);
+    octets.copyWithin(end, start, start + word(parts, index + 1));
+    end += word(parts, index + 1);
   }
 }

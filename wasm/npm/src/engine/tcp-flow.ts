@@ -4,7 +4,7 @@ import type { Endpoint } from "../address.js";
 import { failureOf } from "./codes.js";
 import { Connector, type Connected, type Destination } from "./connector.js";
 import type { Context, EngineSocket, SocketOwner } from "./context.js";
-import { Kind, word } from "./events.js";
+import { endpointsAt, Kind, word } from "./events.js";
 
 /** A connection that a listener has accepted and the page has not yet taken over. */
 export interface Accepted {
@@ -25,6 +25,8 @@ export class TcpFlow implements EngineSocket, SocketOwner {
   #writing: "open" | "ending" | "done" = "open";
   /** The stack has said that both directions are over, and why. */
   #closed: { readonly failure?: Failure } | undefined;
+  /** A split connection is not there yet. */
+  #opening = false;
   #lingering = false;
   #retired = false;
 
@@ -35,8 +37,11 @@ export class TcpFlow implements EngineSocket, SocketOwner {
     context.register(handle, this);
   }
 
-  /** Starts to connect. */
-  connect(destination: Destination): void {
+  /** Starts to connect; `split`: by a socket of the gateway's, if it can be. */
+  connect(destination: Destination, split: boolean): void {
+    // The gateway asks for addresses of both families.
+    const id = this.#context.stack.connectSplit(destination.host, destination.port, split && destination.family === undefined);
+    if (id !== undefined) return this.#split(id);
     this.#connector = new Connector(this.#context, destination, (outcome) => {
       this.#connector = undefined;
       if ("failure" in outcome) return this.#retire(outcome.failure);
@@ -45,6 +50,14 @@ export class TcpFlow implements EngineSocket, SocketOwner {
       this.adopt(outcome.value);
     });
     this.#connector.start();
+  }
+
+  /** What is sent before the connection is there travels with the request. */
+  #split(id: number): void {
+    if (id < 0) return this.#retire(failureOf(id));
+    this.#id = id;
+    this.#opening = true;
+    this.#context.own(id, this);
   }
 
   /** Goes on with a socket of the stack that is connected. */
@@ -57,11 +70,17 @@ export class TcpFlow implements EngineSocket, SocketOwner {
 
   handleEvent(kind: Kind, words: Uint32Array): void {
     switch (kind) {
+      case Kind.TcpConnected:
+        this.#opening = false;
+        this.#context.emit({ event: "opened", handle: this.#handle, opened: endpointsAt(words, 1) });
+        return this.#receive();
       case Kind.TcpReadable:
         return this.#receive();
       case Kind.TcpWritable:
         return this.#send();
       case Kind.TcpConnectFailed:
+        if (this.#opening) return this.#retire(failureOf(word(words, 1)));
+        return this.#end(word(words, 1));
       case Kind.TcpClosed:
         return this.#end(word(words, 1));
     }
@@ -70,6 +89,12 @@ export class TcpFlow implements EngineSocket, SocketOwner {
   credit(amount: number): void {
     this.#credit += amount;
     this.#receive();
+  }
+
+  offer(octets: Uint8Array): number {
+    if (this.#id === undefined || this.#writing !== "open" || this.#queue.length > 0) return 0;
+    // A failure shows with what is sent in the ordinary way.
+    return Math.max(0, this.#context.stack.send(this.#id, octets, 0));
   }
 
   send(data: ArrayBuffer): void {
@@ -91,7 +116,7 @@ export class TcpFlow implements EngineSocket, SocketOwner {
   }
 
   close(abort: boolean): void {
-    if (this.#connector !== undefined || this.#id === undefined) {
+    if (this.#connector !== undefined || this.#id === undefined || this.#opening) {
       this.#connector?.cancel();
       this.#connector = undefined;
       return this.#retire(failure("ECONNABORTED"));
@@ -137,6 +162,7 @@ export class TcpFlow implements EngineSocket, SocketOwner {
 
   #receive(): void {
     const { stack } = this.#context;
+    if (this.#opening) return;
     while (this.#id !== undefined && this.#reading !== "done") {
       if (this.#reading === "deliver" && this.#credit <= 0) return;
       const result = this.#reading === "discard" ? stack.drain(this.#id) : stack.receive(this.#id, this.#credit);
@@ -144,9 +170,9 @@ export class TcpFlow implements EngineSocket, SocketOwner {
       if (result === "finished") {
         this.#reading = "done";
         this.#context.emit({ event: "finished", handle: this.#handle });
-      } else if (result instanceof ArrayBuffer) {
+      } else if (result instanceof Uint8Array) {
         this.#credit -= result.byteLength;
-        this.#context.emit({ event: "data", handle: this.#handle, data: result }, result);
+        this.#context.emit({ event: "data", handle: this.#handle, data: result }, result.buffer);
       } else {
         this.#reading = "done";
         this.#closed ??= { failure: failureOf(result.code) };

@@ -172,7 +172,7 @@ export class UdpFlow implements EngineSocket, SocketOwner {
       if (this.#discarding) continue;
       for (const { data, from } of datagrams) {
         this.#credit -= datagramCost(data.byteLength);
-        this.#context.emit({ event: "data", handle: this.#handle, data, from }, data);
+        this.#context.emit({ event: "data", handle: this.#handle, data: new Uint8Array(data), from }, data);
       }
     }
   }

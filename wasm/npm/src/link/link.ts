@@ -8,6 +8,8 @@ import type { Command, EngineEvent } from "./protocol.js";
 /** Carries batches: a Worker, or the engine in place. */
 export interface Channel {
   post(commands: Command[], transfer: Transferable[]): void;
+  /** Sends as much of `octets` as a connection takes at once, and says how much; only where the engine is in this thread. */
+  offer?(handle: number, octets: Uint8Array): number;
   /** Set by the {@link Link}. */
   onevents: (events: EngineEvent[]) => void;
   /** Set by the {@link Link}: the engine is gone and will not answer any more. */
@@ -76,6 +78,21 @@ export class Link {
     if (this.#batch.length === 0) queueMicrotask(() => this.#flush());
     this.#batch.push(command);
     if (transfer !== undefined) this.#transfer.push(transfer);
+  }
+
+  /** Whether {@link offer} can take anything. */
+  get takesOffers(): boolean {
+    return this.#channel.offer !== undefined;
+  }
+
+  /**
+   * Sends as much of `octets` as can be without a copy of them, and returns how much. What was said before is carried out
+   * before.
+   */
+  offer(handle: number, octets: Uint8Array): number {
+    if (this.#dead !== undefined || this.#channel.offer === undefined) return 0;
+    this.#flush();
+    return this.#channel.offer(handle, octets);
   }
 
   /** Asks and waits. Rejects with a {@link Failure}, which the caller turns into an exception with its own context. */

@@ -5,6 +5,8 @@ import type { Command, EngineEvent } from "./protocol.js";
 /** The engine as a channel sees it. */
 export interface EnginePort {
   handleCommands(commands: Command[]): void;
+  /** See {@link Channel.offer}. */
+  offer(handle: number, octets: Uint8Array): number;
   /** Set by the channel. */
   onevents: (events: EngineEvent[], transfer: ArrayBuffer[]) => void;
   stop(): void;
@@ -14,6 +16,7 @@ export interface EnginePort {
 export function openLocalChannel(engine: EnginePort): Channel {
   const channel: Channel = {
     post: (commands) => engine.handleCommands(commands),
+    offer: (handle, octets) => engine.offer(handle, octets),
     onevents: () => {},
     onfailure: () => {},
     terminate: () => engine.stop(),

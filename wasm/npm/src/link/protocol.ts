@@ -17,6 +17,8 @@ export interface TcpTuning {
   readonly sendBufferSize?: number;
   /** Octets. */
   readonly receiveBufferSize?: number;
+  /** TTL or hop limit; 0 for the default. */
+  readonly hopLimit?: number;
 }
 
 /** An external port to be mapped to a local one (RFC 6887). */
@@ -30,7 +32,9 @@ export interface ExternalRequest {
 
 /** From the page to the engine. */
 export type Command =
-  | { op: "connect"; handle: number; host: string; port: number; family?: IpFamily; tuning: TcpTuning; credit: number }
+  /** `split`: by a socket of the gateway's, where it has that. */
+  | { op: "connect"; handle: number; host: string; port: number; family?: IpFamily; tuning: TcpTuning; split?: boolean;
+      credit: number }
   | { op: "listen"; handle: number; local: Endpoint; backlog?: number; ipv6Only: boolean; external?: ExternalRequest }
   | { op: "adopt"; handle: number; credit: number }
   | { op: "udp"; handle: number; local?: Endpoint; remote?: Endpoint; family?: IpFamily; ipv6Only: boolean;
@@ -89,7 +93,7 @@ export interface TunnelCounters {
 /** From the engine to the page. */
 export type EngineEvent =
   | { event: "opened"; handle: number; opened: Opened }
-  | { event: "data"; handle: number; data: ArrayBuffer; from?: Endpoint }
+  | { event: "data"; handle: number; data: Uint8Array<ArrayBuffer>; from?: Endpoint }
   /** The other side has finished sending, and everything before that has been delivered. */
   | { event: "finished"; handle: number }
   /** The stack has taken this many octets. */

@@ -10,7 +10,8 @@ import { failureOf } from "../engine/codes.js";
 import { putEndpoint } from "./endpoints.js";
 import { Errno, errnoOf } from "./errno.js";
 import {
-  Control, ENDPOINT_WORDS, MAX_ADDRESSES, MAX_SOCKETS, REPLY_OK, SOCKET_SIZE, type Attachment, type Request,
+  Control, ENDPOINT_WORDS, MAX_ADDRESSES, MAX_READY, MAX_SOCKETS, REPLY_OK, SOCKET_SIZE, Word, type Attachment,
+  type ProgramPort, type Request, type SharedMemory,
 } from "./layout.js";
 import { ProgramListener } from "./listener.js";
 import { Shared } from "./ring.js";
@@ -27,19 +28,25 @@ const waitAsync = (Atomics as unknown as { waitAsync?: WaitAsync }).waitAsync;
 
 export class ProgramHost implements Owner {
   readonly context: Context;
-  readonly #port: MessagePort;
+  readonly #port: ProgramPort;
   readonly #control: Int32Array;
+  readonly #local: boolean;
+  readonly #external: boolean;
+  /** Where the program's threads wait, if it has any. */
+  #word: { words: Int32Array; index: number } | undefined;
   readonly #sockets = new Map<number, ProgramSocket>();
   #ended = false;
 
-  constructor(context: Context, { control, port }: Attachment) {
+  constructor(context: Context, { control, port, local = false, external = false }: Attachment) {
     this.context = context;
     this.#port = port;
     this.#control = new Int32Array(control);
+    this.#local = local;
+    this.#external = external;
     port.onmessage = ({ data }: MessageEvent<Request>) => this.#enter(() => this.#request(data));
     port.addEventListener("close", () => this.#end());
     port.start();
-    if (waitAsync === undefined) Atomics.store(this.#control, Control.KickByMessage, 1);
+    if (local || waitAsync === undefined) Atomics.store(this.#control, Control.KickByMessage, 1);
     else void this.#listen(waitAsync);
     this.changed();
   }
@@ -47,6 +54,10 @@ export class ProgramHost implements Owner {
   changed(): void {
     Atomics.add(this.#control, Control.Event, 1);
     Atomics.notify(this.#control, Control.Event);
+    if (this.#local) this.#port.postMessage(undefined);
+    if (this.#word === undefined) return;
+    Atomics.add(this.#word.words, this.#word.index, 1);
+    Atomics.notify(this.#word.words, this.#word.index);
   }
 
   forget(id: number): void {
@@ -73,8 +84,23 @@ export class ProgramHost implements Owner {
     }
   }
 
+  /** Looks at the sockets that the program has touched since the last time, and only at them. */
   #pump(): void {
-    for (const socket of this.#sockets.values()) socket.pump();
+    const control = this.#control;
+    if (Atomics.exchange(control, Control.ReadyOverflow, 0) !== 0) return this.#pumpAll();
+    const tail = Atomics.load(control, Control.ReadyTail);
+    const count = Math.min((Atomics.load(control, Control.ReadyHead) - tail) >>> 0, MAX_READY);
+    for (let taken = 0; taken < count; taken++) {
+      const id = Atomics.load(control, Control.Ready + ((tail + taken) & (MAX_READY - 1)));
+      Atomics.add(control, Control.ReadyTail, 1);
+      const socket = this.#sockets.get(id);
+      if (socket !== undefined) look(socket);
+    }
+  }
+
+  #pumpAll(): void {
+    Atomics.store(this.#control, Control.ReadyTail, Atomics.load(this.#control, Control.ReadyHead));
+    for (const socket of this.#sockets.values()) look(socket);
   }
 
   #request(request: Request): void {
@@ -88,13 +114,15 @@ export class ProgramHost implements Owner {
         return this.#probe(request, request.ipv6Only);
       case "listen": {
         const listener = new ProgramListener(this, request.id, this.#shared(request.memory));
-        return this.#open(request.id, listener, listener.listen(endpoint(request), request.backlog, request.ipv6Only));
+        const result = listener.listen(endpoint(request), request.backlog, request.ipv6Only);
+        if (result === REPLY_OK && this.#external) listener.mapOut(request.ipv6Only);
+        return this.#open(request.id, listener, result);
       }
       case "accept":
         return this.#accept(request);
       case "udp": {
         const socket = new ProgramUdp(this, request.id, this.#shared(request.memory));
-        return this.#open(request.id, socket, socket.bind(endpoint(request), request.ipv6Only, request.receiveBuffer));
+        return this.#open(request.id, socket, socket.bind(endpoint(request), request));
       }
       case "udp-connect": {
         const socket = this.#sockets.get(request.id);
@@ -104,13 +132,20 @@ export class ProgramHost implements Owner {
         return this.#sockets.get(request.id)?.close(request.abort);
       case "resolve":
         return this.#resolve(request.name, request.family);
+      case "word":
+        return this.#waitWord(request.memory, request.at);
     }
   }
 
-  #shared(memory: SharedArrayBuffer): Shared {
-    const fits = memory instanceof SharedArrayBuffer && memory.byteLength >= SOCKET_SIZE;
-    if (!fits) throw new Error("the memory is too small");
+  #shared(memory: SharedMemory): Shared {
+    if (!(memory?.byteLength >= SOCKET_SIZE)) throw new Error("the memory is too small");
     return new Shared(memory);
+  }
+
+  #waitWord(memory: SharedArrayBuffer, at: number): void {
+    const words = new Int32Array(memory);
+    const index = at >>> 2;
+    if (index < words.length) this.#word = { words, index };
   }
 
   #open(id: number, socket: ProgramSocket, result: number): void {
@@ -180,6 +215,12 @@ export class ProgramHost implements Owner {
     Atomics.notify(this.#control, Control.Kick);
     this.#port.close();
   }
+}
+
+/** What the program does to the rings from here on puts the socket into the list once more. */
+function look(socket: ProgramSocket): void {
+  socket.shared.set(Word.Ready, 0);
+  socket.pump();
 }
 
 function endpoint({ address, port }: Endpoint): Endpoint {

@@ -6,6 +6,9 @@
  * looks again. The engine never waits at all.
  */
 
+/** Memory that both sides see; within one thread it need not be shared. */
+export type SharedMemory = SharedArrayBuffer | ArrayBuffer;
+
 /** Words of the memory that belongs to the program as a whole. */
 export enum Control {
   /** Incremented by the engine, and notified, whenever anything has changed. */
@@ -22,8 +25,16 @@ export enum Control {
   Count = 5,
   /** The port that the answer has. */
   Port = 6,
+  /** How many sockets the program has ever put into the list at {@link Control.Ready}, modulo 2^32. */
+  ReadyHead = 7,
+  /** How many of them the engine has taken out. */
+  ReadyTail = 8,
+  /** Set by the program to 1 where the list was full: the engine has to look at every socket. */
+  ReadyOverflow = 9,
   /** Addresses of an answer. */
   Addresses = 16,
+  /** Identifiers of the sockets whose rings the program has touched; each stands there once ({@link Word.Ready}). */
+  Ready = 256,
 }
 
 /** An answer that is no failure; no errno is as large. */
@@ -35,8 +46,11 @@ export const ENDPOINT_WORDS = 6;
 /** Addresses that an answer can have; further ones are left out. */
 export const MAX_ADDRESSES = 32;
 
+/** Sockets that the list of those to be looked at holds; a power of two. Beyond that the engine looks at all. */
+export const MAX_READY = 1024;
+
 /** Octets of the control memory. */
-export const CONTROL_SIZE = 4 * (Control.Addresses + ENDPOINT_WORDS * MAX_ADDRESSES);
+export const CONTROL_SIZE = 4 * (Control.Ready + MAX_READY);
 
 /** Words of the memory of one socket. */
 export enum Word {
@@ -60,6 +74,10 @@ export enum Word {
   Incoming = 10,
   /** 1: the engine has let go of this memory. */
   Released = 11,
+  /** 1: stands in the list of sockets to be looked at; set by the program, cleared by the engine before it looks. */
+  Ready = 12,
+  /** Set by the program: TTL or hop limit of a connection, or of those that a listener takes; 0 for the default. */
+  HopLimit = 13,
   Local = 16,
   Remote = 22,
 }
@@ -92,16 +110,19 @@ export const MAX_SOCKETS = 1024;
 
 /** What a program asks of the engine, by messages on its port. */
 export type Request =
-  | { op: "connect"; id: number; memory: SharedArrayBuffer; address: string; port: number; tuning: StreamTuning }
+  | { op: "connect"; id: number; memory: SharedMemory; address: string; port: number; tuning: StreamTuning }
   | { op: "probe"; address: string; port: number; ipv6Only: boolean }
-  | { op: "listen"; id: number; memory: SharedArrayBuffer; address: string; port: number; ipv6Only: boolean;
+  | { op: "listen"; id: number; memory: SharedMemory; address: string; port: number; ipv6Only: boolean;
       backlog: number }
-  | { op: "accept"; listener: number; id: number; memory: SharedArrayBuffer }
-  | { op: "udp"; id: number; memory: SharedArrayBuffer; address: string; port: number; ipv6Only: boolean;
-      receiveBuffer: number }
+  | { op: "accept"; listener: number; id: number; memory: SharedMemory }
+  /** With `echo` the datagrams are ICMP echo requests and replies, from their type on. */
+  | { op: "udp"; id: number; memory: SharedMemory; address: string; port: number; ipv6Only: boolean;
+      receiveBuffer: number; echo: boolean }
   | { op: "udp-connect"; id: number; address: string; port: number }
   | { op: "close"; id: number; abort: boolean }
   | { op: "resolve"; name: string; family: 0 | 4 | 6 }
+  /** Threads of the program wait for the word at this octet of their memory: it is to be changed with the event word. */
+  | { op: "word"; memory: SharedArrayBuffer; at: number }
   | { op: "kick" };
 
 /** Options that have to be known before a connection is made. */
@@ -115,8 +136,21 @@ export interface StreamTuning {
   readonly sendBufferSize: number;
 }
 
+/** The way between a program and the engine: a MessagePort, or within one thread a plain pair of objects. */
+export interface ProgramPort {
+  onmessage: ((event: MessageEvent) => void) | null;
+  postMessage(message: unknown): void;
+  addEventListener(type: "close", listener: () => void): void;
+  start(): void;
+  close(): void;
+}
+
 /** What a program is given before it starts. */
 export interface Attachment {
-  readonly control: SharedArrayBuffer;
-  readonly port: MessagePort;
+  readonly control: SharedMemory;
+  readonly port: ProgramPort;
+  /** The engine is in the program's thread: memory is not shared, and messages tell of changes. */
+  readonly local?: boolean;
+  /** The ports at which the program listens are to be reached from outside. */
+  readonly external?: boolean;
 }

@@ -1,5 +1,5 @@
 /** A ring of octets in shared memory, with one writer and one reader. */
-import { RX_AT, RX_SIZE, TX_AT, TX_SIZE, Word } from "./layout.js";
+import { RX_AT, RX_SIZE, TX_AT, TX_SIZE, Word, type SharedMemory } from "./layout.js";
 
 export class Ring {
   readonly #words: Int32Array;
@@ -89,12 +89,12 @@ export class Ring {
 
 /** The memory of one socket, as both sides see it. */
 export class Shared {
-  readonly memory: SharedArrayBuffer;
+  readonly memory: SharedMemory;
   readonly words: Int32Array;
   readonly rx: Ring;
   readonly tx: Ring;
 
-  constructor(memory: SharedArrayBuffer) {
+  constructor(memory: SharedMemory) {
     this.memory = memory;
     this.words = new Int32Array(memory, 0, RX_AT / 4);
     this.rx = new Ring(this.words, new Uint8Array(memory, RX_AT, RX_SIZE), Word.RxHead, Word.RxTail);

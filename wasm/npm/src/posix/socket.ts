@@ -16,6 +16,7 @@ export interface Owner {
 }
 
 export interface ProgramSocket extends SocketOwner {
+  readonly shared: Shared;
   /** The program may have written to its ring or read from it. */
   pump(): void;
   /** The program has closed it; `abort` asks for a reset. */

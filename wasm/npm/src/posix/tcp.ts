@@ -11,11 +11,12 @@ import { breakWith, type Owner, type ProgramSocket } from "./socket.js";
 const WORTHWHILE = 16 * 1024;
 
 export class ProgramTcp implements ProgramSocket {
+  readonly shared: Shared;
   readonly #owner: Owner;
   readonly #handle: number;
-  #shared: Shared;
   #id: number | undefined;
   #finished = false;
+  #hopLimit = 0;
   #closing = false;
   /** What was in the program's ring when it closed the socket; its memory is its own again. */
   #rest: Uint8Array = new Uint8Array(0);
@@ -23,16 +24,19 @@ export class ProgramTcp implements ProgramSocket {
   constructor(owner: Owner, handle: number, shared: Shared) {
     this.#owner = owner;
     this.#handle = handle;
-    this.#shared = shared;
+    this.shared = shared;
   }
 
   connect(remote: Endpoint, tuning: StreamTuning): void {
-    const id = this.#owner.context.stack.connect(remote, tuning);
+    this.#hopLimit = this.shared.get(Word.HopLimit);
+    const id = this.#owner.context.stack.connect(remote, { ...tuning, hopLimit: this.#hopLimit });
     if (id < 0) return this.#fail(id);
     this.#own(id);
   }
 
+  /** What a listener has taken has the listener's hop limit already. */
   adopt(id: number, local: Endpoint, remote: Endpoint): void {
+    this.#hopLimit = this.shared.get(Word.HopLimit);
     this.#own(id);
     this.#established(local, remote);
   }
@@ -54,6 +58,11 @@ export class ProgramTcp implements ProgramSocket {
 
   pump(): void {
     if (this.#id === undefined) return;
+    const hopLimit = this.shared.get(Word.HopLimit);
+    if (hopLimit !== this.#hopLimit) {
+      this.#hopLimit = hopLimit;
+      this.#owner.context.stack.setHopLimit(this.#id, hopLimit);
+    }
     this.#send();
     this.#receive();
   }
@@ -61,13 +70,13 @@ export class ProgramTcp implements ProgramSocket {
   close(abort: boolean): void {
     const { stack } = this.#owner.context;
     if (this.#id !== undefined && abort) stack.abort(this.#id);
-    const connected = this.#shared.get(Word.State) === State.Connected && !abort;
+    const connected = this.shared.get(Word.State) === State.Connected && !abort;
     if (connected && this.#id !== undefined) {
-      this.#rest = new Uint8Array(this.#shared.tx.readable);
-      this.#shared.tx.read(this.#rest);
+      this.#rest = new Uint8Array(this.shared.tx.readable);
+      this.shared.tx.read(this.#rest);
     }
     this.#closing = true;
-    this.#shared.set(Word.Released, 1);
+    this.shared.set(Word.Released, 1);
     this.#flush();
   }
 
@@ -78,16 +87,16 @@ export class ProgramTcp implements ProgramSocket {
 
   #established(local: Endpoint, remote: Endpoint): void {
     if (this.#closing) return;
-    putEndpoint(this.#shared.words, Word.Local, local);
-    putEndpoint(this.#shared.words, Word.Remote, remote);
-    this.#shared.set(Word.State, State.Connected);
+    putEndpoint(this.shared.words, Word.Local, local);
+    putEndpoint(this.shared.words, Word.Remote, remote);
+    this.shared.set(Word.State, State.Connected);
     this.#owner.changed();
     this.pump();
   }
 
   #send(): void {
     if (this.#closing) return this.#flush();
-    const shared = this.#shared;
+    const shared = this.shared;
     if (this.#id === undefined || shared.get(Word.State) !== State.Connected || this.#finished) return;
     for (let span = shared.tx.span(); span.length > 0; span = shared.tx.span()) {
       const taken = this.#owner.context.stack.send(this.#id, span, 0);
@@ -117,14 +126,14 @@ export class ProgramTcp implements ProgramSocket {
   }
 
   #receive(): void {
-    const shared = this.#shared;
+    const shared = this.shared;
     if (shared.get(Word.State) !== State.Connected) return;
     while (this.#id !== undefined && !this.#closing && shared.get(Word.RxEnd) === 0) {
       const room = shared.rx.writable;
       if (room < WORTHWHILE) return shared.set(Word.RxStalled, 1);
       const result = this.#owner.context.stack.receive(this.#id, room);
       if (result === "empty") return;
-      if (result instanceof ArrayBuffer) shared.rx.write(new Uint8Array(result));
+      if (result instanceof Uint8Array) shared.rx.write(result);
       else if (result === "finished") shared.set(Word.RxEnd, 1);
       else breakWith(shared, failureOf(result.code));
       this.#owner.changed();
@@ -138,14 +147,14 @@ export class ProgramTcp implements ProgramSocket {
       return this.#flush();
     }
     this.#receive();
-    if (code !== 0 && this.#shared.get(Word.RxStalled) === 0) return this.#fail(code);
-    this.#shared.set(Word.TxEnd, 1);
+    if (code !== 0 && this.shared.get(Word.RxStalled) === 0) return this.#fail(code);
+    this.shared.set(Word.TxEnd, 1);
     this.#owner.changed();
   }
 
   #fail(code: number): void {
     if (this.#closing) return;
-    breakWith(this.#shared, failureOf(code));
+    breakWith(this.shared, failureOf(code));
     this.#owner.changed();
   }
 }

@@ -40,10 +40,18 @@ export const CapsuleType = {
   EXTERNAL_PORTS: 0x2b7e151d,
   PORT_MAP_REQUEST: 0x2b7e151e,
   PORT_MAP_RESPONSE: 0x2b7e151f,
+  STREAM_OPEN: 0x2b7e1520,
+  STREAM_DATA: 0x2b7e1521,
+  STREAM_CREDIT: 0x2b7e1522,
+  STREAM_FINISH: 0x2b7e1523,
+  STREAM_RESET: 0x2b7e1524,
+  STREAM_OPENED: 0x2b7e1525,
+  STREAM_LIMITS: 0x2b7e1526,
 } as const;
 
 /** The largest code that this version knows, and what a larger one counts as. */
 const CLOSE_CODES = { last: 9, other: 9 };
+const RESET_REASONS = { last: 7, other: 1 };
 const DENY_REASONS: ReadonlySet<number> = new Set([1, 2, 3]);
 const PORT_MAP_RESULTS: ReadonlySet<number> = new Set([0, 2, 3, 8, 9, 10, 11]);
 
@@ -122,10 +130,49 @@ function decodePortMapResponse(value: Reader): Capsule {
   };
 }
 
+function decodeStreamOpen(value: Reader): Capsule {
+  const stream = value.varint();
+  const family = value.u8();
+  const host = family === 0 ? value.text() : value.address(family);
+  if (host === "") throw new WireError("empty");
+  return { type: "STREAM_OPEN", stream, host, port: value.u16(), data: value.rest() };
+}
+
+function decodeStreamLimits(value: Reader): Capsule {
+  return { type: "STREAM_LIMITS", streams: value.varint(), credit: value.varint(), required: value.flag() };
+}
+
+function decodeStreamOpened(value: Reader): Capsule {
+  return {
+    type: "STREAM_OPENED",
+    stream: value.varint(),
+    localAddress: value.address(),
+    localPort: value.u16(),
+    remoteAddress: value.address(),
+    remotePort: value.u16(),
+  };
+}
+
+function decodeStreamReset(value: Reader): Capsule {
+  const stream = value.varint();
+  const reason = value.u8();
+  return { type: "STREAM_RESET", stream, reason: reason <= RESET_REASONS.last ? reason : RESET_REASONS.other };
+}
+
 function decodeLimits(value: Reader): Capsule {
   const limits = { mtu: value.u32(), messageLen: value.u32(), unacknowledged: value.u32(), pingIntervalMs: value.u32() };
   return { type: "LIMITS", ...limits };
 }
+
+const STREAM_DECODERS: Readonly<Record<number, (value: Reader) => Capsule>> = {
+  [CapsuleType.STREAM_OPEN]: decodeStreamOpen,
+  [CapsuleType.STREAM_DATA]: (value) => ({ type: "STREAM_DATA", stream: value.varint(), data: value.rest() }),
+  [CapsuleType.STREAM_CREDIT]: (value) => ({ type: "STREAM_CREDIT", stream: value.varint(), limit: value.varint() }),
+  [CapsuleType.STREAM_FINISH]: (value) => ({ type: "STREAM_FINISH", stream: value.varint() }),
+  [CapsuleType.STREAM_RESET]: decodeStreamReset,
+  [CapsuleType.STREAM_OPENED]: decodeStreamOpened,
+  [CapsuleType.STREAM_LIMITS]: decodeStreamLimits,
+};
 
 const DECODERS: Readonly<Record<number, (value: Reader) => Capsule>> = {
   [CapsuleType.DATAGRAM]: (value) => ({ type: "DATAGRAM", context: value.varint(), payload: value.rest() }),
@@ -150,6 +197,7 @@ const DECODERS: Readonly<Record<number, (value: Reader) => Capsule>> = {
   [CapsuleType.EXTERNAL_PORTS]: decodeExternalPorts,
   [CapsuleType.PORT_MAP_REQUEST]: decodePortMapRequest,
   [CapsuleType.PORT_MAP_RESPONSE]: decodePortMapResponse,
+  ...STREAM_DECODERS,
 };
 
 /** Decodes the value of one capsule. */

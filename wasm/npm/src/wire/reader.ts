@@ -110,8 +110,7 @@ export class Reader {
   }
 
   /** 4 or 6. */
-  version(): number {
-    const version = this.u8();
+  version(version = this.u8()): number {
     if (version !== 4 && version !== 6) throw new WireError("ip_version");
     return version;
   }
@@ -122,9 +121,9 @@ export class Reader {
     return formatAddress(version, words);
   }
 
-  /** A version and an address. */
-  address(): string {
-    return this.ip(this.version());
+  /** A version, unless it is known, and an address. */
+  address(version?: number): string {
+    return this.ip(this.version(version));
   }
 
   /** As many items as there are octets for. */

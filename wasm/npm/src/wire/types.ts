@@ -53,4 +53,12 @@ export type Capsule =
       externalPort: number; lifetime: number }
   | { type: "PORT_MAP_RESPONSE"; requestId: bigint; result: number; externalAddress: string; externalPort: number;
       lifetime: number }
+  | { type: "STREAM_LIMITS"; streams: bigint; credit: bigint; required: boolean }
+  | { type: "STREAM_OPEN"; stream: bigint; host: string; port: number; data: Uint8Array }
+  | { type: "STREAM_OPENED"; stream: bigint; localAddress: string; localPort: number; remoteAddress: string;
+      remotePort: number }
+  | { type: "STREAM_DATA"; stream: bigint; data: Uint8Array }
+  | { type: "STREAM_CREDIT"; stream: bigint; limit: bigint }
+  | { type: "STREAM_FINISH"; stream: bigint }
+  | { type: "STREAM_RESET"; stream: bigint; reason: number }
   | { type: "UNKNOWN"; kind: bigint; value: Uint8Array };

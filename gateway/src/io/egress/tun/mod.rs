@@ -3,6 +3,8 @@
 mod sys;
 mod vnet;
 
+pub(super) use sys::watch_poll;
+
 use super::SetupError;
 use crate::dataplane::EgressOffload;
 use ::tun::Configuration;

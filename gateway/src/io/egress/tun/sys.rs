@@ -1,5 +1,5 @@
 //! The only `unsafe` code of the gateway: taking a descriptor over from the crate that made it, what that crate does not
-//! know to ask of it, and reading without clearing a buffer first.
+//! know to ask of it, reading without clearing a buffer first, and letting the runtime watch a descriptor.
 #![allow(unsafe_code)]
 
 use crate::dataplane::EgressOffload;
@@ -29,6 +29,12 @@ pub(super) fn watch(device: Device, with_header: bool) -> io::Result<AsyncFd<Fil
     }
     // SAFETY: `File` owns its descriptor, always shows the same one, and keeps it open until it is dropped.
     unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Lets the runtime watch what itself watches other descriptors.
+pub(in super::super) fn watch_poll(poll: mio::Poll) -> io::Result<AsyncFd<mio::Poll>> {
+    // SAFETY: `Poll` owns its descriptor, always shows the same one, and keeps it open until it is dropped.
+    unsafe { AsyncFd::register_with_interest(poll, Interest::READABLE) }.map_err(io::Error::from)
 }
 
 fn set_header_len(device: &File) -> io::Result<()> {

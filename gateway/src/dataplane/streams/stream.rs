@@ -1,0 +1,263 @@
+//! One stream: octets to the connection that wait for it, and how far each side may send.
+
+use bytes::{Buf, BytesMut};
+use core::net::SocketAddr;
+use std::collections::VecDeque;
+
+/// What a connection may leave in its session's queue, in octets.
+const QUEUED: usize = 128 * 1024;
+/// A piece of a message is kept as it is where it is so large a part of it; of others a copy is kept, lest a few octets hold a
+/// whole message in memory.
+const WORTH_KEEPING: usize = 4;
+/// Copies are gathered up to this length.
+const GATHERED: usize = 16 * 1024;
+
+/// The client has sent what it may not: beyond its credit, or after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Excess;
+
+/// What the connection is to do next with what the client has sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uplink<'a> {
+    /// Take these octets, or the first of them.
+    Data(&'a [u8]),
+    /// Send a FIN: nothing follows.
+    Finish,
+    /// Nothing now.
+    Nothing,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    uplink: VecDeque<BytesMut>,
+    /// Octets that the client has sent, that it may send, and that the connection has taken.
+    received: u64,
+    allowed: u64,
+    written: u64,
+    client_finished: bool,
+    finish_written: bool,
+    /// Octets to the client so far, and how many it takes.
+    sent: u64,
+    credit: u64,
+    /// Of those, what its session's queue holds.
+    queued: usize,
+    remote_finished: bool,
+    /// FINISH is in a message.
+    finish_sent: bool,
+    /// The shell was told to read no more.
+    is_paused: bool,
+    /// The gateway's end of the connection, once there is one.
+    pub local: Option<SocketAddr>,
+}
+
+impl Stream {
+    /// `allowed`: the client's first credit; `credit`: ours.
+    pub fn new(allowed: u64, credit: u64) -> Self {
+        Self {
+            uplink: VecDeque::new(),
+            received: 0,
+            allowed,
+            written: 0,
+            client_finished: false,
+            finish_written: false,
+            sent: 0,
+            credit,
+            queued: 0,
+            remote_finished: false,
+            finish_sent: false,
+            is_paused: false,
+            local: None,
+        }
+    }
+
+    /// Octets from the client, out of a message of this length.
+    pub fn receive(&mut self, data: BytesMut, message_len: usize) -> Result<(), Excess> {
+        let received = self.received + data.len() as u64;
+        if self.client_finished || received > self.allowed {
+            return Err(Excess);
+        }
+        self.received = received;
+        if data.is_empty() {
+            return Ok(());
+        }
+        if data.len() >= message_len / WORTH_KEEPING {
+            self.uplink.push_back(data);
+            return Ok(());
+        }
+        match self.uplink.back_mut() {
+            Some(last) if last.capacity() - last.len() >= data.len() => last.extend_from_slice(&data),
+            _ => {
+                let mut copy = BytesMut::with_capacity(data.len().max(GATHERED.min(self.uplink_octets())));
+                copy.extend_from_slice(&data);
+                self.uplink.push_back(copy);
+            }
+        }
+        Ok(())
+    }
+
+    fn uplink_octets(&self) -> usize {
+        (self.received - self.written) as usize
+    }
+
+    /// The client will send no more.
+    pub fn finish(&mut self) -> Result<(), Excess> {
+        if core::mem::replace(&mut self.client_finished, true) { Err(Excess) } else { Ok(()) }
+    }
+
+    pub fn uplink(&self) -> Uplink<'_> {
+        match self.uplink.front() {
+            _ if self.local.is_none() => Uplink::Nothing,
+            Some(data) => Uplink::Data(data),
+            None if self.client_finished && !self.finish_written => Uplink::Finish,
+            None => Uplink::Nothing,
+        }
+    }
+
+    /// The connection has taken so many of the octets that [`Stream::uplink`] has shown. The client's new credit, where it is
+    /// time to tell, by the rule that it may always be `window` ahead.
+    pub fn written(&mut self, octets: usize, window: u64) -> Option<u64> {
+        let front = self.uplink.front_mut()?;
+        let octets = octets.min(front.len());
+        front.advance(octets);
+        if front.is_empty() {
+            self.uplink.pop_front();
+        }
+        self.written += octets as u64;
+        self.grant(window)
+    }
+
+    /// Lets the client be so far ahead, where that is worth telling.
+    pub fn grant(&mut self, window: u64) -> Option<u64> {
+        if self.client_finished || self.allowed.saturating_sub(self.written) > window / 2 {
+            return None;
+        }
+        self.allowed = self.written + window;
+        Some(self.allowed)
+    }
+
+    pub fn finish_written(&mut self) {
+        self.finish_written = true;
+    }
+
+    /// The client takes more, in all.
+    pub fn credit(&mut self, limit: u64) {
+        self.credit = self.credit.max(limit);
+    }
+
+    /// How many octets may be read from the connection; where it is none, `Stream::resume` tells when there are some again.
+    pub fn room(&mut self, session_room: usize) -> usize {
+        let room = self.free(session_room);
+        self.is_paused = room == 0;
+        room
+    }
+
+    fn free(&self, session_room: usize) -> usize {
+        if self.remote_finished {
+            return 0;
+        }
+        let credit = usize::try_from(self.credit.saturating_sub(self.sent)).unwrap_or(usize::MAX);
+        credit.min(QUEUED.saturating_sub(self.queued)).min(session_room)
+    }
+
+    /// True where reading was paused and may go on: half of its share of the queue has left, or the client takes more.
+    pub fn resume(&mut self, session_room: usize) -> bool {
+        let resumes = self.is_paused && self.queued <= QUEUED / 2 && self.free(session_room) > 0;
+        self.is_paused &= !resumes;
+        resumes
+    }
+
+    /// Octets have gone into the session's queue.
+    pub fn enqueued(&mut self, octets: usize) {
+        self.sent += octets as u64;
+        self.queued += octets;
+    }
+
+    /// Octets have left the queue.
+    pub fn left(&mut self, octets: usize) {
+        self.queued = self.queued.saturating_sub(octets);
+    }
+
+    /// The connection has no more; false where that was known.
+    pub fn remote_finished(&mut self) -> bool {
+        !core::mem::replace(&mut self.remote_finished, true)
+    }
+
+    pub fn finish_sent(&mut self) {
+        self.finish_sent = true;
+    }
+
+    /// Both sides have finished, and know it.
+    pub fn is_over(&self) -> bool {
+        self.finish_sent && self.finish_written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(allowed: u64, credit: u64) -> Stream {
+        let mut stream = Stream::new(allowed, credit);
+        stream.local = Some(SocketAddr::from(([192, 0, 2, 1], 1)));
+        stream
+    }
+
+    #[test]
+    fn what_exceeds_the_credit_is_refused() {
+        let mut stream = open(4, 0);
+        assert_eq!(stream.receive(BytesMut::from(&b"abcd"[..]), 4), Ok(()));
+        assert_eq!(stream.receive(BytesMut::from(&b"e"[..]), 1), Err(Excess));
+        assert_eq!(stream.finish(), Ok(()));
+        assert_eq!(stream.finish(), Err(Excess));
+        assert_eq!(stream.receive(BytesMut::new(), 1), Err(Excess));
+    }
+
+    #[test]
+    fn octets_stay_in_order_whether_they_were_copied_or_not() {
+        let mut stream = open(1 << 20, 0);
+        let mut all = Vec::new();
+        for round in 0..200usize {
+            let data: Vec<u8> = (0..round * 7 % 300).map(|at| (round + at) as u8).collect();
+            all.extend_from_slice(&data);
+            let message_len = if round % 3 == 0 { data.len() } else { 100_000 };
+            stream.receive(BytesMut::from(&data[..]), message_len).expect("credit");
+        }
+        let mut seen = Vec::new();
+        while let Uplink::Data(data) = stream.uplink() {
+            let taken = data.len().min(101);
+            seen.extend_from_slice(&data[..taken]);
+            stream.written(taken, 1 << 20);
+        }
+        assert_eq!(seen, all);
+        stream.finish().expect("once");
+        assert_eq!(stream.uplink(), Uplink::Finish);
+    }
+
+    #[test]
+    fn credit_follows_what_the_connection_takes() {
+        let mut stream = open(100, 0);
+        stream.receive(BytesMut::zeroed(100), 100).expect("credit");
+        assert_eq!(stream.written(40, 100), None);
+        assert_eq!(stream.written(10, 100), Some(150));
+        assert_eq!(stream.written(50, 100), Some(200));
+    }
+
+    #[test]
+    fn reading_pauses_for_the_queue_and_for_the_client() {
+        let mut stream = open(0, QUEUED as u64 + 10);
+        assert_eq!(stream.room(usize::MAX), QUEUED);
+        stream.enqueued(QUEUED);
+        assert_eq!(stream.room(usize::MAX), 0);
+        stream.left(QUEUED / 2 - 1);
+        assert!(!stream.resume(usize::MAX));
+        stream.left(QUEUED / 2 + 1);
+        assert!(stream.resume(usize::MAX) && !stream.resume(usize::MAX));
+        assert_eq!(stream.room(usize::MAX), 10);
+        stream.enqueued(10);
+        stream.left(10);
+        assert_eq!(stream.room(usize::MAX), 0);
+        stream.credit(QUEUED as u64 + 11);
+        assert!(stream.resume(usize::MAX));
+        assert_eq!(stream.room(0), 0);
+    }
+}

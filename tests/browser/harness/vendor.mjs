@@ -1,0 +1,20 @@
+// Packages of npm that only a scenario needs, too large to be installed for all.
+import { execFile } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { promisify } from "node:util";
+
+const root = path.resolve(import.meta.dirname, "../../..");
+
+/** Where the page finds them, by name. */
+export const VENDOR = path.join(root, "target/vendor/node_modules");
+
+/** Installs one, unless it is there. */
+export async function installVendor(name, version) {
+  const manifest = path.join(VENDOR, name, "package.json");
+  if (fs.existsSync(manifest) && JSON.parse(fs.readFileSync(manifest)).version === version) return;
+  const prefix = path.dirname(VENDOR);
+  fs.mkdirSync(prefix, { recursive: true });
+  const options = ["--prefix", prefix, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"];
+  await promisify(execFile)("npm", ["install", ...options, `${name}@${version}`]);
+}

@@ -1,0 +1,217 @@
+//! The egress `user`, run by a user without any capability: how connections come about and end, datagrams of every size, echo,
+//! and what is refused. `native_tools` runs over it as well, where `LAB_EGRESS` is `user`.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use webtun_tests::lab::{Attached, Lab, Operator, REMOTE, allow_ping_sockets};
+use webtun_tests::netns::available;
+use webtun_tests::pattern;
+
+const PREFIX: &str = "wt-usr";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The client's kernel speaks by the tunnel.
+fn lab() -> Option<(Lab, Attached)> {
+    if !available() {
+        eprintln!("left out: needs root and /dev/net/tun");
+        return None;
+    }
+    let lab = Lab::start_as(Operator::Nobody, PREFIX, &[]);
+    let attached = lab.attach("user0", &[]);
+    Some((lab, attached))
+}
+
+fn remotes(port: u16) -> [SocketAddr; 2] {
+    REMOTE.map(|address| SocketAddr::new(address.parse().expect("an address"), port))
+}
+
+fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// Listens at the remote, and has each end played by a function.
+fn between(lab: &Lab, to: SocketAddr, client: impl FnOnce(TcpStream) + Send, server: impl FnOnce(TcpStream) + Send) {
+    let listener = lab.remote.within(|| TcpListener::bind(to)).expect("a free port");
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || {
+            let (stream, _) = listener.accept().expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            server(stream);
+        });
+        lab.client.within(|| client(connect(to).expect("a connection")));
+        server.join().expect("the server is content");
+    });
+}
+
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+}
+
+fn read_all(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    stream.read_to_end(&mut data).map(|_| data)
+}
+
+#[test]
+fn connections_fail_as_the_remote_has_them_fail() {
+    let Some((lab, _attached)) = lab() else { return };
+    let failure = |to: SocketAddr| {
+        // Without a limit of our own, whose poll may come before the cause.
+        lab.client.within(|| TcpStream::connect(to).expect_err("nobody is there").kind())
+    };
+    for to in remotes(1) {
+        assert_eq!(failure(to), ErrorKind::ConnectionRefused, "{to}");
+    }
+    assert_eq!(failure("198.18.0.77:7".parse().expect("an endpoint")), ErrorKind::HostUnreachable);
+    // The gateway's machine, by the address that it has towards the remote.
+    assert_ne!(failure("198.18.0.1:8077".parse().expect("an endpoint")), ErrorKind::TimedOut);
+}
+
+#[test]
+fn either_end_can_finish_first() {
+    let Some((lab, _attached)) = lab() else { return };
+    let (up, down) = (pattern::octets(3, 2_000_000), pattern::octets(4, 3_000_000));
+    for to in remotes(9000) {
+        let talk = |mut stream: TcpStream, mine: &[u8], theirs: &[u8]| {
+            let mut writer = stream.try_clone().expect("a descriptor");
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    writer.write_all(mine).expect("it is taken");
+                    writer.shutdown(Shutdown::Write).expect("it is open");
+                });
+                assert!(read_all(&mut stream).expect("the end") == theirs, "other octets");
+            });
+        };
+        between(&lab, to, |stream| talk(stream, &up, &down), |stream| talk(stream, &down, &up));
+        // The server speaks after the client has finished, and the other way round.
+        let first = |mut stream: TcpStream| {
+            stream.write_all(b"question").expect("it is taken");
+            stream.shutdown(Shutdown::Write).expect("it is open");
+            assert_eq!(read_all(&mut stream).expect("the end"), b"answer");
+        };
+        let second = |mut stream: TcpStream| {
+            assert_eq!(read_all(&mut stream).expect("the end"), b"question");
+            std::thread::sleep(Duration::from_millis(50));
+            stream.write_all(b"answer").expect("it is taken");
+        };
+        between(&lab, to, first, second);
+        between(&lab, to, second, first);
+    }
+}
+
+#[test]
+fn a_reset_is_a_reset_at_the_other_end() {
+    let Some((lab, _attached)) = lab() else { return };
+    let suffers = |mut stream: TcpStream| {
+        stream.write_all(b"x").expect("it is taken");
+        assert_eq!(read_all(&mut stream).expect_err("no end").kind(), ErrorKind::ConnectionReset);
+    };
+    let resets = |mut stream: TcpStream| {
+        stream.read_exact(&mut [0]).expect("an octet");
+        reset(stream);
+    };
+    for to in remotes(9001) {
+        between(&lab, to, suffers, resets);
+        between(&lab, to, resets, suffers);
+    }
+}
+
+#[test]
+fn a_remote_that_does_not_read_holds_the_client_back() {
+    let Some((lab, _attached)) = lab() else { return };
+    let (done, told) = std::sync::mpsc::sync_channel(1);
+    let flood = move |mut stream: TcpStream| {
+        stream.set_write_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+        let piece = vec![0; 1 << 20];
+        // Kernels' buffers and our own: far less than this.
+        let taken = (0..256).take_while(|_| stream.write_all(&piece).is_ok()).count();
+        assert!(taken < 200, "{taken} MiB went nowhere");
+        reset(stream);
+        done.send(()).expect("somebody waits");
+    };
+    let stall = move |mut stream: TcpStream| {
+        told.recv_timeout(Duration::from_secs(60)).expect("the flood has ended");
+        assert!(read_all(&mut stream).is_err());
+    };
+    between(&lab, remotes(9002)[0], flood, stall);
+}
+
+#[test]
+fn datagrams_of_every_size_come_back_from_whom_they_were_sent_to() {
+    let Some((lab, _attached)) = lab() else { return };
+    for first in remotes(9003) {
+        let second = SocketAddr::new(first.ip(), 9004);
+        let servers = lab.remote.within(|| [first, second].map(|at| UdpSocket::bind(at).expect("a free port")));
+        std::thread::scope(|scope| {
+            let largest = if first.is_ipv4() { 65_507 } else { 65_487 };
+            let sizes = [0, 1, 1472, 1473, 9000, 60_000, largest];
+            for server in &servers {
+                scope.spawn(move || {
+                    server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                    let mut buffer = vec![0; 65_536];
+                    for _ in sizes {
+                        let (len, from) = server.recv_from(&mut buffer).expect("a datagram");
+                        // With whom the datagram came, before its octets.
+                        server.send_to(&buffer[..len], from).expect("it is sent");
+                        server.send_to(from.to_string().as_bytes(), from).expect("it is sent");
+                    }
+                });
+            }
+            lab.client.within(|| {
+                let socket = UdpSocket::bind(SocketAddr::new(unspecified(first), 0)).expect("a socket");
+                socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                let mut seen = Vec::new();
+                for size in sizes {
+                    for to in [first, second] {
+                        let sent = pattern::octets(5, size);
+                        socket.send_to(&sent, to).expect("it is sent");
+                        let mut buffer = vec![0; 65_536];
+                        let (len, from) = socket.recv_from(&mut buffer).expect("an echo");
+                        assert!(from == to && buffer[..len] == sent, "{size} octets, from {from}");
+                        let (len, _) = socket.recv_from(&mut buffer).expect("an endpoint");
+                        seen.push(buffer[..len].to_vec());
+                    }
+                }
+                seen.dedup();
+                assert_eq!(seen.len(), 1, "one mapping for all destinations");
+            });
+        });
+    }
+}
+
+fn unspecified(like: SocketAddr) -> std::net::IpAddr {
+    if like.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() }
+}
+
+#[test]
+fn a_datagram_that_nobody_takes_is_told() {
+    let Some((lab, _attached)) = lab() else { return };
+    for to in remotes(1) {
+        lab.client.within(|| {
+            let socket = UdpSocket::bind(SocketAddr::new(unspecified(to), 0)).expect("a socket");
+            socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            socket.connect(to).expect("an address");
+            socket.send(b"x").expect("it is sent");
+            assert_eq!(socket.recv(&mut [0; 9]).expect_err("an error").kind(), ErrorKind::ConnectionRefused, "{to}");
+        });
+    }
+}
+
+#[test]
+fn pings_take_leave_of_the_machine() {
+    let Some((lab, _attached)) = lab() else { return };
+    for remote in REMOTE {
+        lab.client.exec("ping", &["-c", "2", "-i", "0.1", "-s", "3000", "-W", "20", remote]);
+    }
+    assert!(!lab.client.output("ping", &["-c", "1", "-W", "10", "198.18.0.77"]).status.success());
+
+    allow_ping_sockets(&lab.gateway, false);
+    assert!(!lab.client.output("ping", &["-c", "1", "-W", "2", REMOTE[0]]).status.success());
+    let figures = lab.gateway.exec("curl", &["-sS", "http://127.0.0.1:9077/metrics"]);
+    let dropped = figures.lines().find(|line| line.contains(r#"reason="egress_ping""#)).expect("the figure");
+    assert!(!dropped.ends_with(" 0"), "{dropped}");
+}

@@ -1,0 +1,141 @@
+// What a guest must be able to do. Each gives a few words about how it went, or throws.
+import { execFile } from "node:child_process";
+import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
+import { mapByPcp } from "./pcp.mjs";
+
+export const PLAYGROUND = { v4: "198.18.0.2", v6: "2001:2::2" };
+/** The gateway's machine as the playground sees it: the address that it announces is known to its own network alone. */
+const OUTSIDE = "198.18.0.1";
+const WWW = "www.playground.test";
+const BLOB = 32 << 20;
+const MINUTE = 60_000;
+
+export function demand(holds, text) {
+  if (!holds) throw new Error(text);
+}
+
+/** The hash of what the playground serves, from itself. */
+export async function blobHash(size) {
+  return (await (await fetch(`http://${PLAYGROUND.v4}/sha256?size=${size}`)).text()).trim();
+}
+
+async function lease({ shell, mtu }) {
+  const lease = await shell.bringUp(mtu);
+  demand(/^192\.168\.127\./.test(lease.address), `an address elsewhere: ${lease.address}`);
+  demand(lease.router === "192.168.127.1" && lease.dns === lease.router, `another router: ${JSON.stringify(lease)}`);
+  demand(lease.mtu === mtu, `an MTU of ${lease.mtu} instead of ${mtu}`);
+  return lease.address;
+}
+
+async function ping({ shell }) {
+  const output = await shell.must(`ping -c 3 -W 5 ${WWW}`);
+  demand(output.includes(`(${PLAYGROUND.v4})`) && / 0% packet loss/.test(output), output);
+  return /= ([\d.]+)\//.exec(output)?.[1].concat(" ms at best");
+}
+
+async function traceroute({ shell }) {
+  const output = await shell.must(`traceroute -n -q 2 -w 5 -m 8 ${PLAYGROUND.v4}`);
+  const hops = [...output.matchAll(/^\s*\d+\s+(\S+)/gm)].map(([, hop]) => hop);
+  demand(hops[0] === "192.168.127.1" && hops.at(-1) === PLAYGROUND.v4, output);
+  return `${hops.length} hops`;
+}
+
+async function download({ shell }) {
+  const expected = await blobHash(BLOB);
+  const start = performance.now();
+  const output = await shell.must(`wget -q -O - 'http://${WWW}/blob?size=${BLOB}' | sha256sum`, 5 * MINUTE);
+  demand(output.includes(expected), `the hash is ${output.trim()} instead of ${expected}`);
+  return `32 MiB in ${((performance.now() - start) / 1000).toFixed(1)} s`;
+}
+
+/** The server is busy; or a datagram by which a test by UDP begins was lost, as iperf3 sends it once. */
+const TRANSIENT = /busy|unable to read from stream socket/;
+
+/** Runs iperf3; figures are what the receiver got. */
+export async function iperf({ shell }, flags, { server = "iperf.playground.test", seconds = 2 } = {}) {
+  // The server takes one test at a time, and the last one's end may still be on its way.
+  const command = `iperf3 -J -t ${seconds} -c ${server} ${flags}`;
+  let result;
+  for (let turn = 0; turn < 5; turn++) {
+    result = JSON.parse((await shell.run(command, MINUTE)).output);
+    if (!TRANSIENT.test(result.error ?? "")) break;
+    await delay(1000);
+  }
+  demand(!result.error, `iperf3 ${flags}: ${result.error}`);
+  return result.end;
+}
+
+const rate = (bits) => `${(bits / 1e6).toFixed(1)} Mbit/s`;
+
+async function tcp(guest, flags) {
+  const { sum_received: sum } = await iperf(guest, flags);
+  demand(sum.bytes > 0, "nothing has arrived");
+  return rate(sum.bits_per_second);
+}
+
+/** Datagrams that the guest's own sockets had no room for: it was too slow to read them, and no network's fault. */
+async function unread({ shell }) {
+  const [, names, values] = /^Udp: (.*)\nUdp: (.*)$/m.exec(await shell.must("grep ^Udp: /proc/net/snmp"));
+  return Number(values.split(" ")[names.split(" ").indexOf("RcvbufErrors")]);
+}
+
+/** `most` is the part of the datagrams that may be lost on the way. */
+async function udp(guest, flags, megabits, most) {
+  const before = await unread(guest);
+  // Left to itself iperf3 takes datagrams as long as the segment's MTU, and gives up when it hears of the path's.
+  const { sum } = await iperf(guest, `-u -l 1200 -b ${guest.nic === "ne2k" ? 1 : megabits}M ${flags}`);
+  const { lost_packets: all, packets } = sum;
+  const lost = all - ((await unread(guest)) - before);
+  demand(packets > 0 && lost <= most * packets, `${all} of ${packets} are lost, ${lost} of them on the way`);
+  return `${rate(sum.bits_per_second)}, ${all} of ${packets} lost, ${Math.max(lost, 0)} on the way`;
+}
+
+const tcpUp = (guest) => tcp(guest, "");
+const tcpDown = (guest) => tcp(guest, "-R");
+// What goes up is lost where the playground is too slow, too.
+const udpUp = (guest) => udp(guest, "", 5, 0.1);
+const udpDown = (guest) => udp(guest, "-R", 20, 0.01);
+
+async function ipv6({ shell }) {
+  await shell.must("for i in $(seq 50); do ip -6 route | grep -q ^default && break; usleep 100000; done; ip -6 route");
+  await shell.must(`ping -6 -c 2 -W 5 ${PLAYGROUND.v6}`);
+  const expected = await blobHash(100_000);
+  const output = await shell.must(`wget -q -O - 'http://[${PLAYGROUND.v6}]/blob?size=100000' | sha256sum`);
+  demand(output.includes(expected), `another hash: ${output}`);
+  return "ping and HTTP";
+}
+
+/** What a web server says to the world, which is where the playground is. */
+async function fromOutside(port, patience = 5000) {
+  const script = `fetch(process.argv[1], { signal: AbortSignal.timeout(${patience}) }).then((it) => it.text()).then(console.log)`;
+  const command = ["netns", "exec", process.env.PLAYGROUND_NETNS, process.execPath, "-e", script, `http://${OUTSIDE}:${port}/`];
+  return (await promisify(execFile)("ip", command)).stdout.trim();
+}
+
+/** A web server in the guest, reached from outside by a port that the guest maps, and by one that the page maps. */
+async function inbound({ shell, net, name }) {
+  const [, address] = /inet (\S+)\//.exec(await shell.must("ip -4 address show eth0"));
+  await shell.must(`mkdir -p /tmp/www && echo ${name} >/tmp/www/index.html && httpd -p 8080 -h /tmp/www`);
+  const reach = async ({ release, ...external }, who) => {
+    demand((await fromOutside(external.port)) === name, `another server answers at the port that the ${who} has mapped`);
+    // A port has one owner.
+    await release();
+    const still = await fromOutside(external.port, 1000).catch(() => undefined);
+    demand(still === undefined, `the port that the ${who} has given back is open`);
+    return `${external.address}:${external.port}`;
+  };
+  const ways = [await reach(await mapByPcp(shell, address, 8080), "guest")];
+  if (net) {
+    const mapped = await net.mapPort(8080);
+    ways.push(await reach({ ...mapped.external, release: () => mapped.close() }, "page"));
+  }
+  await shell.must("killall httpd");
+  return ways.join(", ");
+}
+
+export const CHECKS = { lease, ping, traceroute, download, tcpUp, tcpDown, udpUp, udpDown, ipv6, inbound };
+/** For guests whose way in differs from another's by the emulator's place only. */
+export const SHORT = { lease, ping, traceroute, download, tcpUp, tcpDown, inbound };
+/** With v86's NE2000, which is slow: `--full` has the rest. */
+export const SLOW = { lease, ping, traceroute, tcpUp, tcpDown, inbound };

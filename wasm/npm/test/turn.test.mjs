@@ -1,0 +1,67 @@
+// One turn of the engine, over a stack that says what a test wants it to say.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { internals } from "./support/internals.mjs";
+
+const { Engine, Kind } = await internals("engine/engine", "engine/events");
+
+/** An event of the stack's socket `id`, with no words beside. */
+const eventOf = (kind, id) => Uint32Array.of(kind, 1, id);
+
+/**
+ * An engine whose WebSocket is open. `transmits` is what each call of `pollTransmit` gives, as a function of the events
+ * that wait; the rest give nothing.
+ */
+async function open(transmits) {
+  const calls = [];
+  const waiting = [Uint32Array.of(Kind.OpenTransport, 0)];
+  const stack = {
+    pollEvents: () => waiting.shift() ?? new Uint32Array(0),
+    pollTransmit() {
+      calls.push("transmit");
+      return transmits.shift()?.(waiting);
+    },
+    pollTimeout: () => Infinity,
+    connected() {},
+  };
+  const socket = { readyState: 1, bufferedAmount: 0, protocol: "webtun.v1", send: () => calls.push("sent"), close() {} };
+  const engine = new Engine({ url: "ws://gateway/", token: undefined, stack, openWebSocket: () => socket });
+  engine.own(7, { handleEvent: (kind) => calls.push(Kind[kind]) });
+  engine.start();
+  // After its first turn the engine rests for a task.
+  await new Promise((resolve) => setTimeout(resolve));
+  calls.length = 0;
+  socket.onopen();
+  engine.stop();
+  return calls;
+}
+
+test("what happens inside the stack while it is asked for messages is told in the same turn", async () => {
+  const connectsToItself = (waiting) => void waiting.push(eventOf(Kind.TcpConnected, 7), eventOf(Kind.TcpReadable, 7));
+  const calls = await open([connectsToItself]);
+  assert.deepEqual(calls, ["transmit", "TcpConnected", "transmit", "TcpReadable", "transmit"]);
+});
+
+test("a turn ends when there is no event left and no message", async () => {
+  const message = () => new Uint8Array(1);
+  assert.deepEqual(await open([message, message]), ["transmit", "sent", "transmit", "sent", "transmit"]);
+});
+
+test("inputs that follow each other have a turn together", async () => {
+  let turns = 0;
+  const stack = {
+    pollEvents: () => new Uint32Array(0),
+    pollTransmit: () => undefined,
+    pollTimeout() {
+      turns++;
+      return Infinity;
+    },
+  };
+  const engine = new Engine({ url: "ws://gateway/", token: undefined, stack, openWebSocket: () => assert.fail() });
+  let inputs = 0;
+  for (let count = 0; count < 3; count++) engine.enter(() => inputs++);
+  assert.deepEqual({ inputs, turns }, { inputs: 3, turns: 1 }, "who comes first is served at once");
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual({ inputs, turns }, { inputs: 3, turns: 2 });
+  engine.stop();
+});
