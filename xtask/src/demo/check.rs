@@ -21,6 +21,10 @@ use tokio::time::timeout;
 use crate::Result;
 use crate::browser::{Browser, Kind, Picture};
 
+/// Until the page first reports. Chromium gives up a page that it is loading when an address of the machine changes
+/// (ERR_NETWORK_CHANGED), and a new one is started.
+const START: Duration = Duration::from_secs(30);
+const STARTS: usize = 3;
 /// For all panels together.
 const LIMIT: Duration = Duration::from_secs(240);
 /// From the end of the check to the browser's picture.
@@ -62,8 +66,17 @@ pub async fn run(page: &str, job: &Job<'_>) -> Result<ExitCode> {
     let picture = job.picture.map(|file| Picture { file, window: job.window });
     let hold = if picture.is_some() { "&hold" } else { "" };
     let url = format!("{page}?check=http://127.0.0.1:{port}/{hold}");
-    let mut browser = Browser::open(job.browser, &url, picture.as_ref(), job.dark)?;
+    let open = || Browser::open(job.browser, &url, picture.as_ref(), job.dark);
     let mut tally = Tally::default();
+    let mut browser = open()?;
+    for _ in 1..STARTS {
+        if tally.begins(&mut inbox).await {
+            break;
+        }
+        println!("the page did not report within {} s: opened anew", START.as_secs());
+        browser.close().await;
+        browser = open()?;
+    }
     tokio::select! {
         result = timeout(LIMIT, tally.collect(&mut inbox)) => {
             if result.is_err() {
@@ -93,20 +106,30 @@ struct Tally {
 }
 
 impl Tally {
+    /// Whether the first report comes in time.
+    async fn begins(&mut self, inbox: &mut mpsc::Receiver<Report>) -> bool {
+        let Ok(Some(report)) = timeout(START, inbox.recv()).await else { return false };
+        self.take(report);
+        true
+    }
+
     async fn collect(&mut self, inbox: &mut mpsc::Receiver<Report>) {
-        while let Some(report) = inbox.recv().await {
-            match report {
-                Report::Begin { panels } => self.awaited = panels,
-                Report::Panel { name, ok, detail, ms } => {
-                    self.awaited.retain(|awaited| *awaited != name);
-                    *if ok { &mut self.passed } else { &mut self.failed } += 1;
-                    println!("{} {name:<10} {:6.1} s  {detail}", if ok { "ok  " } else { "FAIL" }, ms / 1000.0);
-                }
-                Report::End => {
-                    self.ended = true;
-                    return;
-                }
+        while !self.ended
+            && let Some(report) = inbox.recv().await
+        {
+            self.take(report);
+        }
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Begin { panels } => self.awaited = panels,
+            Report::Panel { name, ok, detail, ms } => {
+                self.awaited.retain(|awaited| *awaited != name);
+                *if ok { &mut self.passed } else { &mut self.failed } += 1;
+                println!("{} {name:<10} {:6.1} s  {detail}", if ok { "ok  " } else { "FAIL" }, ms / 1000.0);
             }
+            Report::End => self.ended = true,
         }
     }
 

@@ -34,9 +34,13 @@ impl Network {
         ip(&format!("address add 198.18.0.1/24 dev {DEVICE}"))?;
         ip(&format!("-n {NAMESPACE} address add 198.18.0.2/24 dev eth0"))?;
         if self.ipv6 {
-            // Without duplicate address detection the servers can bind at once.
-            ip(&format!("address add 2001:2::1/64 dev {DEVICE} nodad"))?;
-            ip(&format!("-n {NAMESPACE} address add 2001:2::2/64 dev eth0 nodad"))?;
+            // No duplicate address detection: the servers can bind at once, and no link-local address comes a second later,
+            // at which Chromium would give up the page that it is loading (ERR_NETWORK_CHANGED).
+            let now = |device| format!("echo 0 > /proc/sys/net/ipv6/conf/{device}/accept_dad");
+            Command::new("sh").args(["-c", &now(DEVICE)]).output()?;
+            in_namespace(&now("eth0"))?;
+            ip(&format!("address add 2001:2::1/64 dev {DEVICE}"))?;
+            ip(&format!("-n {NAMESPACE} address add 2001:2::2/64 dev eth0"))?;
         }
         ip(&format!("-n {NAMESPACE} link set lo up"))?;
         ip(&format!("-n {NAMESPACE} link set eth0 up"))?;
