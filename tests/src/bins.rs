@@ -47,7 +47,13 @@ fn cargo_build(kind: &str, name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // The dependencies are built with the features that the tests have them with: an example brings those of development.
     let features = ["--workspace", "--all-features", "--example", "line"];
-    let status = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells a test of its package, build scripts of dependencies ask for too: those would be built anew.
+    let of_package = |name: &str| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_package)) {
+        command.env_remove(name);
+    }
+    let status = command
         .args(["build", "--quiet", kind, name, "--profile", profile])
         .args(features)
         .env("CARGO_TARGET_DIR", folder.parent().unwrap_or(folder))

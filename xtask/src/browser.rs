@@ -12,7 +12,7 @@ use tokio::process::Child;
 use crate::Result;
 use crate::command::Command;
 use crate::daemon::ask_to_end;
-use crate::files::find_program;
+use crate::files::{find_program, last_lines};
 use crate::workspace::scratch;
 
 const CHROMIUM: &[&str] = &[
@@ -27,6 +27,8 @@ const CHROMIUM: &[&str] = &[
     "--no-first-run",
     "--hide-scrollbars",
 ];
+
+const LAST_LINES: usize = 20;
 
 /// Which browser.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -67,6 +69,7 @@ pub struct Picture<'a> {
 pub struct Browser {
     child: Child,
     folder: PathBuf,
+    log: PathBuf,
 }
 
 impl Browser {
@@ -74,7 +77,8 @@ impl Browser {
     pub fn open(kind: Kind, url: &str, picture: Option<&Picture<'_>>, dark: bool) -> Result<Self> {
         let folder = scratch("browser")?.join(std::process::id().to_string());
         std::fs::create_dir_all(&folder)?;
-        let log = File::create(scratch("browser")?.join("browser.log"))?;
+        let path = scratch("browser")?.join("browser.log");
+        let log = File::create(&path)?;
         let mut command = Command::new("setpriv").args(["--pdeathsig", "KILL", "--"]).args(match kind {
             Kind::Chromium => chromium_command(&folder, picture, dark)?,
             Kind::Firefox => firefox_command(&folder)?,
@@ -83,12 +87,17 @@ impl Browser {
         let mut command = command.into_tokio();
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         let child = command.spawn().map_err(|error| format!("cannot start the browser: {error}"))?;
-        Ok(Self { child, folder })
+        Ok(Self { child, folder, log: path })
     }
 
     /// Resolves when it ends by itself, which it does after a picture.
     pub async fn ended(&mut self) {
         let _ = self.child.wait().await;
+    }
+
+    /// The last lines of what it has said, for a person to whom it did not show a page.
+    pub fn last_words(&self) -> String {
+        last_lines(&self.log, LAST_LINES)
     }
 
     /// Ends it.

@@ -16,11 +16,20 @@ pub fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// What cargo tells a program that it runs of the program's package. Build scripts of dependencies ask for the same names
+/// (ring's does), so that cargo, run by us with these, would build those anew, and all that depends on them.
+fn is_of_our_package(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_"))
+}
+
 impl Command {
     /// `program` is looked up on PATH.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = std::process::Command::new(program);
         command.current_dir(root());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_our_package(name)) {
+            command.env_remove(name);
+        }
         Self(command)
     }
 

@@ -40,3 +40,10 @@ pub fn copy_folder(from: &Path, to: &Path, skip: &dyn Fn(&str) -> bool) -> Resul
     }
     Ok(())
 }
+
+/// The last `count` lines of a file, for a person; none of one that cannot be read.
+pub fn last_lines(file: &Path, count: usize) -> String {
+    let text = std::fs::read(file).map(|octets| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -3,9 +3,16 @@ import { explainShortly } from "./explain.mjs";
 
 const LIMIT = 45_000;
 
-function post(url, report) {
+/** Once more after a second: Chromium gives up requests while an address of the machine changes. */
+async function post(url, report) {
   // Without a content type of its own the request is a simple one, and needs no preflight.
-  return fetch(url, { method: "POST", body: JSON.stringify(report) });
+  const request = () => fetch(url, { method: "POST", body: JSON.stringify(report) });
+  try {
+    await request();
+  } catch {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await request();
+  }
 }
 
 /** Runs the panels one after the other. */

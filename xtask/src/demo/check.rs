@@ -73,14 +73,14 @@ pub async fn run(page: &str, job: &Job<'_>) -> Result<ExitCode> {
         if tally.begins(&mut inbox).await {
             break;
         }
-        println!("the page did not report within {} s: opened anew", START.as_secs());
+        println!("the page did not report within {} s: opened anew\n{}", START.as_secs(), browser.last_words());
         browser.close().await;
         browser = open()?;
     }
     tokio::select! {
         result = timeout(LIMIT, tally.collect(&mut inbox)) => {
             if result.is_err() {
-                println!("FAIL the page did not finish within {} s", LIMIT.as_secs());
+                println!("FAIL the page did not finish within {} s\n{}", LIMIT.as_secs(), browser.last_words());
             }
         }
         () = browser.ended() => println!("FAIL the browser ended before the page was through"),

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::Result;
 use crate::command::Command;
 use crate::daemon::ask_to_end;
+use crate::files::last_lines;
 use crate::test::steps::{Plan, Step};
 use crate::workspace::scratch;
 
@@ -88,8 +89,5 @@ async fn run_logged(command: Command, log: &mut File, limit: Duration) -> Result
 }
 
 fn tail(path: &std::path::Path, error: &str) -> String {
-    let log = std::fs::read(path).map(|octets| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default();
-    let lines: Vec<_> = log.lines().collect();
-    let shown = &lines[lines.len().saturating_sub(SHOWN)..];
-    format!("{}\n{error}\nthe whole log: {}", shown.join("\n"), path.display())
+    format!("{}\n{error}\nthe whole log: {}", last_lines(path, SHOWN), path.display())
 }

@@ -1,6 +1,6 @@
 //! Each rule by a token that keeps all the others.
 
-#[path = "../../../../tests/io_support/jwt.rs"]
+#[path = "../../../../tests/io/support/jwt.rs"]
 mod make;
 
 use super::*;
