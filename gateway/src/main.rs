@@ -5,8 +5,9 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use webtun_gateway::config::cli::{Cli, Command, TokenCommand};
-use webtun_gateway::config::{Config, LogFormat, Token, load};
+use webtun_gateway::config::{Config, EgressChoice, LogFormat, Token, load};
 use webtun_gateway::io::auth::fresh_token;
+use webtun_gateway::io::health;
 use webtun_gateway::io::run::{Ready, run};
 
 fn main() -> ExitCode {
@@ -29,7 +30,15 @@ fn start(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         print!("{}", load::print(&config)?);
         return Ok(());
     }
+    if let Some(Command::Health) = cli.command {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return Ok(runtime.block_on(health::ask(&config))?);
+    }
     start_logging(&config)?;
+    #[cfg(target_os = "linux")]
+    if config.egress != EgressChoice::User {
+        webtun_gateway::io::egress::capability::raise();
+    }
     let threads = config.threads(std::thread::available_parallelism().map_or(1, usize::from));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     Ok(runtime.block_on(run(config, announce))?)
@@ -67,7 +76,7 @@ fn announce(ready: &Ready) {
     let scheme = if ready.is_tls { "https" } else { "http" };
     let mut text = String::new();
     if let Some(token) = &ready.made_token {
-        text = format!("open {scheme}://{}/?token={token}\n", ready.host);
+        text = format!("open {}?token={token}\n", ready.page);
     }
     text.push_str(&format!("listening on {scheme}://{}/\n", ready.address));
     // Whoever has closed our standard output does not want to know.

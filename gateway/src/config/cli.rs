@@ -57,6 +57,8 @@ pub enum Command {
     /// Makes bearer tokens and their hashes for the configuration file.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Asks the gateway that runs with this configuration whether it is alive, and ends with status 0 if it is.
+    Health,
 }
 
 /// `webtun-gateway token`

@@ -40,4 +40,23 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     /// Where the proxies tell it.
     pub forwarded_header: ForwardedHeader,
+    /// The address at which people open the gateway's page, for the line with the made token. Default: the machine's own, which
+    /// cannot be told from within a container or behind a proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+}
+
+impl Http {
+    /// Whether `public_url` can be put before a query.
+    pub(super) fn has_usable_url(&self) -> bool {
+        self.public_url.as_ref().is_none_or(|text| match text.parse::<http::Uri>() {
+            Ok(url) => {
+                matches!(url.scheme_str(), Some("http" | "https"))
+                    && url.query().is_none()
+                    && !text.contains('#')
+                    && text.ends_with('/')
+            }
+            Err(_) => false,
+        })
+    }
 }

@@ -34,6 +34,9 @@ impl Config {
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return fail("tls", "TLS needs both files, `tls.certificate` and `tls.key`");
         }
+        if !self.http.has_usable_url() {
+            return fail("http.public_url", "write it as https://gateway.example/, with a slash at the end");
+        }
         self.validate_sections()
     }
 

@@ -7,6 +7,7 @@ pub mod dns;
 pub mod doors;
 pub mod driver;
 pub mod egress;
+pub mod health;
 pub mod http;
 pub mod inner;
 pub mod metrics;

@@ -2,7 +2,7 @@
 
 use super::admin::{self, Admin};
 use super::audit::Audit;
-use super::auth::{Credentials, Gate, KeyError, kept_token};
+use super::auth::{Credentials, Gate, KeyError, fresh_token, kept_token};
 use super::dns::Forwarder;
 use super::doors::{DoorFigures, Doors};
 use super::driver::{Clock, Driver, Shards};
@@ -159,7 +159,7 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     ready(&Ready {
         address,
         made_token: made,
-        host: host_for_people(address, &config, count),
+        page: page_for_people(address, &config, count),
         is_tls: keeper.is_some(),
     });
 
@@ -194,8 +194,8 @@ pub struct Ready {
     pub address: SocketAddr,
     /// The token that has been made because none was configured.
     pub made_token: Option<String>,
-    /// The address for a browser's address bar.
-    pub host: SocketAddr,
+    /// The address for a browser's address bar, without a query.
+    pub page: String,
     /// True where it speaks TLS.
     pub is_tls: bool,
 }
@@ -261,8 +261,16 @@ fn made_token(config: &Config) -> Result<Option<String>, RunError> {
     if config.has_credentials() || is_private {
         return Ok(None);
     }
-    let made = kept_token(&config.state_dir);
-    made.map(Some).map_err(|error| RunError::State { path: config.state_dir.clone(), error })
+    match kept_token(&config.state_dir) {
+        Ok(token) => Ok(Some(token)),
+        // A container without a volume, or a user without a folder there, has no place for it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) => {
+            let folder = config.state_dir.display();
+            tracing::warn!(%folder, %error, "the access token is for this run alone: `state_dir` cannot be written");
+            fresh_token().map(Some).map_err(|error| RunError::Internal(format!("no randomness: {error}")))
+        }
+        Err(error) => Err(RunError::State { path: config.state_dir.clone(), error }),
+    }
 }
 
 fn warn_of_plain_tokens(config: &Config) {
@@ -289,6 +297,14 @@ fn inner_host(
     let addresses = [gateway.config().inner_host_v4().into(), gateway.config().inner_host_v6().into()];
     InnerHost::new(&addresses, forwarder, queries, seed()?, clock.now())
         .map_err(|error| RunError::Internal(error.to_string()))
+}
+
+/// The address that a browser can open: as configured, else by the machine's own address.
+fn page_for_people(address: SocketAddr, config: &Config, shards: usize) -> String {
+    config.http.public_url.clone().unwrap_or_else(|| {
+        let scheme = if config.tls.files().is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/", host_for_people(address, config, shards))
+    })
 }
 
 /// An address that a browser can open: the machine's own where the listener takes any.

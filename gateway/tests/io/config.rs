@@ -94,6 +94,7 @@ fn wrong_values_are_named_with_what_would_be_right() {
         ("listen = \"localhost\"\n", "listen", "line 1"),
         ("[tls]\ncertificate = \"gw.pem\"\n", "tls", "both files"),
         ("[http]\ntrusted_proxies = [\"10.0.0.0/33\"]\n", "http.trusted_proxies", "line 2"),
+        ("[http]\npublic_url = \"gw.example\"\n", "http.public_url", "https://"),
         ("[http]\nforwarded_header = \"x_real_ip\"\n", "http.forwarded_header", "x_forwarded_for"),
         ("[limits]\nhandshakes_per_address = 0\n", "limits.handshakes_per_address", "at least 1"),
     ] {
@@ -201,4 +202,52 @@ fn every_line_of_the_example_that_is_commented_out_is_good_too() {
     let scratch = Scratch::new("example");
     let config = printed(with_file(&scratch.0, &uncommented));
     assert_eq!((config.policy.rule.len(), config.dns.zones.len(), config.group.len()), (2, 1, 1));
+}
+
+/// As variables, by the README's rule: the names of tables joined by two underscores, and what is no table as TOML.
+fn variables(prefix: &str, table: &toml::Table, found: &mut Vec<(String, String)>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.to_uppercase());
+        match value {
+            // Its keys are the operator's.
+            toml::Value::Table(inner) if key != "zones" => variables(&format!("{name}__"), inner, found),
+            toml::Value::String(text) => found.push((name, text.clone())),
+            other => found.push((name, other.to_string())),
+        }
+    }
+}
+
+#[test]
+fn every_key_can_be_a_variable() {
+    let example = include_str!("../../gateway.example.toml");
+    let uncommented: String =
+        example.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
+    let scratch = Scratch::new("environment");
+    let mut table: toml::Table = toml::from_str(&uncommented).expect("TOML");
+    // Flags win, and the test's own has a value of these.
+    table.remove("state_dir");
+    table.remove("runtime_dir");
+    table.insert("static_dir".to_owned(), scratch.0.display().to_string().into());
+    let mut found = Vec::new();
+    variables("WEBTUN_", &table, &mut found);
+    assert!(found.len() > 90, "{}", found.len());
+    let mut by_variables = command(&scratch.0, &["--print-config"]);
+    by_variables.envs(found);
+    let by_file = with_file(&scratch.0, &toml::to_string(&table).expect("TOML"));
+    assert_eq!(printed(by_variables), printed(by_file));
+}
+
+#[test]
+fn what_looks_like_a_number_or_a_list_of_one_is_taken_as_meant() {
+    let scratch = Scratch::new("forms");
+    let mut command = command(&scratch.0, &["--print-config"]);
+    command.env("WEBTUN_TOKEN", "12345").env("WEBTUN_EXTERNAL__PORT_RANGE", "20000-30000");
+    command.env("WEBTUN_ALLOW_ORIGINS", r#"["https://a.example", "https://*.b.example"]"#);
+    command.env("WEBTUN_POLICY__RULE", r#"[{action="allow", prefix="10.0.0.0/8", ports=80}]"#);
+    command.env("WEBTUN_GROUP", r#"[{name="players", limits={session={flows=7}}}]"#);
+    command.env("WEBTUN_DNS__ZONES", r#"{"corp.example"=["10.0.0.53"]}"#);
+    let config = printed(command);
+    assert_eq!((config.tokens.len(), config.allow_origins.len(), config.policy.rule.len()), (1, 2, 1));
+    assert_eq!((config.external.port_range.first, config.group[0].name.as_str()), (20000, "players"));
+    assert!(config.dns.zones.contains_key("corp.example"));
 }

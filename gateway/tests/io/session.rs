@@ -99,6 +99,25 @@ isolated! {
         again.stop();
     }
 
+    fn a_token_that_cannot_be_kept_is_for_one_run_and_is_told_with_the_public_url() {
+        let scratch = Scratch::new("unkept");
+        let folder = scratch.0.join("state_dir");
+        std::fs::create_dir(&folder).expect("a folder");
+        crate::support::shell(&format!("mount -t tmpfs -o ro tmpfs {}", folder.display()));
+        let arguments = ["--listen", "0.0.0.0:0", "--set", "http.public_url=https://gw.example/"];
+        let opened: Vec<String> = (0..2)
+            .map(|_| {
+                let gateway = Gateway::start(&scratch.0, &arguments);
+                let open = gateway.printed[0].clone();
+                assert!(gateway.stop().contains("is for this run alone"));
+                open
+            })
+            .collect();
+        assert!(opened.iter().all(|line| line.starts_with("open https://gw.example/?token=")), "{opened:?}");
+        assert_ne!(opened[0], opened[1]);
+        crate::support::shell(&format!("umount {}", folder.display()));
+    }
+
     fn a_text_message_ends_the_session_and_nobody_elses() {
         let scratch = Scratch::new("text");
         let gateway = Gateway::start(&scratch.0, &LOCAL);

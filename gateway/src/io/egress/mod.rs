@@ -1,6 +1,8 @@
 //! The way to the world: a TUN device and what the kernel must be told for it, or, for whoever may not have one, ordinary
 //! sockets.
 
+#[cfg(target_os = "linux")]
+pub mod capability;
 mod command;
 mod device;
 mod host;
@@ -174,7 +176,8 @@ impl Egress {
 
     fn by_tun(config: &Config, listen_port: u16, shards: usize) -> Result<Self, SetupError> {
         let external = &config.external;
-        let wants_ipv6 = !external.ipv6.is_off() || external.ipv6_prefix.is_some();
+        // A routed prefix is meant: without forwarding it is an error.
+        let wants_ipv6 = external.ipv6_prefix.is_some() || (!external.ipv6.is_off() && ipv6_can_be_forwarded());
         let plan = Plan::new(config, shards, wants_ipv6 && ipv6_works(), listen_port);
         check_machine_addresses(&plan)?;
         let open = |device: &plan::Device| tun::open(&device.name, config.tun.offload);
@@ -276,6 +279,18 @@ fn ipv6_works() -> bool {
         tracing::warn!("IPv6 is disabled on this machine, so clients get none to the outside");
     }
     works
+}
+
+/// A container whose /proc/sys is read-only has IPv4 forwarding from its host, and no IPv6 forwarding.
+fn ipv6_can_be_forwarded() -> bool {
+    let can = sysctl::is_or_can_be("net/ipv6/conf/all/forwarding", "1");
+    if !can {
+        tracing::warn!(
+            "IPv6 is not forwarded on this machine, and that cannot be changed from here, so clients get none to the \
+             outside (`--sysctl net.ipv6.conf.all.forwarding=1` for the container)"
+        );
+    }
+    can
 }
 
 /// Brings the devices up with routes for the external addresses, which belong to the NATs behind them. Without a link-local

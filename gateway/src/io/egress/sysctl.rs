@@ -41,6 +41,11 @@ pub(super) fn read(path: &str) -> Option<String> {
     fs::read_to_string(file(path)).ok().map(|value| value.trim().to_owned())
 }
 
+/// Whether there is no such parameter, it has the value, or can be written.
+pub(super) fn is_or_can_be(path: &str, value: &str) -> bool {
+    read(path).is_none_or(|now| now == value) || fs::OpenOptions::new().write(true).open(file(path)).is_ok()
+}
+
 impl Wanted {
     fn new(path: &str, value: &str, required: bool) -> Self {
         Self { path: path.to_owned(), value: value.to_owned(), required }

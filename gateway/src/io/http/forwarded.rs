@@ -111,7 +111,7 @@ mod tests {
             headers.append(name, line.parse().expect("a header value"));
         }
         let prefixes = ["10.0.0.0/8", "2001:db8:1::/48"].map(|prefix| prefix.parse().expect("a prefix"));
-        let http = Http { trusted_proxies: prefixes.to_vec(), forwarded_header: header };
+        let http = Http { trusted_proxies: prefixes.to_vec(), forwarded_header: header, ..Http::default() };
         let found = origin(remote.parse().expect("an address"), &headers, &http);
         (found.client.to_string(), found.host)
     }
