@@ -83,6 +83,11 @@ impl Command {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// The same command of the standard library.
+    pub fn into_std(self) -> std::process::Command {
+        self.0
+    }
+
     /// The same command for tokio.
     pub fn into_tokio(self) -> tokio::process::Command {
         self.0.into()

@@ -3,6 +3,7 @@
 mod bench;
 mod browser;
 mod command;
+mod container;
 mod daemon;
 mod demo;
 mod files;
@@ -35,6 +36,8 @@ enum Task {
     Npm,
     /// Serve the demo page, with a gateway and a playground of real servers behind it
     Demo(demo::Options),
+    /// Build and check the container, without a container engine
+    Container(container::Options),
     /// Check everything, as CI does
     Test(test::Options),
     /// Measure how fast it is, beside what it is compared with
@@ -47,6 +50,7 @@ async fn main() -> ExitCode {
         Task::Setup => setup::all().map(|()| ExitCode::SUCCESS),
         Task::Npm => npm::build().map(|()| ExitCode::SUCCESS),
         Task::Demo(options) => demo::run(&options).await,
+        Task::Container(options) => container::run(&options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::run(&options).await,
         Task::Bench(options) => bench::run(&options),
     };

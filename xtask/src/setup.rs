@@ -19,8 +19,20 @@ const BUILD: &[Tool] = &[("node", "nodejs"), ("npm", "npm"), ("clang", "clang"),
 const NETWORK: &[Tool] = &[("ip", "iproute2"), ("nft", "nftables"), ("setpriv", "util-linux"), ("iperf3", "iperf3")];
 /// To run the browser.
 const BROWSER: &[Tool] = &[("chromium", "chromium")];
+/// To build the container and to start it.
+const CONTAINER: &[Tool] = &[
+    ("capsh", "libcap2-bin"),
+    ("chromium", "chromium"),
+    ("curl", "curl"),
+    ("debootstrap", "debootstrap"),
+    ("python3-venv", "python3-venv"),
+    ("setcap", "libcap2-bin"),
+    ("systemd-analyze", "systemd"),
+    ("unshare", "util-linux"),
+];
 /// To run the tests.
 const TESTS: &[Tool] = &[
+    ("caddy", "caddy"),
     ("cc", "gcc"),
     ("debootstrap", "debootstrap"),
     ("dnsmasq", "dnsmasq-base"),
@@ -33,6 +45,7 @@ const TESTS: &[Tool] = &[
     ("tracepath", "iputils-tracepath"),
     ("tcpdump", "tcpdump"),
     ("nc", "netcat-openbsd"),
+    ("nginx", "nginx-light"),
     ("openssl", "openssl"),
     ("pg_createcluster", "postgresql"),
     ("python3", "python3-minimal"),
@@ -45,7 +58,7 @@ const TESTS: &[Tool] = &[
 
 /// All of it.
 pub fn all() -> Result {
-    programs(&[BUILD, NETWORK, BROWSER, TESTS].concat())?;
+    programs(&[BUILD, NETWORK, BROWSER, CONTAINER, TESTS].concat())?;
     rust_target(WASM)?;
     PROGRAMS.iter().try_for_each(|target| rust_target(target))?;
     npm_ci(&root().join("wasm/npm"))?;
@@ -68,6 +81,11 @@ pub fn for_demo(browser: &[Tool]) -> Result {
     programs(&[BUILD, NETWORK, browser].concat())
 }
 
+/// What `cargo xtask container` needs.
+pub fn for_container() -> Result {
+    programs(&[BUILD, NETWORK, CONTAINER].concat())
+}
+
 fn programs(tools: &[Tool]) -> Result {
     let missing: Vec<_> = tools.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
@@ -88,6 +106,7 @@ fn programs(tools: &[Tool]) -> Result {
 fn present(program: &str) -> bool {
     match program {
         "chromium" => crate::browser::chromium().is_some(),
+        "python3-venv" => Command::line("python3 -c").args(["import ensurepip, venv"]).output().is_ok(),
         _ => has(program),
     }
 }

@@ -14,6 +14,9 @@ pub fn target() -> Result<&'static Path> {
 }
 
 fn ask_cargo() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR") {
+        return Ok(std::path::absolute(folder)?);
+    }
     let metadata = cargo().args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.into())

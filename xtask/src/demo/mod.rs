@@ -4,6 +4,7 @@ mod check;
 mod network;
 mod page;
 mod servers;
+mod unprivileged;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -12,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::browser::Kind;
 use crate::command::Command;
 use crate::daemon::ask_to_end;
-use crate::demo::servers::{Place, Servers};
-use crate::{Result, npm, setup, workspace};
+use crate::demo::servers::{Place, Servers, Setup};
+use crate::{Result, container, npm, setup, workspace};
 
 /// The exit status of a run that a signal ended.
 const INTERRUPTED: u8 = 130;
@@ -53,9 +55,16 @@ pub struct Options {
     /// With --check: the browser
     #[arg(long, value_enum, default_value_t = Kind::Chromium)]
     browser: Kind,
-    /// How the gateway's packets leave: by a TUN device, or, without any capability, by ordinary sockets
-    #[arg(long, value_enum, default_value_t = Egress::Tun)]
-    egress: Egress,
+    /// How the gateway's packets leave: by a TUN device, or, without any capability, by ordinary sockets [default: of root by
+    /// the first, of others by the second]
+    #[arg(long, value_enum)]
+    egress: Option<Egress>,
+    /// The gateway of the image that `cargo xtask container` has built, confined as in a container; for --run
+    #[arg(long, conflicts_with = "check")]
+    container: bool,
+    /// Of a run in a namespace: the socket by which the outside comes in
+    #[arg(long, hide = true)]
+    way_in: Option<PathBuf>,
     /// Do not build anything: use what the last run built
     #[arg(long)]
     no_build: bool,
@@ -70,20 +79,23 @@ pub struct Options {
 /// Runs until the check or the command ends, or until SIGINT, SIGTERM or SIGHUP.
 pub async fn run(options: &Options) -> Result<ExitCode> {
     if !workspace::is_root() {
-        return Err(
-            "the demo makes a network namespace and a TUN device, which needs root: sudo -E cargo xtask demo".into()
-        );
+        return unprivileged::run(options).await;
     }
     let _lock = lock()?;
     check_port(options.port)?;
-    setup::for_demo(if options.check { options.browser.tools() } else { &[] })?;
-    let programs = if options.no_build { workspace::programs(!options.dev)? } else { build(options)? };
+    let programs = prepare(options)?;
     let folder = workspace::scratch("demo")?;
-    let page = page::assemble(&folder)?;
+    let page = folder.join("page");
+    let image = if options.container { Some(container::built()?) } else { None };
 
     // Before anything is there to be left behind.
     let mut interrupt = Interrupt::new()?;
-    let mut servers = Servers::start(&programs, &folder, &page, options.port, options.egress).await?;
+    let egress = options.egress.unwrap_or(Egress::Tun);
+    let setup = Setup { programs: &programs, folder: &folder, page: &page, port: options.port, egress, image };
+    let mut servers = Servers::start(&setup).await?;
+    if let Some(socket) = &options.way_in {
+        tokio::spawn(unprivileged::let_in(UnixListener::bind(socket)?, options.port));
+    }
     let place = servers.place();
     let done = tokio::select! {
         done = serve(options, &place, &mut interrupt) => done,
@@ -91,6 +103,18 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     };
     servers.stop().await;
     done
+}
+
+/// What does not take root: programs, whose folder is returned, and the page.
+fn prepare(options: &Options) -> Result<PathBuf> {
+    if options.way_in.is_some() {
+        // It was done outside.
+        return workspace::programs(!options.dev);
+    }
+    setup::for_demo(if options.check { options.browser.tools() } else { &[] })?;
+    let programs = if options.no_build { workspace::programs(!options.dev)? } else { build(options)? };
+    page::assemble(&workspace::scratch("demo")?)?;
+    Ok(programs)
 }
 
 fn build(options: &Options) -> Result<PathBuf> {

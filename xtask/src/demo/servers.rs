@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::Result;
+use crate::container::{Image, Start};
 use crate::daemon::Daemon;
 use crate::demo::Egress;
 use crate::demo::network::{NAMESPACE, Network, PREFIXES};
+use crate::{Result, container};
 
 /// Where a client finds them.
 #[derive(Clone)]
@@ -30,6 +31,22 @@ impl Place {
     }
 }
 
+/// What to start.
+pub struct Setup<'a> {
+    /// Where the binaries are.
+    pub programs: &'a Path,
+    /// For configuration and logs.
+    pub folder: &'a Path,
+    /// What the gateway serves.
+    pub page: &'a Path,
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+    /// How its packets leave.
+    pub egress: Egress,
+    /// The gateway is the one in this image.
+    pub image: Option<Image>,
+}
+
 /// All that runs behind the page.
 pub struct Servers {
     place: Place,
@@ -40,14 +57,15 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// `programs`: where the binaries are; `folder`: for configuration and logs; `page`: what the gateway serves.
-    pub async fn start(programs: &Path, folder: &Path, page: &Path, port: u16, egress: Egress) -> Result<Self> {
+    /// The playground first, and the gateway before it.
+    pub async fn start(setup: &Setup<'_>) -> Result<Self> {
+        let &Setup { programs, folder, page, port, .. } = setup;
         let network = Network::create()?;
         let ca_file = folder.join("ca.pem");
         let mut playground = start_playground(programs, folder, &network, &ca_file).await?;
         let file = folder.join("gateway.toml");
         std::fs::write(&file, configuration(page, port, &network.playground()))?;
-        match start_gateway(programs, folder, &file, egress).await {
+        match start_gateway(setup, &file).await {
             Ok(gateway) => {
                 let place = Place { port, ca_file, gateway_program: programs.join("webtun-gateway") };
                 Ok(Self { place, gateway, playground, _network: network })
@@ -88,10 +106,15 @@ async fn start_playground(programs: &Path, folder: &Path, network: &Network, ca_
     Daemon::start(&program, &args, "ready ", folder.join("playground.log"), Some(NAMESPACE)).await
 }
 
-async fn start_gateway(programs: &Path, folder: &Path, file: &Path, egress: Egress) -> Result<Daemon> {
-    let gateway = programs.join("webtun-gateway");
-    let log = folder.join("gateway.log");
-    let (program, mut args) = match egress {
+async fn start_gateway(setup: &Setup<'_>, file: &Path) -> Result<Daemon> {
+    let gateway = setup.programs.join("webtun-gateway");
+    let log = setup.folder.join("gateway.log");
+    if let Some(image) = &setup.image {
+        let mut words = confined(image, setup, file)?.into_iter();
+        let program = words.next().ok_or("no command")?;
+        return Daemon::start(Path::new(&program), &words.collect::<Vec<_>>(), "listening on ", log, None).await;
+    }
+    let (program, mut args) = match setup.egress {
         Egress::Tun => (gateway, vec!["--egress".into(), "tun".into()]),
         Egress::User => {
             let program = gateway.display().to_string();
@@ -101,6 +124,18 @@ async fn start_gateway(programs: &Path, folder: &Path, file: &Path, egress: Egre
     };
     args.extend(["--config".into(), file.display().to_string()]);
     Daemon::start(&program, &args, "listening on ", log, None).await
+}
+
+/// As in a container with the network of its host. What the image's variables say otherwise, flags put right.
+fn confined(image: &Image, setup: &Setup<'_>, file: &Path) -> Result<Vec<String>> {
+    let tun = setup.egress == Egress::Tun;
+    let flags = [
+        format!("--listen=127.0.0.1:{}", setup.port),
+        format!("--egress={}", if tun { "tun" } else { "user" }),
+        "--static-dir=/srv/webtun".into(),
+    ];
+    let start = Start { tun, file: Some(file), arguments: &flags, ..Start::default() };
+    container::command(image, &setup.folder.join("container"), &start)
 }
 
 fn configuration(page: &Path, port: u16, resolvers: &[IpAddr]) -> String {

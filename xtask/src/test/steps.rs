@@ -66,6 +66,13 @@ pub static STEPS: &[Step] = &[
     step("bench", Normal, 30, bench, "every benchmark runs; none is judged by its speed"),
     step("fuzz", Normal, 10, fuzz, "the fuzz corpora are replayed"),
     step("demo", Normal, 15, demo, "every panel of the demo page, in Chromium, and the ends of the demo"),
+    step(
+        "container",
+        Normal,
+        30,
+        container,
+        "the container's files, and the container without an engine, on both egresses",
+    ),
     step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device"),
     step("vm", Normal, 15, vm, "real Linux guests under v86 and QEMU, at the doors and on a page's Ethernet"),
     step("emscripten-latest", Full, 40, emscripten_latest, "programs of Debian's newest emcc, with JSPI and without"),
@@ -202,6 +209,23 @@ fn demo(_: bool) -> Result<Plan> {
         let lifecycle = test("--test demo -- --ignored --test-threads 1");
         Ok(Plan::Run(vec![xtask("demo --dev --check"), lifecycle]))
     })
+}
+
+fn container(full: bool) -> Result<Plan> {
+    let lint = xtask("container --lint");
+    if !is_root() {
+        return one(lint);
+    }
+    if !full {
+        return Ok(Plan::Run(vec![lint, xtask("container --dev")]));
+    }
+    // The image by the Dockerfile's own steps, and a part of what must hold through it.
+    let through = |egress: &str| {
+        let scenarios = ["download", "upload", "udp-sizes", "ping", "errors", "inbound-tcp", "resolve", "split"];
+        let chosen = scenarios.map(|name| format!("-k {name}")).join(" ");
+        xtask(&format!("demo --dev --container --egress {egress} --run node tests/browser/run.mjs {chosen}"))
+    };
+    Ok(Plan::Run(vec![lint, xtask("container"), through("user"), through("tun")]))
 }
 
 fn e2e(full: bool) -> Result<Plan> {
