@@ -1,7 +1,9 @@
 //! How `cargo xtask demo` begins and ends. Needs root, and the programs that an earlier demo has built.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{chown, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -28,7 +30,10 @@ struct Demo(Child);
 
 impl Demo {
     fn start() -> Self {
-        let mut child = demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Self::ready(demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
+    }
+
+    fn ready(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("text");
         let mut this = Self(child);
@@ -105,4 +110,66 @@ fn a_command_gets_the_address_and_gives_its_status() {
     assert_eq!(ran.status.code(), Some(7), "{}", text(&ran.stderr));
     assert_eq!(text(&ran.stdout), format!("ws://127.0.0.1:{PORT}/\n"));
     assert_eq!(traces(), Vec::<String>::new());
+}
+
+/// A target folder of somebody who is not root, with the programs of ours.
+struct Borrowed(PathBuf);
+
+const NOBODY: u32 = 65534;
+
+impl Borrowed {
+    fn new() -> Self {
+        let programs = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().expect("a folder");
+        let folder = std::env::temp_dir().join(format!("webtun-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        symlink(programs, folder.join("debug")).expect("a link");
+        chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root");
+        Self(folder)
+    }
+
+    /// The demo of that user, who has no capability and cannot get any.
+    fn demo(&self, arguments: &[&str]) -> Command {
+        let ours = demo(arguments);
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]);
+        command.args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]);
+        command.arg(ours.get_program()).args(ours.get_args()).stdin(Stdio::null());
+        command.env("CARGO_TARGET_DIR", &self.0).env("HOME", &self.0);
+        command
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+#[ignore = "needs root, to be another user, and a built demo"]
+fn every_panel_works_for_a_user_who_is_not_root() {
+    let borrowed = Borrowed::new();
+    let before = traces();
+    let ran = output(&mut borrowed.demo(&["--check"]));
+    let printed = text(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(0), "{printed} {}", text(&ran.stderr));
+    assert!(printed.contains("7 panels passed, 0 failed"), "{printed}");
+    assert_eq!(traces(), before);
+}
+
+#[test]
+#[ignore = "needs root, to be another user, and a built demo"]
+fn a_user_who_is_not_root_reaches_the_page_from_outside() {
+    let borrowed = Borrowed::new();
+    let child = borrowed.demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut demo = Demo::ready(child);
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("the port is outside, too");
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it reads");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("text");
+    assert!(page.starts_with("HTTP/1.0 200") && page.contains("webtun"), "{page}");
+    assert_eq!(traces(), Vec::<String>::new(), "nothing of it is outside of its namespace");
+    assert_eq!(demo.end(Signal::SIGINT).code(), Some(0));
+    let log = std::fs::read_to_string(borrowed.0.join("xtask/demo/gateway.log")).expect("a log");
+    assert!(log.contains("egress: user"), "{log}");
 }

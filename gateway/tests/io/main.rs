@@ -13,6 +13,7 @@ mod machine;
 mod masquerade;
 mod path;
 mod pool;
+mod proxy;
 mod session;
 mod shards;
 mod tls;
