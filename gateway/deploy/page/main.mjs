@@ -1,7 +1,7 @@
 // Shows that this gateway works: opens a tunnel to where the page comes from, pings, and fetches what is asked for.
-import { connect } from "webtun";
-import { http } from "webtun/http";
-import { tls } from "webtun/tls";
+import { http } from "./webtun/http.js";
+import { connect } from "./webtun/index.js";
+import { tls } from "./webtun/tls.js";
 
 /** Characters of an answer that are shown. */
 const SHOWN = 4000;

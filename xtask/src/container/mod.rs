@@ -9,8 +9,7 @@ mod image;
 use clap::Args;
 
 pub use confine::{Start, command};
-use image::around;
-pub use image::{Image, built};
+pub use image::{Image, around, built};
 
 use crate::workspace::is_root;
 use crate::{Result, npm, setup, workspace};

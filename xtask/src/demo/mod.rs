@@ -1,10 +1,10 @@
 //! The demo: a playground of real servers in a namespace of its own, a gateway in front of it, and the page.
 
 mod check;
+mod namespace;
 mod network;
 mod page;
 mod servers;
-mod unprivileged;
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -34,6 +34,15 @@ pub enum Egress {
     User,
 }
 
+/// What is in the image.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub enum Contents {
+    /// What the Dockerfile's steps have made, by `cargo xtask container`.
+    Image,
+    /// The gateway that the demo starts otherwise, with libraries of this machine.
+    Programs,
+}
+
 /// Flags of `cargo xtask demo`.
 #[derive(Args)]
 pub struct Options {
@@ -59,9 +68,9 @@ pub struct Options {
     /// the first, of others by the second]
     #[arg(long, value_enum)]
     egress: Option<Egress>,
-    /// The gateway of the image that `cargo xtask container` has built, confined as in a container; for --run
-    #[arg(long, conflicts_with = "check")]
-    container: bool,
+    /// The gateway in an image, confined as in a container; for --run
+    #[arg(long, value_enum, value_name = "IMAGE", conflicts_with = "check")]
+    container: Option<Contents>,
     /// Of a run in a namespace: the socket by which the outside comes in
     #[arg(long, hide = true)]
     way_in: Option<PathBuf>,
@@ -78,15 +87,19 @@ pub struct Options {
 
 /// Runs until the check or the command ends, or until SIGINT, SIGTERM or SIGHUP.
 pub async fn run(options: &Options) -> Result<ExitCode> {
-    if !workspace::is_root() {
-        return unprivileged::run(options).await;
+    if !workspace::is_root() || (options.container.is_some() && options.way_in.is_none()) {
+        return namespace::run(options).await;
     }
     let _lock = lock()?;
     check_port(options.port)?;
     let programs = prepare(options)?;
     let folder = workspace::scratch("demo")?;
     let page = folder.join("page");
-    let image = if options.container { Some(container::built()?) } else { None };
+    let image = match options.container {
+        None => None,
+        Some(Contents::Image) => Some(container::built()?),
+        Some(Contents::Programs) => Some(container::around(&programs)?),
+    };
 
     // Before anything is there to be left behind.
     let mut interrupt = Interrupt::new()?;
@@ -94,7 +107,7 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     let setup = Setup { programs: &programs, folder: &folder, page: &page, port: options.port, egress, image };
     let mut servers = Servers::start(&setup).await?;
     if let Some(socket) = &options.way_in {
-        tokio::spawn(unprivileged::let_in(UnixListener::bind(socket)?, options.port));
+        tokio::spawn(namespace::let_in(UnixListener::bind(socket)?, options.port));
     }
     let place = servers.place();
     let done = tokio::select! {

@@ -1,5 +1,5 @@
 //! The demo of a user who is not root: in a user namespace of its own, whose root may make the playground's network, with a way
-//! in for the browser outside.
+//! in for the browser outside. Also that of a container, whose network is no other's.
 //!
 //! Servers on loopback addresses would need no namespace. But they could not have their ports below 1024, no router that
 //! swallows or refuses packets, and a gateway that reaches loopback addresses, which ours does not, whatever a rule says.
@@ -15,14 +15,15 @@ use crate::Result;
 use crate::command::Command;
 use crate::daemon::ask_to_end;
 use crate::demo::{INTERRUPTED, Interrupt, Options, exit_code, prepare};
-use crate::workspace::scratch;
+use crate::workspace::{self, scratch};
 
 /// /run is another user's: namespaces' names and the lock are kept in one of our own.
 const SCRIPT: &str = r#"
 mount -t tmpfs tmpfs /run
 ip link set lo up
-# Pings by the gateway's sockets.
-echo 0 0 > /proc/sys/net/ipv4/ping_group_range
+# Pings by the gateway's sockets, as in an engine's containers; a user has but one group in there.
+echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range 2> /dev/null || echo 0 0 > /proc/sys/net/ipv4/ping_group_range
+[ ! -e /proc/sys/net/ipv6 ] || echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
 exec setpriv --pdeathsig TERM -- "$@""#;
 
 /// Builds, as in the namespace there is no internet, and runs ourselves in there.
@@ -51,7 +52,8 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
 }
 
 fn namespace() -> Command {
-    Command::line("unshare --user --map-root-user --net --mount --propagation private")
+    let user = if workspace::is_root() { "" } else { "--user --map-root-user" };
+    Command::line(&format!("unshare {user} --net --mount --propagation private"))
 }
 
 fn can_make_namespaces() -> Result {
@@ -74,7 +76,7 @@ fn arguments(options: &Options, socket: &Path, given: impl Iterator<Item = Strin
     if !options.no_build {
         inside.push("--no-build".into());
     }
-    if options.egress.is_none() {
+    if options.egress.is_none() && !workspace::is_root() {
         inside.extend(["--egress".into(), "user".into()]);
     }
     Ok(inside.into_iter().chain(given).collect())
