@@ -1,5 +1,6 @@
 //! How `cargo xtask demo` begins and ends. Needs root, and the programs that an earlier demo has built.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{chown, symlink};
@@ -117,23 +118,39 @@ struct Borrowed(PathBuf);
 
 const NOBODY: u32 = 65534;
 
+/// A program of a user who has no capability and cannot get any.
+fn as_nobody(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]);
+    command.args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]);
+    command.arg(program);
+    command
+}
+
 impl Borrowed {
-    fn new() -> Self {
-        let programs = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().expect("a folder");
+    /// None where that user cannot read this checkout.
+    fn new() -> Option<Self> {
+        let program = Path::new(env!("CARGO_BIN_EXE_xtask"));
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/demo/index.html");
+        let mut test = as_nobody("test");
+        test.arg("-x").arg(program).arg("-a").arg("-r").arg(&page);
+        if !test.status().expect("setpriv runs").success() {
+            eprintln!("left out: user {NOBODY} cannot read {}", page.display());
+            return None;
+        }
+        let programs = program.parent().expect("a folder");
         let folder = std::env::temp_dir().join(format!("webtun-demo-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         symlink(programs, folder.join("debug")).expect("a link");
         chown(&folder, Some(NOBODY), Some(NOBODY)).expect("root");
-        Self(folder)
+        Some(Self(folder))
     }
 
-    /// The demo of that user, who has no capability and cannot get any.
+    /// The demo of that user.
     fn demo(&self, arguments: &[&str]) -> Command {
         let ours = demo(arguments);
-        let mut command = Command::new("setpriv");
-        command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")]);
-        command.args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"]);
-        command.arg(ours.get_program()).args(ours.get_args()).stdin(Stdio::null());
+        let mut command = as_nobody(ours.get_program());
+        command.args(ours.get_args()).stdin(Stdio::null());
         command.env("CARGO_TARGET_DIR", &self.0).env("HOME", &self.0);
         command
     }
@@ -148,7 +165,7 @@ impl Drop for Borrowed {
 #[test]
 #[ignore = "needs root, to be another user, and a built demo"]
 fn every_panel_works_for_a_user_who_is_not_root() {
-    let borrowed = Borrowed::new();
+    let Some(borrowed) = Borrowed::new() else { return };
     let before = traces();
     let ran = output(&mut borrowed.demo(&["--check"]));
     let printed = text(&ran.stdout);
@@ -160,7 +177,7 @@ fn every_panel_works_for_a_user_who_is_not_root() {
 #[test]
 #[ignore = "needs root, to be another user, and a built demo"]
 fn a_user_who_is_not_root_reaches_the_page_from_outside() {
-    let borrowed = Borrowed::new();
+    let Some(borrowed) = Borrowed::new() else { return };
     let child = borrowed.demo(&[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut demo = Demo::ready(child);
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("the port is outside, too");
