@@ -68,6 +68,11 @@ pub struct StackConfig {
     pub offload: bool,
     /// Whether to carry connections that are split at the gateway: true.
     pub streams: bool,
+    /// Octets that may wait on each of these for a message: 512 KiB.
+    pub stream_buffer: usize,
+    /// How far the gateway may be ahead of the readers of all of these together, in octets: 64 MiB. Each may have 64 KiB
+    /// whatever this says.
+    pub stream_window: u64,
     /// How long the transport may take to open: 30 s.
     pub open_timeout: Duration,
     /// How long the gateway may take to answer HELLO: 10 s.
@@ -91,6 +96,8 @@ impl StackConfig {
             batch_len: 256 * 1024,
             offload: true,
             streams: true,
+            stream_buffer: 512 * 1024,
+            stream_window: 64 << 20,
             open_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             backoff_min: Duration::from_millis(250),

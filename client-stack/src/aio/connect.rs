@@ -24,11 +24,16 @@ pub struct ConnectOptions {
     pub timeout: Duration,
     /// Buffers of TCP connections. Default: by the number of open sockets.
     pub buffers: Option<BufferSizes>,
+    /// As [`StackConfig::stream_buffer`].
+    pub stream_buffer: usize,
+    /// As [`StackConfig::stream_window`].
+    pub stream_window: u64,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { token: None, timeout: Duration::from_secs(30), buffers: None }
+        let StackConfig { stream_buffer, stream_window, .. } = StackConfig::new([0; 32]);
+        Self { token: None, timeout: Duration::from_secs(30), buffers: None, stream_buffer, stream_window }
     }
 }
 
@@ -83,6 +88,7 @@ pub async fn connect(url: &str, options: ConnectOptions) -> Result<StackHandle, 
 pub async fn connect_with(connector: impl Connector, options: ConnectOptions) -> Result<StackHandle, OpenError> {
     let mut config = StackConfig::new(seed()?);
     config.buffers = options.buffers;
+    (config.stream_buffer, config.stream_window) = (options.stream_buffer, options.stream_window);
     let clock = Clock::start();
     let (machine, mut status) = StackMachine::new(Stack::new(config, clock.now()));
     let owner = open(machine, clock, connector).await?;

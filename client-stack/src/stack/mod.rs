@@ -53,12 +53,13 @@ impl Stack {
         };
         let mut host = Host::new(host_config, now);
         host.set_link(false, now);
+        let streams = Streams::new(config.stream_buffer.max(1), config.stream_window);
         let mut stack = Self {
             ipv6_only: config.ipv6_only,
             resolver: Resolver::new(config.seed),
             tunnel: Tunnel::new(config, now),
             host,
-            streams: Streams::default(),
+            streams,
             streams_first: false,
             maps: PortMaps::default(),
             events: VecDeque::new(),

@@ -24,10 +24,13 @@ pub(crate) fn about(capsule: Capsule<'_>) -> Result<AboutStream<'_>, Capsule<'_>
 }
 
 /// No streams.
-#[derive(Default)]
 pub(crate) struct Streams {}
 
 impl Streams {
+    pub fn new(_: usize, _: u64) -> Self {
+        Self {}
+    }
+
     pub fn set_gateway(&mut self, _: Option<StreamLimits>) {}
 
     pub fn splitting(&self) -> Splitting {

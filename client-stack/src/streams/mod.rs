@@ -1,7 +1,7 @@
 //! Connections that the gateway ends itself (streams; wire specification, section 8), behind the calls of TCP sockets.
 //!
-//! Bounds: what a program may have waiting for a message, 512 KiB each; what the gateway may send, 64 KiB at first and then
-//! a share of [`TOTAL_WINDOW`]; how many there are, the gateway's word.
+//! Bounds: what a program may have waiting for a message and what the gateway may send, 64 KiB at first and then a share of a
+//! total, by the configuration; how many there are, the gateway's word.
 
 mod send_buffer;
 mod stream;
@@ -25,8 +25,7 @@ const FIRST_WINDOW: u64 = 64 * 1024;
 /// What is said of streams in the handshake.
 pub(crate) const LIMITS: Option<StreamLimits> =
     Some(StreamLimits { streams: 0, credit: FIRST_WINDOW, required: false });
-/// How far the gateway may be ahead of the readers of all streams, and of each: a share of the first by their number.
-const TOTAL_WINDOW: u64 = 64 << 20;
+/// How far the gateway may be ahead of each reader, whatever the share of it.
 const LARGEST_WINDOW: u64 = 4 << 20;
 /// How long the other side of a stream may take for its end where nobody waits for it.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(60);
@@ -50,8 +49,11 @@ pub(crate) fn about(capsule: Capsule<'_>) -> Result<AboutStream<'_>, Capsule<'_>
 }
 
 /// All of them.
-#[derive(Default)]
 pub(crate) struct Streams {
+    /// Octets that may wait on each.
+    buffer: usize,
+    /// How far the gateway may be ahead of all readers.
+    total_window: u64,
     /// What the gateway takes, while it takes streams.
     gateway: Option<StreamLimits>,
     table: BTreeMap<SocketId, Stream>,
@@ -67,6 +69,23 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
+    /// See [`StackConfig`](crate::StackConfig) for both.
+    pub fn new(buffer: usize, total_window: u64) -> Self {
+        Self {
+            buffer,
+            total_window,
+            gateway: None,
+            table: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next_number: 0,
+            turns: Turns::default(),
+            controls: VecDeque::new(),
+            events: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            arrival: Arrival::default(),
+        }
+    }
+
     /// What the gateway's handshake says; another session's streams are gone by then.
     pub fn set_gateway(&mut self, limits: Option<StreamLimits>) {
         self.gateway = limits;
@@ -112,14 +131,14 @@ impl Streams {
         if self.table.len() as u64 >= gateway.streams {
             return Err(ConnectError::TooManySockets);
         }
-        self.table.insert(id, Stream::new(to, deadline, FIRST_WINDOW, gateway.credit));
+        self.table.insert(id, Stream::new(to, deadline, FIRST_WINDOW, gateway.credit, self.buffer));
         self.deadlines.insert((deadline, id));
         self.wake(id);
         Ok(())
     }
 
     fn window(&self) -> u64 {
-        (TOTAL_WINDOW / self.table.len().max(1) as u64).clamp(FIRST_WINDOW, LARGEST_WINDOW)
+        (self.total_window / self.table.len().max(1) as u64).clamp(FIRST_WINDOW, LARGEST_WINDOW)
     }
 
     /// A message is about to be handled.

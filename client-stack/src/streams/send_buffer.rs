@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-/// Octets that may wait.
-pub(super) const CAPACITY: usize = 512 * 1024;
 const SMALLEST: usize = 2 * 1024;
 const LARGEST: usize = 64 * 1024;
 
@@ -14,19 +12,28 @@ struct Piece {
 }
 
 /// Room is where it was until it is filled: whoever was shown it may fill it later.
-#[derive(Default)]
 pub(super) struct SendBuffer {
     pieces: VecDeque<Piece>,
     len: usize,
+    capacity: usize,
 }
 
 impl SendBuffer {
+    /// So many octets may wait.
+    pub fn new(capacity: usize) -> Self {
+        Self { pieces: VecDeque::new(), len: 0, capacity }
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     pub fn len(&self) -> usize {
         self.len
     }
 
     pub fn room(&self) -> usize {
-        CAPACITY - self.len
+        self.capacity - self.len
     }
 
     /// Shows at most `wanted` octets of room, and takes as many as `write` says that it has filled. With it comes how many
@@ -81,7 +88,7 @@ impl SendBuffer {
     }
 
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.capacity);
     }
 }
 
@@ -89,9 +96,11 @@ impl SendBuffer {
 mod tests {
     use super::*;
 
+    const CAPACITY: usize = 512 * 1024;
+
     #[test]
     fn octets_come_out_as_they_went_in() {
-        let mut buffer = SendBuffer::default();
+        let mut buffer = SendBuffer::new(CAPACITY);
         let data: Vec<u8> = (0..200_000u32).map(|at| ((at * 7) >> 3) as u8).collect();
         let (mut given, mut seen) = (0, Vec::new());
         for step in 1.. {
@@ -110,7 +119,7 @@ mod tests {
 
     #[test]
     fn room_that_was_shown_can_be_filled_later() {
-        let mut buffer = SendBuffer::default();
+        let mut buffer = SendBuffer::new(CAPACITY);
         let mut at = std::ptr::null();
         let shown = buffer.write(100, |room| {
             room.fill(7);
@@ -127,7 +136,7 @@ mod tests {
 
     #[test]
     fn no_more_is_taken_than_may_wait() {
-        let mut buffer = SendBuffer::default();
+        let mut buffer = SendBuffer::new(CAPACITY);
         assert_eq!(buffer.extend(&vec![1; CAPACITY + 1]), CAPACITY);
         assert_eq!((buffer.room(), buffer.write(1, |_| 1)), (0, (0, 0)));
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use webtun_wire::{Instant, ResetReason, StreamOpened};
 
-use super::send_buffer::{CAPACITY, SendBuffer};
+use super::send_buffer::SendBuffer;
 use crate::socket::tcp::Phase;
 use crate::{CloseReason, ConnectError, Received, RecvError, SendError, SocketEvent, SocketId, StreamHost, TcpState};
 
@@ -44,8 +44,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// `allowed`: what the gateway may send at first; `credit`: what it takes.
-    pub fn new(opening: (StreamHost, u16), deadline: Instant, allowed: u64, credit: u64) -> Self {
+    /// `allowed`: what the gateway may send at first; `credit`: what it takes; `buffer`: octets that may wait for messages.
+    pub fn new(opening: (StreamHost, u16), deadline: Instant, allowed: u64, credit: u64, buffer: usize) -> Self {
         Self {
             number: None,
             opening: Some(opening),
@@ -61,7 +61,7 @@ impl Stream {
             allowed,
             peer_finished: false,
             told_readable: false,
-            unsent: SendBuffer::default(),
+            unsent: SendBuffer::new(buffer),
             sent: 0,
             credit,
             shut_down: false,
@@ -281,7 +281,7 @@ impl Stream {
         let readable = is_open && (self.readable > 0 || self.peer_finished || self.is_over());
         let turned_readable = readable && !self.told_readable;
         self.told_readable |= turned_readable;
-        let turned_writable = self.write_blocked && self.writable() * 4 >= CAPACITY;
+        let turned_writable = self.write_blocked && self.writable() * 4 >= self.unsent.capacity();
         self.write_blocked &= !turned_writable;
         [
             turned_readable.then_some(SocketEvent::TcpReadable(id)),
