@@ -37,16 +37,19 @@ impl FromStr for TokenHash {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
             || "a hash is `sha256:` and 64 hexadecimal digits, as `webtun-gateway token hash` prints it".to_owned();
-        let digits =
-            text.strip_prefix(SCHEME).filter(|digits| digits.len() == 64 && digits.is_ascii()).ok_or_else(wrong)?;
-        let mut hash = [0; 32];
-        for (octet, pair) in hash.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-            let pair =
-                std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
-            *octet = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(wrong)?;
-        }
-        Ok(Self(hash))
+        text.strip_prefix(SCHEME).and_then(hexadecimal).map(Self).ok_or_else(wrong)
     }
+}
+
+fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
+    if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut octets = [0; 32];
+    for (octet, pair) in octets.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(octets)
 }
 
 impl fmt::Display for TokenHash {
@@ -133,6 +136,8 @@ pub struct Auth {
     pub tickets_per_peer: u32,
     /// Bearer tokens with names.
     pub token: Vec<AuthToken>,
+    /// Public keys, by which clients of Wisp may prove themselves.
+    pub key: Vec<AuthKey>,
     /// Who else says who may come in.
     pub jwt: Vec<Jwt>,
 }
@@ -145,6 +150,7 @@ impl Default for Auth {
             tickets: 1024,
             tickets_per_peer: 16,
             token: Vec::new(),
+            key: Vec::new(),
             jwt: Vec::new(),
         }
     }
@@ -164,6 +170,50 @@ pub struct AuthToken {
     /// What differs from the limits of `[limits]` and of the group.
     #[serde(default)]
     pub limits: LimitChanges,
+}
+
+/// `[[auth.key]]`: a public key whose owner has a name, a group and limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthKey {
+    /// The key: 64 hexadecimal digits, the 32 octets of RFC 8032.
+    pub ed25519: PublicKey,
+    /// The peer's name, in logs and for its totals. Keys and tokens of the same name are one peer.
+    pub name: String,
+    /// The peer's group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What differs from the limits of `[limits]` and of the group.
+    #[serde(default)]
+    pub limits: LimitChanges,
+}
+
+/// An Ed25519 public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicKey([u8; 32]);
+
+impl PublicKey {
+    /// As RFC 8032 section 5.1.2 has it.
+    pub fn octets(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = "a key is 64 hexadecimal digits: the last 32 octets of \
+            `openssl pkey -in key.pem -pubout -outform DER`";
+        hexadecimal(&text).map(Self).ok_or_else(|| wrong.to_owned())
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        key.0.iter().map(|octet| format!("{octet:02x}")).collect()
+    }
 }
 
 /// `[[auth.jwt]]`: an issuer of JSON Web Tokens (RFC 7519).

@@ -1,4 +1,4 @@
-//! `[doors]` and `[[doors.room]]`: Ethernet for virtual machines.
+//! `[doors]` and `[[doors.room]]`: ways in for clients that speak no protocol of ours.
 
 use super::{Config, Invalid};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,14 @@ pub const MTUS: std::ops::RangeInclusive<u16> = 1280..=65_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Doors {
+    /// Whether clients of Wisp are served, at `/wisp/`.
+    pub wisp: bool,
+    /// What clients of Wisp may show to people; empty: nothing. At most 4,096 octets.
+    pub motd: String,
+    /// Whether a WebSocket at `/tcp/HOST/PORT` is a TCP connection.
+    pub tcp: bool,
+    /// Whether SOCKS5 is spoken in WebSockets of subprotocol `binary` at `/`.
+    pub socks: bool,
     /// Whether clients may open rooms that are not configured.
     pub any_room: bool,
     /// Rooms at once. A room lasts as long as an emulator is there, or the session of a network card waits for it.
@@ -31,7 +39,19 @@ pub struct Doors {
 
 impl Default for Doors {
     fn default() -> Self {
-        Self { any_room: true, rooms: 64, rooms_per_peer: 16, ports: 16, guests: 32, mtu: 1500, room: Vec::new() }
+        Self {
+            wisp: true,
+            motd: String::new(),
+            tcp: true,
+            socks: true,
+            any_room: true,
+            rooms: 64,
+            rooms_per_peer: 16,
+            ports: 16,
+            guests: 32,
+            mtu: 1500,
+            room: Vec::new(),
+        }
     }
 }
 
@@ -147,6 +167,10 @@ impl Config {
         if !MTUS.contains(&doors.mtu) {
             let problem = format!("{} is out of range; {} to {}", doors.mtu, MTUS.start(), MTUS.end());
             return Err(Invalid { key: "doors.mtu", problem });
+        }
+        if doors.motd.len() > 4096 {
+            let problem = format!("{} octets; at most 4,096", doors.motd.len());
+            return Err(Invalid { key: "doors.motd", problem });
         }
         let fail = |problem: String| Err(Invalid { key: "doors.room", problem });
         for (index, room) in doors.room.iter().enumerate() {

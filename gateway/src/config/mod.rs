@@ -19,7 +19,7 @@ mod validate;
 mod values;
 
 pub use addresses::{Addresses, Family};
-pub use auth::{Auth, AuthToken, Jwt, Token, TokenHash, is_peer_name};
+pub use auth::{Auth, AuthKey, AuthToken, Jwt, PublicKey, Token, TokenHash, is_peer_name};
 pub use http::{ForwardedHeader, Http, Tls};
 pub use limits::{AllowanceChanges, Group, Limit, LimitChanges, Limits, PeerAllowance, SessionAllowance};
 pub use origin::{AllowedOrigin, Origin, split_authority};
@@ -85,7 +85,7 @@ pub struct Config {
     pub group: Vec<Group>,
     /// The DNS forwarder at the gateway's inner address.
     pub dns: Dns,
-    /// Ethernet for virtual machines.
+    /// Ways in for clients that speak no protocol of ours.
     pub doors: doors::Doors,
     /// Bounds on what clients can use.
     pub limits: Limits,
@@ -98,7 +98,8 @@ pub struct Config {
 impl Config {
     /// True where a credential is configured, without which nobody may come in.
     pub fn has_credentials(&self) -> bool {
-        !self.tokens.is_empty() || !self.auth.token.is_empty() || !self.auth.jwt.is_empty()
+        let auth = &self.auth;
+        !(self.tokens.is_empty() && auth.token.is_empty() && auth.key.is_empty() && auth.jwt.is_empty())
     }
 }
 

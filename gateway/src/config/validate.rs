@@ -143,6 +143,15 @@ impl Config {
             }
             hashes.push(token.hash);
         }
+        for key in &self.auth.key {
+            let fail = |problem| Err(Invalid { key: "auth.key", problem });
+            if !is_peer_name(&key.name) {
+                return fail(format!("`{}`: a name has 1 to 128 octets and no control characters", key.name));
+            }
+            if let Some(group) = key.group.as_ref().filter(|group| self.peer(&key.name, Some(group)).is_none()) {
+                return fail(format!("there is no group `{group}`"));
+            }
+        }
         if let Some(hash) = hashes.iter().enumerate().find_map(|(at, hash)| hashes[..at].contains(hash).then_some(hash))
         {
             return fail(format!("the token with the hash {hash} stands twice"));

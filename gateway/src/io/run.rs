@@ -4,7 +4,7 @@ use super::admin::{self, Admin};
 use super::audit::Audit;
 use super::auth::{Credentials, Gate, KeyError, fresh_token, kept_token};
 use super::dns::Forwarder;
-use super::doors::{DoorFigures, Doors};
+use super::doors::{DoorFigures, Doors, Entrance};
 use super::driver::{Clock, Driver, Shards};
 use super::egress::{Device, Egress, SetupError, Surroundings, Way, watch_addresses};
 use super::http::{HalfOpen, Phase, Site, listen};
@@ -146,7 +146,8 @@ pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunEr
     };
     let grace = Duration::from_secs(config.limits.grace_s.into());
     let doors = Doors::new(config.doors.clone(), shards.clone(), clock, grace, figures);
-    let site = Site { tls: certificate, ..site(&config, gate, shards.clone(), handshakes, doors) };
+    let entrance = Entrance::new(config.doors.clone(), shards.clone(), Arc::clone(&gate), clock);
+    let site = Site { tls: certificate, ..site(&config, gate, shards.clone(), handshakes, (doors, entrance)) };
     let (shutdown, running): (Vec<_>, Vec<_>) = drivers
         .into_iter()
         .map(|driver| {
@@ -237,7 +238,13 @@ fn drivers(
     Ok((drivers, Shards::new(handles, count(config.limits.sessions))))
 }
 
-fn site(config: &Config, gate: Arc<Gate>, drivers: Shards, handshakes: Handshakes, doors: Arc<Doors>) -> Site {
+fn site(
+    config: &Config,
+    gate: Arc<Gate>,
+    drivers: Shards,
+    handshakes: Handshakes,
+    (doors, entrance): (Arc<Doors>, Arc<Entrance>),
+) -> Site {
     let limits = &config.limits;
     let patience = Duration::from_secs(limits.handshake_timeout_s.into());
     let write_timeout = Duration::from_secs(limits.write_timeout_s.into());
@@ -252,6 +259,7 @@ fn site(config: &Config, gate: Arc<Gate>, drivers: Shards, handshakes: Handshake
         half_open: HalfOpen::new(count(limits.handshakes), count(limits.handshakes_per_address)),
         doorway: Doorway::new(drivers, gate, patience, write_timeout, handshakes),
         doors,
+        entrance,
     }
 }
 

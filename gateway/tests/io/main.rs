@@ -5,6 +5,7 @@ mod support;
 
 mod admin;
 mod auth;
+mod carried;
 mod config;
 mod door;
 mod http;
@@ -17,3 +18,4 @@ mod proxy;
 mod session;
 mod shards;
 mod tls;
+mod wisp;

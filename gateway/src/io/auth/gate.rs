@@ -105,6 +105,36 @@ impl Gate {
         peer
     }
 
+    /// As [`Gate::spend`], of what may be something else.
+    pub fn spend_if_any(&self, ticket: &str) -> Option<Peer> {
+        let peer = lock(&self.tickets).spend(ticket, self.clock.now())?;
+        self.results.count(TicketResult::Redeemed);
+        Some(peer)
+    }
+
+    /// True where there are public keys, whose owners may come in by a signature.
+    pub fn knows_keys(&self) -> bool {
+        self.credentials.knows_keys()
+    }
+
+    /// The principal that has signed `message` with the key of this hash, and is at `remote`.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn judge_signature(
+        &self,
+        key: &[u8; 32],
+        message: &[u8],
+        signature: &[u8],
+        remote: IpAddr,
+    ) -> Result<Peer, Refusal> {
+        lock(&self.failures).check(remote, self.clock.now()).map_err(Refusal::Failures)?;
+        self.credentials.authenticate_signature(key, message, signature).ok_or_else(|| {
+            lock(&self.failures).charge(remote, self.clock.now());
+            Refusal::Wrong
+        })
+    }
+
     /// What becomes of tickets, to be shown to the operator.
     pub fn ticket_results(&self) -> &TicketResults {
         &self.results

@@ -4,6 +4,7 @@ mod failures;
 mod gate;
 mod jwt;
 mod kept;
+mod keys;
 mod ticket;
 mod token;
 
@@ -14,6 +15,7 @@ use jwt::Issuer;
 pub use jwt::KeyError;
 use kept::fresh;
 pub use kept::{fresh_token, kept_token};
+use keys::Keys;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +31,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub struct Credentials {
     tokens: Tokens,
     issuers: Vec<Issuer>,
+    keys: Keys,
     anyone: Peer,
 }
 
@@ -41,7 +44,7 @@ impl Credentials {
         let made = made.map(|token| TokenHash::of(token.as_bytes()));
         let issuer = |jwt| Issuer::new(jwt, config).map_err(|error| (jwt.key.clone(), error));
         let issuers = config.auth.jwt.iter().map(issuer).collect::<Result<_, _>>()?;
-        Ok(Self { tokens: Tokens::new(config, made), issuers, anyone: config.anyone() })
+        Ok(Self { tokens: Tokens::new(config, made), issuers, keys: Keys::new(config), anyone: config.anyone() })
     }
 
     /// Follows changes of key files, for as long as it is polled.
@@ -70,6 +73,16 @@ impl Credentials {
         })
     }
 
+    /// True where there are public keys.
+    fn knows_keys(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// The principal whose key of this hash has signed `message`, or none.
+    fn authenticate_signature(&self, key: &[u8; 32], message: &[u8], signature: &[u8]) -> Option<Peer> {
+        self.keys.authenticate(key, message, signature)
+    }
+
     /// Who all are where everybody is let in.
     fn anyone(&self) -> Peer {
         self.anyone.clone()
@@ -77,7 +90,7 @@ impl Credentials {
 
     /// True where sessions are opened without any credential.
     fn is_open(&self) -> bool {
-        self.tokens.is_empty() && self.issuers.is_empty()
+        self.tokens.is_empty() && self.issuers.is_empty() && self.keys.is_empty()
     }
 }
 

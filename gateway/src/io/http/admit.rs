@@ -18,9 +18,29 @@ pub(super) fn admit(gate: &Gate, token: Option<&str>, query: Option<&str>, remot
     }
 }
 
+/// As [`admit`], for clients that can say nothing but an address, and that come back by the same: a `key` in its path, or
+/// `token=` in its query, which may be a token or a ticket, counts as the subprotocol's token does.
+pub(super) fn admit_guest(
+    gate: &Gate,
+    token: Option<&str>,
+    key: Option<&str>,
+    query: Option<&str>,
+    remote: IpAddr,
+) -> Admission {
+    let key = key.or_else(|| query.and_then(|query| parameter(query, "token=")));
+    if let Some(peer) = key.filter(|_| token.is_none()).and_then(|key| gate.spend_if_any(key)) {
+        return Admission::Granted(Box::new(peer));
+    }
+    admit(gate, token.or(key), query, remote)
+}
+
 /// Tickets are hexadecimal, so nothing in them is escaped.
 fn ticket(query: &str) -> Option<&str> {
-    query.split('&').find_map(|pair| pair.strip_prefix("ticket="))
+    parameter(query, "ticket=")
+}
+
+fn parameter<'a>(query: &'a str, prefix: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(prefix))
 }
 
 #[cfg(test)]

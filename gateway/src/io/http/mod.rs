@@ -9,13 +9,13 @@ mod ticket;
 mod upgrade;
 
 use super::auth::Gate;
-use super::doors::{self, Doors};
+use super::doors::{self, Carried, Doors, Entrance, Route};
 use super::metrics::HandshakeResult;
 use super::pace::PacedStream;
 use super::session::{Doorway, serve};
 use super::stream::Stream;
 use crate::config::{AllowedOrigin, Http};
-use admit::admit;
+use admit::{admit, admit_guest};
 use bytes::Bytes;
 use files::Files;
 pub use half_open::{HalfOpen, Place, Source};
@@ -71,6 +71,8 @@ pub struct Site {
     pub doorway: Doorway,
     /// Where emulators' go.
     pub doors: Arc<Doors>,
+    /// Where those go that have connections carried.
+    pub entrance: Arc<Entrance>,
 }
 
 struct State {
@@ -121,7 +123,8 @@ pub async fn listen(listener: TcpListener, site: Site, mut phase: watch::Receive
     drop(slots.acquire_many(connections).await);
 }
 
-async fn stopping(phase: &mut watch::Receiver<Phase>) {
+/// Waits until nobody is served any more.
+pub(in crate::io) async fn stopping(phase: &mut watch::Receiver<Phase>) {
     // An error means that the gateway has ended already.
     let _ = phase.wait_for(|phase| *phase == Phase::Stopping).await;
 }
@@ -230,11 +233,16 @@ async fn respond(state: &State, request: Request<Incoming>, visit: Arc<Visit>) -
 
 fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visit>) -> Response<Body> {
     let site = &state.site;
-    let path = request.uri().path();
-    let purpose = match path {
-        "/" => Purpose::Tunnel,
-        path if doors::is_door(path) => Purpose::Door,
-        _ => return text(StatusCode::NOT_FOUND, "no WebSocket is served on this path; the gateway is at /\n"),
+    let query = request.uri().query();
+    let offers = |name: Option<&str>| upgrade::offers(request.headers(), name);
+    let settings = site.entrance.settings();
+    let Some(found) = doors::find(request.uri().path(), query.unwrap_or_default(), settings, offers) else {
+        return text(StatusCode::NOT_FOUND, "no WebSocket is served on this path; the gateway is at /\n");
+    };
+    let purpose = match &found.route {
+        Route::Tunnel => Purpose::Tunnel,
+        Route::Carried(Carried::Wisp { .. }) => Purpose::Any,
+        Route::Ethernet(_) | Route::Carried(_) => Purpose::Door,
     };
     let forwarded::Origin { client, host } = forwarded::origin(visit.remote, request.headers(), &site.http);
     if let Err(error) = origin::check(request.headers(), &host, &site.allow_origins, site.gate.is_open()) {
@@ -252,21 +260,28 @@ fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visi
         }
     };
     visit.place.move_to(Source::of(client, &site.http.trusted_proxies));
-    let admission = admit(&site.gate, upgrade.token.as_deref(), request.uri().query(), client);
-    let query = request.uri().query().unwrap_or_default();
-    let address = (purpose == Purpose::Door).then(|| doors::Address::parse(request.uri().path(), query));
+    let admission = match &found.route {
+        Route::Carried(_) => admit_guest(&site.gate, upgrade.token.as_deref(), found.key, query, client),
+        _ => admit(&site.gate, upgrade.token.as_deref(), query, client),
+    };
+    let route = found.route;
     let upgraded = hyper::upgrade::on(&mut request);
-    let (doorway, doors, phase) = (site.doorway.clone(), Arc::clone(&site.doors), state.phase.clone());
+    let (doorway, phase) = (site.doorway.clone(), state.phase.clone());
+    let (doors, entrance) = (Arc::clone(&site.doors), Arc::clone(&site.entrance));
     tokio::spawn(async move {
         match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<Stream>>()) {
             Ok(Ok(parts)) => {
                 let (stream, early) = (parts.io.into_inner(), parts.read_buf);
-                match address {
-                    Some(address) => {
+                match route {
+                    Route::Ethernet(address) => {
                         let visitor = doors::Visitor { address, admission, client, phase };
                         doors::serve(stream, early, visitor, &visit.place, &doorway, &doors).await;
                     }
-                    None => serve(stream, early, admission, &visit.place, &doorway, client).await,
+                    Route::Carried(door) => {
+                        let guest = doors::Guest { admission, client, phase };
+                        doors::serve_guest(stream, early, door, guest, &visit.place, &doorway, &entrance).await;
+                    }
+                    Route::Tunnel => serve(stream, early, admission, &visit.place, &doorway, client).await,
                 }
             }
             Ok(Err(_)) => tracing::error!("an upgraded connection is not the one that it was"),

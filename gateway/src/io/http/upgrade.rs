@@ -24,7 +24,7 @@ pub(super) struct UpgradeError {
 pub(super) struct Upgrade {
     accept: String,
     /// What is selected of the subprotocols that the client offers.
-    protocol: Option<&'static str>,
+    protocol: Option<String>,
     /// From the second subprotocol, `bearer.<token>`.
     pub token: Option<String>,
 }
@@ -34,8 +34,10 @@ pub(super) struct Upgrade {
 pub(super) enum Purpose {
     /// The tunnel.
     Tunnel,
-    /// Ethernet, for clients most of which offer no subprotocol; those that do offer `binary`.
+    /// A door, for clients most of which offer no subprotocol; those that do offer `binary`.
     Door,
+    /// A door that takes the first subprotocol that is offered, whatever it is.
+    Any,
 }
 
 impl Upgrade {
@@ -52,11 +54,12 @@ impl Upgrade {
         let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24) else {
             return bad("Sec-WebSocket-Key is missing or not 16 octets in base64\n");
         };
-        let wanted = match purpose {
-            Purpose::Tunnel => SUBPROTOCOL,
-            Purpose::Door => "binary",
+        let is_wanted = |item: &&str| match purpose {
+            Purpose::Tunnel => *item == SUBPROTOCOL,
+            Purpose::Door => *item == "binary",
+            Purpose::Any => is_name(item),
         };
-        let protocol = items(headers, &SEC_WEBSOCKET_PROTOCOL).any(|item| item == wanted).then_some(wanted);
+        let protocol = items(headers, &SEC_WEBSOCKET_PROTOCOL).find(is_wanted).map(str::to_owned);
         if purpose == Purpose::Tunnel && protocol.is_none() {
             return bad("this is a webtun gateway: open the WebSocket with the subprotocol \"webtun.v1\", as in \
                  new WebSocket(url, [\"webtun.v1\"])\n");
@@ -72,14 +75,24 @@ impl Upgrade {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        if let Some(protocol) = self.protocol {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        if let Some(protocol) = self.protocol.as_deref().and_then(|protocol| HeaderValue::from_str(protocol).ok()) {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         }
         if let Ok(accept) = HeaderValue::from_str(&self.accept) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
         response
     }
+}
+
+/// Whether a client offers this subprotocol, or any where none is given.
+pub(super) fn offers(headers: &HeaderMap, name: Option<&str>) -> bool {
+    items(headers, &SEC_WEBSOCKET_PROTOCOL).any(|item| name.map_or_else(|| is_name(item), |name| item == name))
+}
+
+/// Not a token in disguise.
+fn is_name(item: &str) -> bool {
+    !item.is_empty() && !item.starts_with(BEARER_PREFIX)
 }
 
 /// The items of a header that is a comma-separated list and may occur several times.

@@ -59,6 +59,11 @@ impl Doorway {
         self.write_timeout
     }
 
+    /// How long a WebSocket may be without a session.
+    pub fn handshake_timeout(&self) -> Duration {
+        self.handshake_timeout
+    }
+
     /// Counts how a handshake, of whatever layer, has ended.
     pub fn count(&self, result: HandshakeResult) {
         self.results.count(result);

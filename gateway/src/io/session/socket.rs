@@ -94,6 +94,16 @@ impl Socket {
         self.0.get_ref().message_room()
     }
 
+    /// The WebSocket itself.
+    pub(in crate::io) fn inner(&mut self) -> &mut WebSocketStream<Carrier> {
+        &mut self.0
+    }
+
+    /// Sends a message, and waits until it is gone.
+    pub(in crate::io) async fn send(&mut self, message: Bytes) -> Result<(), Error> {
+        self.0.send(Message::Binary(message)).await
+    }
+
     pub(in crate::io) async fn next(&mut self) -> Incoming {
         classify(self.0.next().await)
     }

@@ -1,6 +1,7 @@
 //! A gateway in a network namespace of its own, and a client for it.
 #![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
+pub mod doors;
 pub mod jwt;
 pub mod mirror;
 pub mod tunnel;
@@ -183,6 +184,11 @@ impl Gateway {
         let errors = self.errors.recv_timeout(PATIENCE).expect("standard error ends");
         assert!(status.success(), "{status}: {errors}");
         errors
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to stop, without waiting.

@@ -1,0 +1,369 @@
+//! `/wisp/`: streams in one WebSocket, over a real gateway.
+
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
+
+use crate::support::doors::{
+    Door, HERE, Heard, SETTINGS, THERE, Wisp, echo, echo_datagrams, packet, pattern, serve, sink, stalled,
+};
+use crate::support::{Gateway, Scratch, block_on, eventually, figure};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+const TCP: u8 = 1;
+const UDP: u8 = 2;
+
+fn start(scratch: &Scratch, more: &[&str]) -> Gateway {
+    let more = more.iter().flat_map(|setting| ["--set", setting]);
+    Gateway::start(&scratch.0, &SETTINGS.into_iter().chain(more).collect::<Vec<_>>())
+}
+
+/// An extension in INFO.
+fn extension(id: u8, payload: &[u8]) -> Vec<u8> {
+    [&[id][..], &(payload.len() as u32).to_le_bytes(), payload].concat()
+}
+
+/// The client's INFO.
+fn info(extensions: &[Vec<u8>]) -> Vec<u8> {
+    packet(5, 0, &[&[2, 0][..], &extensions.concat()].concat())
+}
+
+/// What INFO of the gateway has of this extension.
+fn offered(info: &[u8], id: u8) -> Option<Vec<u8>> {
+    assert_eq!(info[..6], [5, 0, 0, 0, 0, 2], "INFO, version 2");
+    let mut rest = &info[7..];
+    while let Some((head, behind)) = rest.split_first_chunk::<5>() {
+        let len = u32::from_le_bytes(head[1..].try_into().expect("a length")) as usize;
+        if head[0] == id {
+            return Some(behind[..len].to_vec());
+        }
+        rest = &behind[len..];
+    }
+    None
+}
+
+/// Memory of the gateway, in KiB.
+fn resident(gateway: &Gateway) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.id())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+isolated! {
+    fn octets_go_both_ways_whole_and_by_any_length_of_packets() {
+        let scratch = Scratch::new("wisp-whole");
+        let gateway = start(&scratch, &[]);
+        block_on(async {
+            let (echo, sink) = (echo().await, sink().await);
+            let mut client = Wisp::open(gateway.address).await;
+            client.connect(1, TCP, HERE, echo).await;
+            client.upload(1, b"hello", 100).await;
+            assert_eq!(client.receive(1, 5).await, b"hello");
+            let all = pattern(6_000_000);
+            for (stream, length) in [(2, 64 * 1024), (3, 1000), (4, 1_000_000)] {
+                client.connect(stream, TCP, HERE, sink).await;
+                client.upload(stream, &all, length).await;
+                // There is no half-close: the end of a stream is the end of what its server reads.
+                client.close(stream).await;
+            }
+            let download = serve(move |mut stream| async move {
+                stream.write_all(&pattern(6_000_000)).await.expect("sending");
+            })
+            .await;
+            client.connect(5, TCP, HERE, download).await;
+            assert_eq!(client.end(5).await, 2, "closed by the server, as it had sent everything");
+            assert!(client.received[&5] == all);
+            let many: Vec<u32> = (100..300).collect();
+            for stream in &many {
+                client.connect(*stream, TCP, HERE, echo).await;
+                client.data(*stream, &stream.to_le_bytes()).await;
+            }
+            for stream in many {
+                assert_eq!(client.receive(stream, 4).await, stream.to_le_bytes());
+            }
+        });
+        gateway.stop();
+    }
+
+    fn what_was_sent_before_the_end_is_delivered() {
+        let scratch = Scratch::new("wisp-end");
+        let gateway = start(&scratch, &[]);
+        block_on(async {
+            let (told, mut heard) = mpsc::channel(4);
+            let reader = serve(move |mut stream| {
+                let told = told.clone();
+                async move {
+                    // Slower than the client, whose packets wait in the gateway when it leaves.
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    let mut all = Vec::new();
+                    let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut all).await;
+                    told.send((read.is_ok(), all == pattern(all.len()), all.len())).await.expect("the test");
+                }
+            })
+            .await;
+            let all = pattern(1_500_000);
+            let mut client = Wisp::open(gateway.address).await;
+            client.connect(1, TCP, HERE, reader).await;
+            client.upload(1, &all, 60_000).await;
+            client.close(1).await;
+            assert_eq!(heard.recv().await, Some((true, true, all.len())), "after CLOSE");
+            client.connect(1, TCP, HERE, reader).await;
+            client.upload(1, &all, 60_000).await;
+            // Whatever is under way: a broken connection would lose it before it gets to the gateway.
+            client.door.0.close(None).await.expect("a close frame");
+            assert_eq!(heard.recv().await, Some((true, true, all.len())), "after the WebSocket has closed");
+        });
+        gateway.stop();
+    }
+
+    fn a_slow_client_gets_everything_of_a_server_that_has_left() {
+        let scratch = Scratch::new("wisp-slow");
+        let gateway = start(&scratch, &[]);
+        block_on(async {
+            const ALL: usize = 24_000_000;
+            let server = serve(|mut stream| async move { drop(stream.write_all(&pattern(ALL)).await) }).await;
+            let mut client = Wisp::open(gateway.address).await;
+            let before = resident(&gateway);
+            client.connect(1, TCP, HERE, server).await;
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            let held = resident(&gateway).saturating_sub(before);
+            assert!(held < 16_000, "{held} KiB are held for a client that does not read");
+            assert_eq!(client.end(1).await, 2);
+            assert!(client.received[&1] == pattern(ALL));
+        });
+        gateway.stop();
+    }
+
+    fn a_destination_that_does_not_read_stops_nobody_and_holds_little() {
+        let scratch = Scratch::new("wisp-stalled");
+        let gateway = start(&scratch, &[]);
+        block_on(async {
+            let (stalled, echo) = (stalled().await, echo().await);
+            let mut client = Wisp::open(gateway.address).await;
+            client.connect(1, TCP, HERE, echo).await;
+            let before = resident(&gateway);
+            for stream in 100..112 {
+                client.connect(stream, TCP, HERE, stalled).await;
+            }
+            let begin = Instant::now();
+            let mut packets = 0;
+            for round in 0..40 {
+                for stream in 100..112 {
+                    packets += client.flood(stream, 64 * 1024).await;
+                }
+                client.data(1, b"ping").await;
+                client.receive(1, 4).await;
+                assert!(begin.elapsed() < Duration::from_secs(20), "round {round}");
+            }
+            assert!(packets >= 12 * 32, "{packets}");
+            let held = resident(&gateway).saturating_sub(before);
+            assert!(held < 96_000, "{held} KiB are held for destinations that do not read");
+            // What keeps no rule is held by none either.
+            for stream in 200..216 {
+                client.connect(stream, TCP, HERE, stalled).await;
+            }
+            for _ in 0..60 {
+                for stream in 200..216 {
+                    client.data(stream, &vec![7; 64 * 1024]).await;
+                }
+            }
+            client.data(1, b"pong").await;
+            client.receive(1, 4).await;
+            let held = resident(&gateway).saturating_sub(before);
+            assert!(held < 128_000, "{held} KiB are held for a client that keeps to no credit");
+            assert!(client.closed.values().all(|reason| *reason == 0x49), "{:?}", client.closed);
+        });
+        gateway.stop();
+    }
+
+    fn datagrams_keep_their_ends() {
+        let scratch = Scratch::new("wisp-udp");
+        let _echo = echo_datagrams();
+        let gateway = start(&scratch, &[]);
+        block_on(async {
+            let mut client = Wisp::open(gateway.address).await;
+            client.connect(1, UDP, THERE, 7).await;
+            for length in [1, 0, 1200, 9000, 40_000] {
+                client.received.remove(&1);
+                client.data(1, &pattern(length)).await;
+                loop {
+                    client.step().await;
+                    if let Some(all) = client.received.get(&1) {
+                        assert_eq!(*all, pattern(length));
+                        break;
+                    }
+                }
+            }
+            assert!(client.told.is_empty(), "no CONTINUE for datagrams: {:?}", client.told);
+            client.close(1).await;
+        });
+        gateway.stop();
+    }
+
+    fn each_failure_has_its_reason() {
+        let scratch = Scratch::new("wisp-reasons");
+        let gateway = start(&scratch, &["dns.upstream=[\"192.0.2.7\"]"]);
+        block_on(async {
+            let reset = serve(|stream| async move { stream.set_zero_linger().expect("an option") }).await;
+            let mut client = Wisp::open(gateway.address).await;
+            let cases = [
+                (TCP, HERE, 1, 0x44),
+                (TCP, "127.0.0.1", 22, 0x48),
+                (TCP, "::ffff:127.0.0.1", 22, 0x48),
+                (TCP, "10.0.0.1", 22, 0x48),
+                (UDP, "10.0.0.1", 22, 0x48),
+                (UDP, "127.0.0.1", 22, 0x48),
+                (TCP, "192.0.2.200", 22, 0x42),
+                (TCP, "nowhere.invalid", 22, 0x42),
+                (TCP, HERE, reset, 0x03),
+                (TCP, "", 80, 0x41),
+                (3, HERE, 80, 0x41),
+                (TCP, HERE, 0, 0x41),
+            ];
+            for (stream, (kind, host, port, _)) in (1..).zip(cases) {
+                client.connect(stream, kind, host, port).await;
+                if kind == UDP {
+                    client.data(stream, b"x").await;
+                }
+            }
+            for (stream, (kind, host, port, reason)) in (1..).zip(cases) {
+                assert_eq!(client.end(stream).await, reason, "{kind} to {host} {port}");
+            }
+        });
+        assert!(figure("webtun_streams_opened_total") >= 1);
+        gateway.stop();
+    }
+
+    fn the_second_version_has_its_extensions() {
+        let scratch = Scratch::new("wisp-v2");
+        let gateway = start(&scratch, &["doors.motd=\"be kind\""]);
+        block_on(async {
+            let (echo, stalled) = (echo().await, stalled().await);
+            let mut door = Door::open(gateway.address, "/wisp/", Some("wisp-v2")).await.expect("a WebSocket");
+            let hello = door.message().await;
+            assert_eq!(offered(&hello, 1), Some(vec![]));
+            assert_eq!(offered(&hello, 2), Some(vec![0]), "no password is needed");
+            assert_eq!(offered(&hello, 3), None, "no keys are known");
+            assert_eq!(offered(&hello, 4).as_deref(), Some(&b"be kind"[..]));
+            assert_eq!(offered(&hello, 5), Some(vec![]));
+            door.send(&info(&[extension(1, b""), extension(5, b"")])).await;
+            let mut client = Wisp::greeted(door).await;
+            client.connect(7, TCP, HERE, stalled).await;
+            client.step().await;
+            assert_eq!(client.told.get(&7), Some(&1), "told when it is open, and nothing was sent");
+            client.connect(8, TCP, HERE, echo).await;
+            client.data(8, b"v2").await;
+            assert_eq!(client.receive(8, 2).await, b"v2");
+        });
+        gateway.stop();
+    }
+
+    fn credentials_are_those_of_the_gateway() {
+        let scratch = Scratch::new("wisp-auth");
+        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).expect("a key");
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
+        let public: String = pair.public_key().as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+        let key = format!("auth.key=[{{ed25519=\"{public}\",name=\"alice\"}}]");
+        let gateway = start(&scratch, &["tokens=[\"s3cret\"]", &key]);
+        block_on(async {
+            let echo = echo().await;
+            let works = async |door: Door| {
+                let mut client = Wisp::greeted(door).await;
+                client.connect(1, TCP, HERE, echo).await;
+                client.data(1, b"in").await;
+                assert_eq!(client.receive(1, 2).await, b"in");
+            };
+            let greet = async |protocol: &str| {
+                let mut door = Door::open(gateway.address, "/wisp/", Some(protocol)).await.expect("a WebSocket");
+                let hello = door.message().await;
+                (door, hello)
+            };
+            let refused = async |mut door: Door, reason: u8| {
+                assert_eq!(door.message().await, packet(4, 0, &[reason]));
+                assert!(matches!(door.hear().await, Heard::Closed(4401, _)));
+            };
+            // The first version, by its address.
+            works(Door::open(gateway.address, "/wisp/s3cret/", None).await.expect("a WebSocket")).await;
+            works(Door::open(gateway.address, "/wisp/?token=s3cret", None).await.expect("a WebSocket")).await;
+            refused(Door::open(gateway.address, "/wisp/", None).await.expect("a WebSocket"), 0xc2).await;
+            refused(Door::open(gateway.address, "/wisp/wrong/", None).await.expect("a WebSocket"), 0xc0).await;
+
+            let (mut door, hello) = greet("wisp-v2").await;
+            assert_eq!(offered(&hello, 2), Some(vec![1]), "a password is needed");
+            door.send(&info(&[extension(2, b"\x04nameS3CRET")])).await;
+            refused(door, 0xc0).await;
+            let (mut door, _) = greet("wisp-v2").await;
+            door.send(&info(&[])).await;
+            refused(door, 0xc2).await;
+            for password in [&b"\x04names3cret"[..], b"\x04\x06\x00names3cret"] {
+                let (mut door, _) = greet("wisp-v2").await;
+                door.send(&info(&[extension(2, password)])).await;
+                works(door).await;
+            }
+            let (door, hello) = greet("wisp-v2, bearer.s3cret").await;
+            assert_eq!(offered(&hello, 2), Some(vec![0]), "the subprotocol has proved it");
+            let mut door = door;
+            door.send(&info(&[])).await;
+            works(door).await;
+
+            let signed = |challenge: &[u8]| {
+                let hash = ring::digest::digest(&ring::digest::SHA256, pair.public_key().as_ref());
+                extension(3, &[&[1][..], hash.as_ref(), pair.sign(challenge).as_ref()].concat())
+            };
+            let (mut door, hello) = greet("wisp-v2").await;
+            let challenge = offered(&hello, 3).expect("keys are known");
+            assert_eq!((challenge.len(), &challenge[..2]), (66, &[1, 1][..]));
+            door.send(&info(&[signed(&challenge[2..])])).await;
+            works(door).await;
+            let (mut door, _) = greet("wisp-v2").await;
+            door.send(&info(&[signed(&challenge[2..])])).await;
+            refused(door, 0xc1).await;
+        });
+        let log = gateway.stop();
+        assert!(log.contains("peer=\"alice\"") || log.contains("alice"), "{log}");
+    }
+
+    fn nonsense_ends_its_own_connection_alone() {
+        let scratch = Scratch::new("wisp-nonsense");
+        let gateway = start(&scratch, &["limits.handshake_timeout_s=4"]);
+        block_on(async {
+            let echo = echo().await;
+            let mut other = Wisp::open(gateway.address).await;
+            other.connect(1, TCP, HERE, echo).await;
+            let connect = packet(1, 9, &[&[TCP][..], &echo.to_le_bytes(), HERE.as_bytes()].concat());
+            for wrong in [
+                vec![vec![]],
+                vec![vec![2]],
+                vec![packet(9, 1, b"")],
+                vec![packet(1, 0, &connect[5..])],
+                vec![packet(4, 0, &[2])],
+                vec![packet(3, 1, b"abc")],
+                vec![connect.clone(), connect.clone()],
+            ] {
+                let mut client = Wisp::open(gateway.address).await;
+                for message in &wrong {
+                    client.door.send(message).await;
+                }
+                let mut heard = client.door.hear().await;
+                while matches!(heard, Heard::Message(_)) {
+                    heard = client.door.hear().await;
+                }
+                assert!(matches!(heard, Heard::Closed(1002, _)), "{wrong:?}: {heard:?}");
+            }
+            // Of streams that are not there nothing is known, and nothing happens.
+            other.data(77, b"nobody").await;
+            other.close(78).await;
+            other.door.send(&packet(3, 1, &[0; 4])).await;
+            other.door.send(&packet(5, 0, &[2, 0])).await;
+            other.data(1, b"fine").await;
+            assert_eq!(other.receive(1, 4).await, b"fine");
+            // One that does not answer INFO is not waited for.
+            let mut silent = Door::open(gateway.address, "/wisp/", Some("x")).await.expect("a WebSocket");
+            silent.message().await;
+            assert!(matches!(silent.hear().await, Heard::Closed(1002, _)));
+        });
+        eventually("their sessions to end", || (figure("webtun_sessions{state=\"connected\"}") <= 1).then_some(()));
+        gateway.stop();
+    }
+}
