@@ -13,7 +13,7 @@ use webtun_stack::{
 };
 use webtun_wire::{
     Accept, AssignedAddress, BatchWriter, Capsule, Close, CloseCode, DnsAssign, Limits, OffloadHeader, PortBlock,
-    Prefix, ReceiveWindow, SendRing, Session, capsules,
+    Prefix, ReceiveWindow, SendRing, Session, StreamLimits, capsules,
 };
 
 use super::{A4, A6, B4, B6};
@@ -38,6 +38,10 @@ pub struct Gateway {
     /// What has come in context 0, with the lengths.
     pub plain: Vec<usize>,
     pub limits: Limits,
+    /// What it says of streams, where it takes them.
+    pub streams: Option<StreamLimits>,
+    /// Streams that were asked for, by their numbers.
+    pub stream_opens: Vec<u64>,
     pub dns: Vec<IpAddr>,
     pub search: Vec<&'static str>,
     pub session: Option<(u8, SendRing<Vec<u8>>, ReceiveWindow)>,
@@ -74,6 +78,8 @@ impl Gateway {
             offloaded: Vec::new(),
             plain: Vec::new(),
             limits: Limits { mtu: 65_535, message_len: 1 << 20, unacknowledged: 1 << 20, ping_interval_ms: 15_000 },
+            streams: None,
+            stream_opens: Vec::new(),
             dns: vec![B4],
             search: Vec::new(),
             session: None,
@@ -115,6 +121,7 @@ impl Gateway {
                     self.host.handle_offloaded(payload, now);
                 }
                 Capsule::ContextAssign { context, .. } => self.offer(context),
+                Capsule::StreamOpen(open) => self.stream_opens.push(open.stream),
                 Capsule::Ping { opaque } => {
                     self.seen.push("Ping".into());
                     if self.answer_pings {
@@ -196,6 +203,7 @@ impl Gateway {
             Capsule::ExternalPorts(blocks),
         ]
         .iter()
+        .chain(&self.streams.map(Capsule::StreamLimits))
         .flat_map(encode)
         .collect()
     }

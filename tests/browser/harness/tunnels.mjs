@@ -81,8 +81,10 @@ export class Tunnels {
 }
 
 function requestHead(request, target, own) {
-  const { search } = new URL(request.url, own);
-  const lines = [`GET ${target.pathname}${search} HTTP/1.1`];
+  const { pathname, search } = new URL(request.url, own);
+  // What stands behind /tunnel/ID/NAME is one of the gateway's doors.
+  const door = pathname.split("/").slice(4).join("/");
+  const lines = [`GET ${target.pathname}${door}${search} HTTP/1.1`];
   for (let at = 0; at < request.rawHeaders.length; at += 2) {
     const [name, value] = request.rawHeaders.slice(at, at + 2);
     const lower = name.toLowerCase();

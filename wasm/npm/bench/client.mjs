@@ -1,12 +1,15 @@
 // A tunnel as the harness wants it: streams of octets by address and port.
 
-export async function open({ url }) {
+export const open = ({ url }) => openTunnel(url);
+
+/** `options` are those of each TCPSocket beside its own. */
+export async function openTunnel(url, options = {}) {
   const [{ connect }, { http }] = await Promise.all([import("/webtun/index.js"), import("/webtun/http.js")]);
   const net = await connect(url, { http });
   return {
     fetch: net.fetch,
     async connect(host, port) {
-      const socket = new net.TCPSocket(host, port, { noDelay: true });
+      const socket = new net.TCPSocket(host, port, { noDelay: true, ...options });
       const { readable, writable } = await socket.opened;
       return { readable, writable, close: () => quietly(socket.close()) };
     },

@@ -44,6 +44,8 @@ static FAMILIES: &[&Family] = &[
     &peers::OPENS,
     &peers::FETCH,
     &peers::FIRST,
+    &peers::FAR,
+    &peers::DOOR,
     &nat::SESSIONS,
     &vm::FAMILY,
 ];

@@ -12,8 +12,12 @@ use crate::files::root;
 use crate::workspace::{is_root, scratch};
 
 const ROW: &str = "webtun";
-/// The rows in `rows.mjs`.
-const OURS: [&str; 3] = [ROW, "relay", "wsbare/udp"];
+/// With connections that the gateway makes.
+const SPLIT: &str = "webtun/split";
+/// Our door for Wisp, by a client of others.
+const WISP: &str = "webtun/wisp";
+/// The rows in `rows.mjs` that need nothing of the harness's.
+const OURS: [&str; 4] = [ROW, SPLIT, "relay", "wsbare/udp"];
 const NAMESPACE: &str = "webtun-bench";
 /// Where the harness's targets are found by packets of a tunnel; `rows.mjs` names it too.
 const HOST: &str = "198.18.0.1";
@@ -41,7 +45,7 @@ pub static FLOW: Family = Family {
         Figure { name: "up, server", unit: CPU },
     ],
     measure: |context| {
-        let peers = ["wsbare", ROW, "wsbare/again", "relay", "wsbare/256k", "js/wispjs"];
+        let peers = ["wsbare", ROW, SPLIT, "wsbare/again", "relay", "wsbare/256k", "js/wispjs"];
         measure(context, &peers, &[("down", &[("mib_s", "down")]), ("up", &[("mib_s", "up")])])
     },
 };
@@ -54,7 +58,7 @@ pub static FLOWS: Family = Family {
     figures: &[Figure { name: "down", unit: MIB_S }, Figure { name: "ten down", unit: MIB_S }],
     measure: |context| {
         let ops: &[Operation] = &[("down", &[("mib_s", "down")]), ("par", &[("mib_s", "ten down")])];
-        measure(context, &["wsbare", ROW, "wsbare/again", "js/wispjs"], ops)
+        measure(context, &["wsbare", ROW, SPLIT, "wsbare/again", "js/wispjs"], ops)
     },
 };
 
@@ -93,7 +97,7 @@ pub static OPENS: Family = Family {
     measure: |context| {
         let ops: &[Operation] =
             &[("seq", &[("per_s", "sequential")]), ("conc", &[("per_s", "concurrent"), ("fail", "failed")])];
-        measure(context, &["js/wispjs", ROW, "py/wispjs", "wsbare"], ops)
+        measure(context, &["js/wispjs", ROW, SPLIT, "py/wispjs", "wsbare"], ops)
     },
 };
 
@@ -135,7 +139,46 @@ pub static FIRST: Family = Family {
     ],
     measure: |context| {
         let keys = [("open_ms", "tunnel open"), ("ms", "first octet"), ("p95", "first octet, 95 %")];
-        measure(context, &["wsbare", ROW, "wsbare/again", "js/wispjs"], &[("first", &keys)])
+        measure(context, &["wsbare", ROW, SPLIT, "wsbare/again", "js/wispjs"], &[("first", &keys)])
+    },
+};
+
+/// From nothing to an octet, to a gateway far away.
+pub static FAR: Family = Family {
+    name: "far",
+    about: "time in Chromium until a new connection has echoed an octet, with 25 ms each way to the gateway",
+    reference: "js/wispjs",
+    figures: &[Figure { name: "first octet", unit: "ms" }, Figure { name: "first octet, 95 %", unit: "ms" }],
+    measure: |context| {
+        let keys = [("ms", "first octet"), ("p95", "first octet, 95 %")];
+        measure(context, &["js/wispjs", ROW, SPLIT, WISP], &[("first@25", &keys)])
+    },
+};
+
+/// By a client of others.
+pub static DOOR: Family = Family {
+    name: "wisp",
+    about: "the Wisp client of wisp-js in Chromium: with its own server, with wisp-python, and at our door",
+    reference: "js/wispjs",
+    figures: &[
+        Figure { name: "down", unit: MIB_S },
+        Figure { name: "up", unit: MIB_S },
+        Figure { name: "ten down", unit: MIB_S },
+        Figure { name: "sequential", unit: "per s" },
+        Figure { name: "concurrent", unit: "per s" },
+    ],
+    measure: |context| {
+        if context.smoke {
+            return Err(Unavailable("needs programs of others, and shows nothing that the tests do not".into()).into());
+        }
+        let ops: &[Operation] = &[
+            ("down", &[("mib_s", "down")]),
+            ("up", &[("mib_s", "up")]),
+            ("par", &[("mib_s", "ten down")]),
+            ("seq", &[("per_s", "sequential")]),
+            ("conc", &[("per_s", "concurrent")]),
+        ];
+        measure(context, &["js/wispjs", WISP, "py/wispjs"], ops)
     },
 };
 
@@ -195,7 +238,7 @@ fn measure_sized(
         let value = namespace.udp_overflows()? / f64::from(context.rounds + 1);
         samples.push(Sample { round: 0, variant: ROW.to_owned(), figure: OVERFLOWS.to_owned(), value });
     }
-    if peers.contains(&ROW) && !samples.iter().any(|sample| sample.variant == ROW) {
+    if peers.contains(&ROW) && !samples.iter().any(|sample| sample.variant.starts_with(ROW)) {
         return Err("nothing of ours was measured: did the gateway start?".into());
     }
     Ok(samples)
@@ -218,7 +261,7 @@ fn samples_of(line: &Value, operations: &[Operation]) -> Result<Vec<Sample>> {
         let message = format!("{variant}, {operation}: {error}");
         // A peer may fail; its row has a sample less.
         eprintln!("{message}");
-        return if variant == ROW { Err(message.into()) } else { Ok(Vec::new()) };
+        return if variant.starts_with(ROW) { Err(message.into()) } else { Ok(Vec::new()) };
     }
     if line["bad"].as_f64().is_some_and(|offset| offset >= 0.0) {
         return Err(format!("{variant}, {operation}: a wrong octet at {}", line["bad"]).into());
