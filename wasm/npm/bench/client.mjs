@@ -1,17 +1,22 @@
 // A tunnel as the harness wants it: streams of octets by address and port.
 
-export const open = ({ url }) => openTunnel(url);
+export const open = ({ url }) => openTunnel(url, connectEndToEnd);
 
-/** `options` are those of each TCPSocket beside its own. */
-export async function openTunnel(url, options = {}) {
-  const [{ connect }, { http }] = await Promise.all([import("/webtun/index.js"), import("/webtun/http.js")]);
-  const net = await connect(url, { http });
+async function connectEndToEnd(net, host, port) {
+  const socket = new net.TCPSocket(host, port, { noDelay: true });
+  const { readable, writable } = await socket.opened;
+  return { readable, writable, close: () => socket.close() };
+}
+
+/** `connect` opens a connection: readable, writable, close(). */
+export async function openTunnel(url, connect) {
+  const [webtun, { http }] = await Promise.all([import("/webtun/index.js"), import("/webtun/http.js")]);
+  const net = await webtun.connect(url, { http });
   return {
     fetch: net.fetch,
     async connect(host, port) {
-      const socket = new net.TCPSocket(host, port, { noDelay: true, ...options });
-      const { readable, writable } = await socket.opened;
-      return { readable, writable, close: () => quietly(socket.close()) };
+      const connection = await connect(net, host, port);
+      return { ...connection, close: () => quietly(connection.close()) };
     },
     async udp(remoteAddress, remotePort) {
       const socket = new net.UDPSocket({ remoteAddress, remotePort });

@@ -270,7 +270,9 @@ fn samples_of(line: &Value, operations: &[Operation]) -> Result<Vec<Sample>> {
         return Err(format!("{variant}, {operation}: {} octets are missing", line["short"]).into());
     }
     let round = line["round"].as_u64().ok_or("a line without a round")? as u32 - 1;
-    let keys = operations.iter().find(|(name, _)| *name == operation).map_or(&[][..], |(_, keys)| *keys);
+    // What stands behind an @ is a delay, which the line has for itself.
+    let is_meant = |name: &str| name.split('@').next() == Some(operation.as_str());
+    let keys = operations.iter().find(|(name, _)| is_meant(name)).map_or(&[][..], |(_, keys)| *keys);
     let sample = |figure: String, value| Sample { round, variant: variant.clone(), figure, value };
     let mut samples: Vec<_> =
         keys.iter().filter_map(|(key, figure)| Some(sample((*figure).to_owned(), line[*key].as_f64()?))).collect();
@@ -329,6 +331,12 @@ mod tests {
         let samples = samples_of(&line, &[DOWN]).unwrap();
         let seen: Vec<_> = samples.iter().map(|sample| (sample.round, sample.figure.as_str(), sample.value)).collect();
         assert_eq!(seen, [(1, "down", 350.5), (1, "down, server", 0.5)]);
+    }
+
+    #[test]
+    fn a_delay_is_no_part_of_the_operation() {
+        let line = serde_json::json!({"peer": "webtun", "op": "first", "delay": 25, "round": 1, "ms": 56.0});
+        assert_eq!(samples_of(&line, &[("first@25", &[("ms", "first octet")])]).unwrap().len(), 1);
     }
 
     #[test]
