@@ -30,7 +30,7 @@ isolated! {
     fn an_upgrade_without_the_subprotocol_is_refused_in_words() {
         let scratch = Scratch::new("subprotocol");
         let gateway = Gateway::start(&scratch.0, &["--listen", "127.0.0.1:0"]);
-        for headers in [&[][..], &[("sec-websocket-protocol", "chat, binary")][..]] {
+        for headers in [&[][..], &[("sec-websocket-protocol", "chat, text")][..]] {
             let (status, text) = refusal(gateway.address, headers);
             assert!(status == 400 && text.contains("webtun.v1"), "{status} {text}");
         }

@@ -145,7 +145,7 @@ isolated! {
         let script = format!("timeout -s TERM 5 {nobody} {} --listen 127.0.0.1:0 2>&1 || true", copy.display());
         let printed = shell(&script);
         assert!(printed.contains("listening on http://127.0.0.1:"), "{printed}");
-        let told: Vec<_> = printed.lines().filter(|line| line.contains("egress: ")).collect();
+        let told: Vec<_> = printed.lines().filter(|line| line.contains(" egress: ")).collect();
         assert!(matches!(told[..], [line] if line.contains("egress: user") && line.contains("CAP_NET_ADMIN")), "{printed}");
         assert_eq!(state(), before);
     }

@@ -1,5 +1,7 @@
 //! The steps. To add one, add a row to `STEPS`: the order is the order of running, cheap and telling ones first.
 
+use std::path::Path;
+
 use crate::Result;
 use crate::command::{Command, cargo};
 use crate::files::{has, root};
@@ -113,10 +115,12 @@ fn test(chosen: &str) -> Command {
     cargo_line(&format!("test --workspace --all-features {chosen}"))
 }
 
+/// Tests of the parts; those of the whole are in `tests/tests`.
+const UNIT_FOLDERS: [&str; 6] =
+    ["wire/tests", "client-stack/tests", "gateway/tests", "wasm/http/tests", "wasm/tls/tests", "xtask/tests"];
+
 fn unit(full: bool) -> Result<Plan> {
-    let folders =
-        ["wire/tests", "client-stack/tests", "gateway/tests", "wasm/http/tests", "wasm/tls/tests", "xtask/tests"];
-    let files = folders.map(|folder| test_files(folder, |name| !needs_root(name)));
+    let files = UNIT_FOLDERS.map(|folder| test_files(folder, |name| !needs_root(name)));
     let files: Vec<_> = files.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().flatten().collect();
     let commands = vec![test("--lib --bins").args(files), test("--doc")];
     Ok(Plan::Run(commands.into_iter().map(|command| thoroughly(command, full)).collect()))
@@ -164,22 +168,26 @@ fn netns(full: bool) -> Result<Plan> {
     })
 }
 
-/// Whether the tests in this file make namespaces and devices.
+/// Whether the tests of this name make namespaces and devices.
 fn needs_root(name: &str) -> bool {
-    ["foreign", "hostile", "io_", "native_tools", "netns"].iter().any(|begin| name.starts_with(begin))
+    name == "io" || ["foreign", "hostile", "native_tools", "netns"].iter().any(|begin| name.starts_with(begin))
 }
 
-/// `--test NAME` for each file in a package's folder of tests that `choose` picks; None where it picks none, since
+/// `--test NAME` for each program in a package's folder of tests that `choose` picks; None where it picks none, since
 /// cargo would then run all.
 fn test_files(folder: &str, choose: fn(&str) -> bool) -> Result<Option<Vec<String>>> {
     let files = std::fs::read_dir(root().join(folder)).map_err(|error| format!("cannot read {folder}: {error}"))?;
-    let mut names: Vec<_> = files
-        .filter_map(|file| file.ok()?.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
-        .filter(|name| choose(name))
-        .collect();
+    let mut names: Vec<_> =
+        files.filter_map(|file| test_name(&file.ok()?.path())).filter(|name| choose(name)).collect();
     names.sort();
     let arguments = names.into_iter().flat_map(|name| ["--test".to_owned(), name]);
     Ok(Some(arguments.collect()).filter(|arguments: &Vec<_>| !arguments.is_empty()))
+}
+
+/// A program of tests is a file, or a folder with a `main.rs`, as cargo finds them.
+fn test_name(path: &Path) -> Option<String> {
+    let is_program = path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").is_file();
+    is_program.then(|| path.file_stem()?.to_str().map(str::to_owned)).flatten()
 }
 
 /// With --full: more cases of each property, and more seeds of the model.
@@ -266,4 +274,21 @@ fn firefox(_: bool) -> Result<Plan> {
 
 fn with_root(plan: impl FnOnce() -> Result<Plan>) -> Result<Plan> {
     if is_root() { plan() } else { Ok(Plan::Skip("needs root for namespaces and TUN devices".into())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_of_tests_that_cargo_knows_is_run() {
+        let metadata = cargo_line("metadata --no-deps --format-version 1").in_folder(root()).output().unwrap();
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+        let targets = metadata["packages"].as_array().unwrap().iter().flat_map(|it| it["targets"].as_array().unwrap());
+        let known = targets.filter(|it| it["kind"][0] == "test").map(|it| it["name"].as_str().unwrap());
+        let folders = UNIT_FOLDERS.iter().chain(&["tests/tests"]);
+        let run: Vec<_> = folders.flat_map(|folder| test_files(folder, |_| true).unwrap().unwrap()).collect();
+        let missed: Vec<_> = known.filter(|name| !run.iter().any(|it| it == name)).collect();
+        assert!(missed.is_empty() && run.len() > 2, "{missed:?} are run by no step");
+    }
 }
