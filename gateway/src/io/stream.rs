@@ -1,9 +1,11 @@
 //! A client's connection, with TLS or without.
 
 use super::pace::{MessageRoom, PacedStream};
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -24,21 +26,29 @@ pub struct Stream {
     carrier: Carrier,
     /// Octets that may still be read; none where that does not matter.
     ration: Option<usize>,
+    /// What goes before everything that is written from now on.
+    ahead: Option<Chain<Bytes, Bytes>>,
+    /// The last write was taken in part.
+    is_torn: bool,
 }
 
 impl From<PacedStream> for Stream {
     fn from(stream: PacedStream) -> Self {
-        Self { carrier: Carrier::Plain(stream), ration: None }
+        Self::new(Carrier::Plain(stream))
     }
 }
 
 impl From<TlsStream<PacedStream>> for Stream {
     fn from(stream: TlsStream<PacedStream>) -> Self {
-        Self { carrier: Carrier::Tls(Box::new(stream)), ration: None }
+        Self::new(Carrier::Tls(Box::new(stream)))
     }
 }
 
 impl Stream {
+    fn new(carrier: Carrier) -> Self {
+        Self { carrier, ration: None, ahead: None, is_torn: false }
+    }
+
     /// What it wants messages to be like.
     pub fn message_room(&self) -> MessageRoom {
         match &self.carrier {
@@ -51,6 +61,41 @@ impl Stream {
     /// call, and has to read anew.
     pub fn ration(&mut self, octets: Option<usize>) {
         self.ration = octets;
+    }
+
+    /// Whether [`Stream::put_ahead`] may be called: nothing is ahead yet, and whoever writes does so from a beginning.
+    pub fn takes_ahead(&self) -> bool {
+        self.ahead.is_none() && !self.is_torn
+    }
+
+    /// Has these octets leave as they are, without a copy, before what is written after this. They go with that, or by
+    /// [`AsyncWrite::poll_flush`].
+    pub fn put_ahead(&mut self, head: Bytes, body: Bytes) {
+        debug_assert!(self.takes_ahead(), "it would tear what is being written");
+        self.ahead = Some(head.chain(body));
+    }
+
+    /// Writes what is ahead, all of it.
+    pub fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(ahead) = &mut self.ahead {
+            let mut parts = [IoSlice::new(&[]); 2];
+            let count = ahead.chunks_vectored(&mut parts);
+            let written = ready!(self.carrier.poll_write_vectored(context, &parts[..count]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            ahead.advance(written);
+            if !ahead.has_remaining() {
+                self.ahead = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn note(&mut self, wanted: usize, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(written)) = written {
+            self.is_torn = *written < wanted;
+        }
     }
 }
 
@@ -81,7 +126,7 @@ impl Carrier {
 
 macro_rules! forward {
     ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().carrier {
+        match $self {
             Carrier::Plain($stream) => {
                 let $stream = Pin::new($stream);
                 $call
@@ -94,9 +139,31 @@ macro_rules! forward {
     };
 }
 
+impl Carrier {
+    fn poll_write(&mut self, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        forward!(self, stream => stream.poll_write(context, octets))
+    }
+
+    fn poll_write_vectored(&mut self, context: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        forward!(self, stream => stream.poll_write_vectored(context, parts))
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_shutdown(context))
+    }
+}
+
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write(context, octets))
+        let this = self.get_mut();
+        ready!(this.poll_ahead(context))?;
+        let written = this.carrier.poll_write(context, octets);
+        this.note(octets.len(), &written);
+        written
     }
 
     fn poll_write_vectored(
@@ -104,7 +171,11 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write_vectored(context, parts))
+        let this = self.get_mut();
+        ready!(this.poll_ahead(context))?;
+        let written = this.carrier.poll_write_vectored(context, parts);
+        this.note(parts.iter().map(|part| part.len()).sum(), &written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -115,10 +186,14 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_flush(context))
+        let this = self.get_mut();
+        ready!(this.poll_ahead(context))?;
+        this.carrier.poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_shutdown(context))
+        let this = self.get_mut();
+        ready!(this.poll_ahead(context))?;
+        this.carrier.poll_shutdown(context)
     }
 }

@@ -13,7 +13,7 @@ use crate::config::doors::Doors as Settings;
 use crate::io::auth::{Gate, Refusal};
 use crate::io::driver::{Clock, Shards};
 use crate::io::http::{Phase, Place};
-use crate::io::session::socket::Socket;
+use crate::io::session::socket::{Ending, Incoming, Socket};
 use crate::io::session::{Admission, Doorway, Farewell};
 use crate::io::stream::Stream as Carrier;
 use bytes::Bytes;
@@ -78,4 +78,16 @@ pub(super) fn plain(farewell: Farewell) -> Farewell {
 /// For who may not come in.
 pub(super) fn refused(refusal: Refusal) -> Farewell {
     plain(Farewell::refusal(refusal))
+}
+
+/// The next message of a client, or how it has ended.
+pub(super) async fn next_message(socket: &mut Socket) -> Result<Bytes, Ending> {
+    loop {
+        match socket.next().await {
+            Incoming::Message(message) => return Ok(message),
+            Incoming::Nothing => {}
+            Incoming::End(Ending::Farewell(farewell)) => return Err(Ending::Farewell(plain(farewell))),
+            Incoming::End(ending) => return Err(ending),
+        }
+    }
 }

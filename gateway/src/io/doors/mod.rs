@@ -35,4 +35,4 @@ pub(in crate::io) use carried::{Guest, serve as serve_guest};
 pub use figures::DoorFigures;
 pub use rooms::Doors;
 pub(in crate::io) use route::{Carried, Route, find};
-pub(in crate::io) use socket::{Visitor, serve};
+pub(in crate::io) use socket::serve;

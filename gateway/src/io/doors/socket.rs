@@ -1,6 +1,7 @@
 //! One WebSocket at a door.
 
 use super::address::{Address, AddressError};
+use super::carried::Guest;
 use super::framing::{Deframer, Framing, WrongFraming, messages};
 use super::room::Command;
 use super::rooms::{Doors, InRoom, NoEntry};
@@ -13,7 +14,6 @@ use crate::io::session::{Admission, Doorway, Farewell};
 use crate::io::stream::Stream as Carrier;
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -27,30 +27,18 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Messages of one WebSocket that are under way in its room.
 const UNDER_WAY: usize = 2;
 
-/// Who is at the door.
-pub(in crate::io) struct Visitor {
-    /// What its request asks for.
-    pub address: Result<Address, AddressError>,
-    /// What its request has proved.
-    pub admission: Admission,
-    /// Where it is.
-    pub client: IpAddr,
-    /// How far the gateway's life has gone.
-    pub phase: watch::Receiver<Phase>,
-}
-
 /// Runs a WebSocket to its end. `early` is what was read behind the request's head.
 pub(in crate::io) async fn serve(
     stream: Carrier,
     early: Bytes,
-    visitor: Visitor,
+    address: Result<Address, AddressError>,
+    guest: Guest,
     place: &Place,
     doorway: &Doorway,
     doors: &Arc<Doors>,
 ) {
     let mut socket = Socket::new(stream, early).await;
-    let client = visitor.client;
-    let Visitor { address, admission, phase, .. } = visitor;
+    let Guest { admission, client, phase } = guest;
     let entered = match address {
         Ok(address) => enter(&address, admission, &socket, doors).await.map(|it| (it, address)),
         Err(AddressError::Name) => Err(refusal(NoEntry::Unknown)),

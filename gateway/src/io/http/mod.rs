@@ -272,16 +272,15 @@ fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visi
         match upgraded.await.map(|upgraded| upgraded.downcast::<TokioIo<Stream>>()) {
             Ok(Ok(parts)) => {
                 let (stream, early) = (parts.io.into_inner(), parts.read_buf);
+                let guest = doors::Guest { admission, client, phase };
                 match route {
                     Route::Ethernet(address) => {
-                        let visitor = doors::Visitor { address, admission, client, phase };
-                        doors::serve(stream, early, visitor, &visit.place, &doorway, &doors).await;
+                        doors::serve(stream, early, address, guest, &visit.place, &doorway, &doors).await;
                     }
                     Route::Carried(door) => {
-                        let guest = doors::Guest { admission, client, phase };
                         doors::serve_guest(stream, early, door, guest, &visit.place, &doorway, &entrance).await;
                     }
-                    Route::Tunnel => serve(stream, early, admission, &visit.place, &doorway, client).await,
+                    Route::Tunnel => serve(stream, early, guest.admission, &visit.place, &doorway, client).await,
                 }
             }
             Ok(Err(_)) => tracing::error!("an upgraded connection is not the one that it was"),

@@ -5,13 +5,16 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as FrameCode;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode as FrameCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use webtun_wire::{CloseCode, MAX_MESSAGE_LEN};
@@ -24,8 +27,8 @@ const BRIEFLY: Duration = Duration::from_millis(100);
 const LAST_WORDS: u64 = 4 << 20;
 
 pub(in crate::io) type Item = Result<Message, Error>;
-pub(in crate::io) type Sink = SplitSink<WebSocketStream<Carrier>, Message>;
-pub(in crate::io) type Stream = SplitStream<WebSocketStream<Carrier>>;
+pub(in crate::io) type Sink = SplitSink<Socket, Message>;
+pub(in crate::io) type Stream = SplitStream<Socket>;
 
 /// How a WebSocket ends.
 #[derive(Debug)]
@@ -66,52 +69,55 @@ pub(in crate::io) fn classify(item: Option<Item>) -> Incoming {
 }
 
 /// A WebSocket without compression: packets are mostly compressed or encrypted already.
-pub(in crate::io) struct Socket(WebSocketStream<Carrier>);
+///
+/// As a sink it writes long messages to the connection as they are, behind a header. The codec would copy them, and move
+/// what is left of them each time when the connection takes a part.
+pub(in crate::io) struct Socket {
+    codec: WebSocketStream<Carrier>,
+    /// The codec may hold octets that were not written yet.
+    has_buffered: bool,
+}
 
 impl Socket {
     pub(in crate::io) async fn new(stream: Carrier, early: Bytes) -> Self {
         let config =
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_LEN)).max_frame_size(Some(MAX_MESSAGE_LEN));
         let early = early.to_vec();
-        Self(WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await)
+        let codec = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
+        Self { codec, has_buffered: false }
     }
 
     /// See [`Carrier::ration`].
     pub(in crate::io) fn ration(&mut self, octets: Option<usize>) {
-        self.0.get_mut().ration(octets);
+        self.codec.get_mut().ration(octets);
     }
 
     pub(in crate::io) fn split(self) -> (Sink, Stream) {
-        self.0.split()
+        StreamExt::split(self)
     }
 
     pub(in crate::io) fn reunite(sink: Sink, stream: Stream) -> Self {
-        Self(stream.reunite(sink).expect("both halves are of one socket"))
+        stream.reunite(sink).expect("both halves are of one socket")
     }
 
     /// How long it wants messages to be.
     pub(in crate::io) fn message_room(&self) -> MessageRoom {
-        self.0.get_ref().message_room()
-    }
-
-    /// The WebSocket itself.
-    pub(in crate::io) fn inner(&mut self) -> &mut WebSocketStream<Carrier> {
-        &mut self.0
+        self.codec.get_ref().message_room()
     }
 
     /// Sends a message, and waits until it is gone.
     pub(in crate::io) async fn send(&mut self, message: Bytes) -> Result<(), Error> {
-        self.0.send(Message::Binary(message)).await
+        SinkExt::send(self, Message::Binary(message)).await
     }
 
     pub(in crate::io) async fn next(&mut self) -> Incoming {
-        classify(self.0.next().await)
+        classify(StreamExt::next(self).await)
     }
 
     /// Sends what the driver had queued before it said goodbye.
     pub(in crate::io) async fn flush_queued(&mut self, outgoing: &mut mpsc::Receiver<Bytes>) {
         while let Ok(message) = outgoing.try_recv() {
-            if !matches!(timeout(GOODBYE, self.0.send(Message::Binary(message))).await, Ok(Ok(()))) {
+            if !matches!(timeout(GOODBYE, self.send(message)).await, Ok(Ok(()))) {
                 return;
             }
         }
@@ -123,12 +129,12 @@ impl Socket {
             Ending::Farewell(farewell) => {
                 tracing::debug!(%client, code = ?farewell.code, words = farewell.words, "a WebSocket is closed");
                 let _ = timeout(GOODBYE, self.say(farewell)).await;
-                let _ = timeout(GOODBYE, listen_out(self.0.into_inner())).await;
+                let _ = timeout(GOODBYE, listen_out(self.codec.into_inner())).await;
             }
             Ending::Closed => {
                 // Sends the answer to the client's close frame, which the codec has prepared.
-                let _ = timeout(GOODBYE, self.0.close(None)).await;
-                let _ = timeout(GOODBYE, self.0.into_inner().shutdown()).await;
+                let _ = timeout(GOODBYE, self.codec.close(None)).await;
+                let _ = timeout(GOODBYE, self.codec.into_inner().shutdown()).await;
             }
             Ending::Lost | Ending::Released => tracing::debug!(%client, "a WebSocket is lost"),
         }
@@ -141,10 +147,58 @@ impl Socket {
 
     async fn say(&mut self, farewell: Farewell) -> Result<(), Error> {
         if let Some(message) = farewell.message {
-            self.0.send(Message::Binary(message)).await?;
+            self.send(message).await?;
         }
         let frame = CloseFrame { code: FrameCode::from(farewell.frame_code), reason: farewell.words.into() };
-        self.0.close(Some(frame)).await
+        self.codec.close(Some(frame)).await
+    }
+}
+
+/// From this length on a message goes without a copy; of shorter ones several go at once.
+const LONG: usize = 16 * 1024;
+/// RFC 6455 section 5.2, without a mask.
+const LONGEST_HEADER: usize = 10;
+
+impl futures_util::Stream for Socket {
+    type Item = Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        self.codec.poll_next_unpin(context)
+    }
+}
+
+impl futures_util::Sink<Message> for Socket {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.codec.get_mut().poll_ahead(context))?;
+        self.codec.poll_ready_unpin(context)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Binary(body) if body.len() >= LONG && !self.has_buffered && self.codec.get_ref().takes_ahead() => {
+                let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
+                let mut head = Vec::with_capacity(LONGEST_HEADER);
+                header.format(body.len() as u64, &mut head)?;
+                self.codec.get_mut().put_ahead(head.into(), body);
+                Ok(())
+            }
+            message => {
+                self.has_buffered = true;
+                self.codec.start_send_unpin(message)
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        ready!(self.codec.poll_flush_unpin(context))?;
+        self.has_buffered = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.codec.poll_close_unpin(context)
     }
 }
 
@@ -169,4 +223,71 @@ pub(in crate::io) async fn write(sink: &mut Sink, outgoing: &mut mpsc::Receiver<
         }
     }
     Ending::Released
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::pace::PacedStream;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Both ends of a WebSocket over loopback; the server's kernel holds little of what it sends.
+    async fn connected() -> (Socket, WebSocketStream<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let (server, _) = listener.accept().await.expect("a connection");
+        socket2::SockRef::from(&server).set_send_buffer_size(16 * 1024).expect("an option");
+        let server = Socket::new(PacedStream::new(server).into(), Bytes::new()).await;
+        (server, WebSocketStream::from_raw_socket(client, Role::Client, None).await)
+    }
+
+    /// Long ones and short ones in turn, of all lengths around where they begin to be long.
+    fn messages() -> impl Iterator<Item = Bytes> {
+        let lengths = (0..300).map(|index: usize| match index % 5 {
+            0 => 200_000 + index,
+            1 => LONG - 1,
+            2 => LONG + index,
+            _ => index,
+        });
+        lengths.enumerate().map(|(index, len)| (0..len).map(|at| (index * 31 + at) as u8).collect())
+    }
+
+    #[tokio::test]
+    async fn messages_of_all_lengths_stay_in_order_between_pongs() {
+        let (server, client) = connected().await;
+        let ((mut sink, mut stream), (mut pings, mut seen)) = (server.split(), client.split());
+        let reading = tokio::spawn(async move { while let Some(Ok(_)) = stream.next().await {} });
+        let pinging = tokio::spawn(async move {
+            for count in 0..2000_u32 {
+                pings.send(Message::Ping(count.to_be_bytes().to_vec().into())).await.expect("it reads");
+                tokio::task::yield_now().await;
+            }
+            pings
+        });
+        let sending = tokio::spawn(async move {
+            for (index, message) in messages().enumerate() {
+                // Some together, some one by one.
+                sink.feed(Message::Binary(message)).await.expect("it reads");
+                if index % 3 == 0 {
+                    sink.flush().await.expect("it reads");
+                }
+            }
+            sink.flush().await.expect("it reads");
+            sink
+        });
+        let (mut expected, mut last_pong) = (messages(), None);
+        while last_pong != Some(1999) || expected.size_hint().0 > 0 {
+            match seen.next().await.expect("open").expect("whole frames") {
+                Message::Binary(message) => assert_eq!(Some(message), expected.next()),
+                Message::Pong(pong) => {
+                    let pong = u32::from_be_bytes(pong[..].try_into().expect("ours"));
+                    assert!(last_pong < Some(pong), "a pong is late");
+                    last_pong = Some(pong);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        drop((sending.await.expect("no panic"), pinging.await.expect("no panic")));
+        reading.abort();
+    }
 }

@@ -9,14 +9,14 @@
 mod codec;
 mod datagrams;
 
-use super::carried::{Entrance, Guest, plain, refused};
+use super::carried::{Entrance, Guest, next_message, plain, refused};
 use super::hub::Share;
 use super::{pipe, tcp};
 use crate::dataplane::Peer;
 use crate::io::auth::Refusal;
 use crate::io::http::{Phase, Place};
 use crate::io::metrics::HandshakeResult;
-use crate::io::session::socket::{Ending, Incoming, Socket};
+use crate::io::session::socket::{Ending, Socket};
 use crate::io::session::{Admission, Doorway, Farewell};
 use bytes::Bytes;
 use codec::{Command, Negotiation, Reply, Step, reply};
@@ -107,7 +107,7 @@ async fn negotiate(
         };
         match step {
             Step::More => {
-                let message = next(socket).await?;
+                let message = next_message(socket).await?;
                 octets += message.len();
                 if octets > FIRST_OCTETS {
                     return Err(protocol("more octets than a SOCKS request has"));
@@ -139,17 +139,6 @@ async fn negotiate(
 
 fn protocol(words: &'static str) -> Ending {
     Ending::Farewell(plain(Farewell::new(CloseCode::Protocol, words)))
-}
-
-async fn next(socket: &mut Socket) -> Result<Bytes, Ending> {
-    loop {
-        match socket.next().await {
-            Incoming::Message(message) => return Ok(message),
-            Incoming::Nothing => {}
-            Incoming::End(Ending::Farewell(farewell)) => return Err(Ending::Farewell(plain(farewell))),
-            Incoming::End(ending) => return Err(ending),
-        }
-    }
 }
 
 /// Does what was asked for.

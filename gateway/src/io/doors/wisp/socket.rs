@@ -6,7 +6,7 @@ use super::relay::Relay;
 use super::{credit, reason};
 use crate::dataplane::Peer;
 use crate::io::auth::{Gate, Refusal};
-use crate::io::doors::carried::{Entrance, Guest, plain, refused};
+use crate::io::doors::carried::{Entrance, Guest, next_message, plain, refused};
 use crate::io::doors::line::{Line, Opener};
 use crate::io::driver::Clock;
 use crate::io::http::{Phase, Place, stopping};
@@ -122,7 +122,7 @@ async fn greet(
     let challenge = (is_required && entrance.gate.knows_keys()).then_some(challenge);
     let offer = Offer { is_required, challenge, motd: entrance.settings.motd.clone() };
     socket.send(offer.info()).await.map_err(|_| Ending::Lost)?;
-    let message = next(socket).await?;
+    let message = next_message(socket).await?;
     let answer = match packet::parse(message) {
         Ok((0, Packet::Info(payload))) => handshake::read(payload),
         Ok((0, Packet::Close(_))) => return Err(Ending::Closed),
@@ -169,17 +169,6 @@ async fn turn_away(socket: &mut Socket, reason: u8, refusal: Refusal) -> Ending 
     // Whether it is heard or not, the close frame follows.
     let _ = socket.send(packet::close(0, reason)).await;
     Ending::Farewell(refused(refusal))
-}
-
-async fn next(socket: &mut Socket) -> Result<Bytes, Ending> {
-    loop {
-        match socket.next().await {
-            Incoming::Message(message) => return Ok(message),
-            Incoming::Nothing => {}
-            Incoming::End(Ending::Farewell(farewell)) => return Err(Ending::Farewell(plain(farewell))),
-            Incoming::End(ending) => return Err(ending),
-        }
-    }
 }
 
 /// Opens the session.
@@ -294,14 +283,14 @@ impl Run {
             }
             if self.stuck.is_none() {
                 // Where it fails, so does the next write.
-                let _ = Pin::new(self.socket.inner()).start_send(Message::Ping(Bytes::new()));
+                let _ = Pin::new(&mut self.socket).start_send(Message::Ping(Bytes::new()));
                 self.must_flush = true;
             }
         }
         if self.relay.is_full() {
             return Ok(false);
         }
-        let Poll::Ready(item) = self.socket.inner().poll_next_unpin(context) else { return Ok(false) };
+        let Poll::Ready(item) = self.socket.poll_next_unpin(context) else { return Ok(false) };
         self.heard = Instant::now();
         match classify(item) {
             Incoming::Message(message) => match self.relay.handle_packet(message, self.clock.now()) {
@@ -327,16 +316,16 @@ impl Run {
             if !self.must_flush && !self.relay.has_frames() {
                 return Ok(moved);
             }
-            if Pin::new(self.socket.inner()).poll_ready(context).map_err(lost)?.is_pending() {
+            if Pin::new(&mut self.socket).poll_ready(context).map_err(lost)?.is_pending() {
                 return self.wait_for_client(context).map(|_| moved);
             }
             match self.relay.poll_frame(self.clock.now()) {
                 Some(frame) => {
-                    Pin::new(self.socket.inner()).start_send(Message::Binary(frame)).map_err(lost)?;
+                    Pin::new(&mut self.socket).start_send(Message::Binary(frame)).map_err(lost)?;
                     (self.must_flush, moved, self.stuck) = (true, true, None);
                 }
                 None if self.must_flush => {
-                    if Pin::new(self.socket.inner()).poll_flush(context).map_err(lost)?.is_pending() {
+                    if Pin::new(&mut self.socket).poll_flush(context).map_err(lost)?.is_pending() {
                         return self.wait_for_client(context).map(|_| moved);
                     }
                     (self.must_flush, self.stuck) = (false, None);
