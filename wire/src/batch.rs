@@ -18,6 +18,11 @@ impl BatchWriter {
         Self { buffer: Vec::new(), limit: limit.min(MAX_MESSAGE_LEN), has_content: false }
     }
 
+    /// Makes room for so many octets at once, and not in steps; no more than the message may have.
+    pub fn expect(&mut self, octets: usize) {
+        self.buffer.reserve(octets.min(self.room()));
+    }
+
     /// A message that begins with SEQUENCE. The capsule is written even where `limit` is too small for it.
     pub fn with_sequence(limit: usize, number: u64) -> Self {
         let mut writer = Self::new(limit);

@@ -3,8 +3,10 @@
 use alloc::collections::VecDeque;
 use core::fmt;
 
-/// Octets of sequenced messages after which an ACK is due.
+/// Octets of sequenced messages after which an ACK is due, where the receiver has not chosen more.
 const ACK_OCTETS: usize = 64 * 1024;
+/// The part of what may be unacknowledged after which it is due at the latest.
+const LARGEST_PART: usize = 4;
 /// Sequenced messages after which an ACK is due.
 const ACK_MESSAGES: u32 = 16;
 
@@ -135,17 +137,31 @@ pub enum Accept {
 }
 
 /// The receiver's half: lets each sequenced message through once and in order, and knows when to acknowledge.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReceiveWindow {
     next: u64,
     octets: usize,
     messages: u32,
+    /// After so many octets an ACK is due.
+    due: usize,
+}
+
+impl Default for ReceiveWindow {
+    fn default() -> Self {
+        Self { next: 0, octets: 0, messages: 0, due: ACK_OCTETS }
+    }
 }
 
 impl ReceiveWindow {
     /// Expects message 0.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Acknowledges as seldom as a peer allows that keeps `unacknowledged` octets: for a receiver to which a message of its
+    /// own is dear, and whose peer does not measure by its ACKs.
+    pub fn spare_acks(&mut self, unacknowledged: usize) {
+        self.due = (unacknowledged / LARGEST_PART).max(ACK_OCTETS);
     }
 
     /// A message with SEQUENCE `number` and of `octets` octets in all has come.
@@ -171,9 +187,9 @@ impl ReceiveWindow {
         self.next
     }
 
-    /// True where an ACK must leave at once: 64 KiB or 16 messages have come since the last one.
+    /// True where an ACK must leave at once: so many octets, or 16 messages, have come since the last one.
     pub fn ack_due(&self) -> bool {
-        self.octets >= ACK_OCTETS || self.messages >= ACK_MESSAGES
+        self.octets >= self.due || self.messages >= ACK_MESSAGES
     }
 
     /// True where anything has come since the last ACK, which must then leave within 50 ms.

@@ -159,3 +159,15 @@ fn window_knows_when_an_ack_is_due() {
     assert_eq!(window.accept(15, 64 * 1024), Ok(Accept::New));
     assert!(window.ack_due());
 }
+
+#[test]
+fn acks_are_spared_within_what_the_peer_keeps() {
+    for (unacknowledged, due) in [(4 << 20, 1 << 20), (70_000, 64 * 1024), (0, 64 * 1024)] {
+        let mut window = ReceiveWindow::new();
+        window.spare_acks(unacknowledged);
+        assert_eq!(window.accept(0, due - 1), Ok(Accept::New));
+        assert!(!window.ack_due(), "{unacknowledged}");
+        assert_eq!(window.accept(1, 1), Ok(Accept::New));
+        assert!(window.ack_due(), "{unacknowledged}");
+    }
+}

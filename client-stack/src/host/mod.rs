@@ -12,7 +12,7 @@ mod tcp;
 mod tcp_io;
 mod udp;
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -324,9 +324,8 @@ impl Host {
 
 /// The sockets in the order of their making, whatever the hash table's.
 fn sorted<'a, S: 'a>(sockets: impl Iterator<Item = (&'a SocketId, &'a S)>) -> Vec<SocketId> {
-    let mut ids: Vec<SocketId> = sockets.map(|(id, _)| *id).collect();
-    ids.sort_unstable();
-    ids
+    // The sort of slices is five times as much code.
+    sockets.map(|(id, _)| *id).collect::<BinaryHeap<_>>().into_sorted_vec()
 }
 
 /// Below 1280 octets there is no IPv6 (RFC 8200 section 5); above 65,535 there is no packet.

@@ -1,7 +1,6 @@
 //! Reports about packets of ours, from the path (ICMP) or from the gateway (FLOW_DENIED), brought to their sockets.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use webtun_wire::{DenyReason, FlowDenied, Instant};
 
@@ -87,14 +86,15 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     const BURST: u32 = 50;
-    const INTERVAL: Duration = Duration::from_millis(10);
+    /// In microseconds.
+    const INTERVAL: u64 = 10_000;
 
     pub const fn new() -> Self {
         Self { tokens: Self::BURST, filled_at: Instant::ZERO }
     }
 
     pub fn allow(&mut self, now: Instant) -> bool {
-        let earned = (now - self.filled_at).as_micros() / Self::INTERVAL.as_micros();
+        let earned = now.as_micros().saturating_sub(self.filled_at.as_micros()) / Self::INTERVAL;
         if earned > 0 {
             let earned = u32::try_from(earned).unwrap_or(u32::MAX);
             self.tokens = self.tokens.saturating_add(earned).min(Self::BURST);

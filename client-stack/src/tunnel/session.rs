@@ -81,13 +81,15 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(answer: &webtun_wire::Session, limits: Limits, lease: Lease, offload: OffloadContext) -> Self {
+        let mut window = ReceiveWindow::new();
+        window.spare_acks(limits.unacknowledged as usize);
         Self {
             id: answer.session_id,
             secret: answer.secret,
             limits,
             lease,
             ring: SendRing::new(limits.unacknowledged as usize),
-            window: ReceiveWindow::new(),
+            window,
             offload,
             expires_at: None,
         }
