@@ -7,6 +7,9 @@ mod encode;
 #[cfg(feature = "ethernet")]
 mod ethernet;
 #[cfg(feature = "stack")]
+#[cfg_attr(not(feature = "streams"), path = "input/plain.rs")]
+mod input;
+#[cfg(feature = "stack")]
 mod names;
 #[cfg(all(feature = "stack", feature = "streams"))]
 mod split;

@@ -8,6 +8,7 @@ use webtun_stack::{BufferSizes, Stack, StackConfig};
 use crate::arguments::{self, instant};
 use crate::codes::Code;
 use crate::encode::Words;
+use crate::input::Input;
 
 /// Octets that one call can hand to JavaScript.
 pub const OUTPUT_LEN: usize = 256 * 1024;
@@ -23,7 +24,7 @@ const EVENTS_PER_BATCH: usize = 1024;
 #[wasm_bindgen]
 pub struct WasmStack {
     pub(crate) stack: Stack,
-    pub(crate) input: Vec<u8>,
+    pub(crate) input: Input,
     pub(crate) output: Vec<u8>,
     pub(crate) words: Words,
     message: Bytes,
@@ -58,7 +59,7 @@ impl WasmStack {
     pub fn new(seed: &[u8], now: f64) -> Self {
         Self {
             stack: Stack::new(StackConfig::new(arguments::seed(seed)), instant(now)),
-            input: Vec::new(),
+            input: Input::default(),
             output: vec![0; OUTPUT_LEN],
             words: Words::default(),
             message: Bytes::new(),
@@ -69,7 +70,7 @@ impl WasmStack {
 
     /// Where the caller puts `length` octets before a call that takes them.
     pub fn input(&mut self, length: usize) -> *mut u8 {
-        arguments::room(&mut self.input, length)
+        self.input.room(length)
     }
 
     /// Where the result of the last call lies.
@@ -84,8 +85,7 @@ impl WasmStack {
 
     /// One binary message of `length` octets, from the input buffer.
     pub fn handle_message(&mut self, length: usize, now: f64) {
-        let message = self.input.get(..length).unwrap_or_default();
-        self.stack.handle_message(message, instant(now));
+        self.input.handle(length, &mut self.stack, instant(now));
     }
 
     /// The transport is gone, or could not be opened.

@@ -94,7 +94,7 @@ fn identifier_of(bound: Result<SocketId, BindError>) -> f64 {
 
 impl WasmStack {
     fn send_datagram(&mut self, id: u32, length: usize, to: Option<core::net::SocketAddr>, now: f64) -> f64 {
-        let data = self.input.get(..length).unwrap_or_default();
+        let data = self.input.get(length);
         match self.stack.udp_send(SocketId::from_u32(id), data, to, instant(now)) {
             Ok(taken) => f64::from(u8::from(taken)),
             Err(error) => Code::from(error).negative(),

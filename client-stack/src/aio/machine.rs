@@ -6,7 +6,7 @@ use crate::{Instant, Status};
 /// What the loop drives: the contract of [`Stack`](crate::Stack) without its sockets.
 pub(super) trait Machine: Send + 'static {
     fn handle_connected(&mut self, now: Instant);
-    fn handle_message(&mut self, message: &[u8], now: Instant);
+    fn handle_message(&mut self, message: &Bytes, now: Instant);
     fn handle_disconnected(&mut self, now: Instant);
     fn handle_timeout(&mut self, now: Instant);
     fn poll_transmit(&mut self, now: Instant) -> Option<Bytes>;

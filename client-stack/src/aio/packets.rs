@@ -147,7 +147,7 @@ impl Machine for PacketMachine {
         self.tunnel.handle_connected(now);
     }
 
-    fn handle_message(&mut self, message: &[u8], now: Instant) {
+    fn handle_message(&mut self, message: &Bytes, now: Instant) {
         if !self.tunnel.begin_message(message.len(), now) {
             return;
         }

@@ -103,8 +103,8 @@ impl Machine for StackMachine {
         self.stack.handle_connected(now);
     }
 
-    fn handle_message(&mut self, message: &[u8], now: Instant) {
-        self.stack.handle_message(message, now);
+    fn handle_message(&mut self, message: &Bytes, now: Instant) {
+        self.stack.handle_shared_message(message, now);
     }
 
     fn handle_disconnected(&mut self, now: Instant) {

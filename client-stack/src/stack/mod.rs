@@ -85,9 +85,19 @@ impl Stack {
 
     /// One binary message has come: a whole batch, handled in one go.
     pub fn handle_message(&mut self, message: &[u8], now: Instant) {
+        self.handle(message, None, now);
+    }
+
+    /// As [`handle_message`](Self::handle_message), for a message whose memory may be kept: what it brings on a stream is
+    /// not copied where it is a large part of it.
+    pub fn handle_shared_message(&mut self, message: &Bytes, now: Instant) {
+        self.handle(message, Some(message), now);
+    }
+
+    fn handle(&mut self, message: &[u8], shared: Option<&Bytes>, now: Instant) {
         // Also where nobody waits for it: whoever has this message has the last one no more.
         self.host.begin_message(message);
-        self.streams.begin_message(message);
+        self.streams.begin_message(message, shared);
         if self.tunnel.begin_message(message.len(), now) {
             self.handle_capsules(message, now);
             self.tunnel.end_message(now);

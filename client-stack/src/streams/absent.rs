@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use bytes::Bytes;
 use webtun_wire::{BatchWriter, Capsule, Instant, StreamLimits};
 
 use crate::{
@@ -59,7 +60,7 @@ impl Streams {
         Err(ConnectError::NetUnreachable)
     }
 
-    pub fn begin_message(&mut self, _: &[u8]) {}
+    pub fn begin_message(&mut self, _: &[u8], _: Option<&Bytes>) {}
 
     pub fn end_message(&mut self) {}
 

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use webtun_wire::{BatchWriter, Capsule, Host as WireHost, Instant, ResetReason, StreamLimits, StreamOpen};
 
 use self::stream::{Breach, Stream, words_of};
@@ -30,6 +31,8 @@ const LARGEST_WINDOW: u64 = 4 << 20;
 /// How long the other side of a stream may take for its end where nobody waits for it.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(60);
 const SMALLEST_PIECE: usize = 1024;
+/// More than what stands before the pieces of a message.
+const HEADER_ROOM: usize = 64;
 /// What one may put into a message before it is another's turn.
 const QUANTUM: usize = 64 * 1024;
 
@@ -66,6 +69,8 @@ pub(crate) struct Streams {
     /// Of streams that are not open yet, or closed by their programs; some may be of the past.
     deadlines: BTreeSet<(Instant, SocketId)>,
     arrival: Arrival,
+    /// The message that is being handled, where parts of it may be kept.
+    message: Bytes,
 }
 
 impl Streams {
@@ -83,6 +88,7 @@ impl Streams {
             events: VecDeque::new(),
             deadlines: BTreeSet::new(),
             arrival: Arrival::default(),
+            message: Bytes::new(),
         }
     }
 
@@ -142,13 +148,15 @@ impl Streams {
     }
 
     /// A message is about to be handled.
-    pub fn begin_message(&mut self, message: &[u8]) {
+    pub fn begin_message(&mut self, message: &[u8], shared: Option<&Bytes>) {
         self.arrival.begin(message);
+        self.message = shared.cloned().unwrap_or_default();
     }
 
     /// Its capsules have been.
     pub fn end_message(&mut self) {
         self.arrival.end();
+        self.message = Bytes::new();
     }
 
     /// A capsule of the gateway's. False where it breaks the rules.
@@ -176,7 +184,7 @@ impl Streams {
             }
             Capsule::StreamData { data, .. } => {
                 let waiting = stream.readable();
-                stream.receive(data)?;
+                stream.receive(data, &self.message)?;
                 if stream.is_orphan {
                     // As a kernel answers data that nobody will read.
                     self.end(id, CloseReason::Aborted, ConnectError::Aborted, true);
@@ -420,6 +428,7 @@ fn take_turn(stream: &mut Stream, number: u64, batch: &mut BatchWriter, wanted: 
     if !open(stream, number, batch) {
         return false;
     }
+    batch.expect(stream.unsent.len().min(wanted.saturating_sub(batch.len())) + HEADER_ROOM);
     let mut left = QUANTUM;
     while left > 0 && batch.len() < wanted && stream.sendable() > 0 {
         // A piece that is hardly longer than its header is not worth it.

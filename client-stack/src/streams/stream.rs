@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use webtun_wire::{Instant, ResetReason, StreamOpened};
 
 use super::send_buffer::SendBuffer;
 use crate::socket::tcp::Phase;
 use crate::{CloseReason, ConnectError, Received, RecvError, SendError, SocketEvent, SocketId, StreamHost, TcpState};
+
+/// A part of a message is kept as it is where it is so large a part of it.
+const WORTH_KEEPING: usize = 4;
 
 /// The gateway has broken the rules of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub(super) struct Stream {
     pub is_orphan: bool,
     phase: Phase,
     ends: Option<(SocketAddr, SocketAddr)>,
-    received: VecDeque<Vec<u8>>,
+    received: VecDeque<Bytes>,
     /// Of the first of these, what was read.
     offset: usize,
     readable: usize,
@@ -108,14 +112,16 @@ impl Stream {
         is_new
     }
 
-    /// STREAM_DATA.
-    pub fn receive(&mut self, data: &[u8]) -> Result<(), Breach> {
+    /// STREAM_DATA, out of `message`, where that may be kept.
+    pub fn receive(&mut self, data: &[u8], message: &Bytes) -> Result<(), Breach> {
         self.taken += data.len() as u64;
         if self.peer_finished || self.taken > self.allowed {
             return Err(Breach);
         }
         if !data.is_empty() && !self.is_orphan {
-            self.received.push_back(data.to_vec());
+            // Of little the memory of a whole message is not kept.
+            let is_kept = !message.is_empty() && data.len() >= message.len() / WORTH_KEEPING;
+            self.received.push_back(if is_kept { message.slice_ref(data) } else { Bytes::copy_from_slice(data) });
             self.readable += data.len();
         }
         Ok(())

@@ -370,7 +370,7 @@ impl TunnelWorld {
             self.gateway.handle_message(&message, self.now);
         }
         while let Some((_, message)) = self.down.pop_front_if(|(at, _)| *at <= self.now) {
-            self.stack.handle_message(&message, self.now);
+            self.stack.handle_shared_message(&message.into(), self.now);
         }
         self.stack.handle_timeout(self.now);
         self.gateway.host.handle_timeout(self.now);

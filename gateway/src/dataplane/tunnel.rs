@@ -381,6 +381,7 @@ impl Tunnel {
             return None;
         }
         let mut writer = BatchWriter::with_sequence(self.message_len, self.send.next_number());
+        writer.expect(queue.octets_of_next(OF_ITS_OWN));
         if self.receive.ack_pending() && writer.push(&Capsule::Ack { next: self.receive.next() }) {
             self.receive.acked();
             if let Some(link) = &mut self.link {

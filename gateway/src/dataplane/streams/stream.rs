@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use std::collections::VecDeque;
 
 /// What a connection may leave in its session's queue, in octets.
-const QUEUED: usize = 128 * 1024;
+const QUEUED: usize = 512 * 1024;
 /// A piece of a message is kept as it is where it is so large a part of it; of others a copy is kept, lest a few octets hold a
 /// whole message in memory.
 const WORTH_KEEPING: usize = 4;

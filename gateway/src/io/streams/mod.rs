@@ -19,8 +19,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use webtun_wire::{Instant, ResetReason};
 
-/// Octets read at once.
-const READ: usize = 64 * 1024;
+/// Octets read at once, at most: a message's worth.
+const READ: usize = 256 * 1024;
+/// With less room the next buffer is taken.
+const LEAST_ROOM: usize = 64 * 1024;
 
 /// A session and its stream.
 type Key = (SessionId, u64);
@@ -180,7 +182,9 @@ impl Streams {
             if room == 0 {
                 return;
             }
-            self.buffer.reserve(READ);
+            if self.buffer.capacity() < LEAST_ROOM {
+                self.buffer.reserve(READ);
+            }
             match socket.try_read_buf(&mut (&mut self.buffer).limit(room)) {
                 Ok(0) => return gateway.stream_ended(key.0, key.1, now),
                 Ok(_) => gateway.stream_received(key.0, key.1, self.take_read(), now),
@@ -198,7 +202,7 @@ impl Streams {
 
     /// What was read. Little is copied, lest it keep the memory of much.
     fn take_read(&mut self) -> BytesMut {
-        if self.buffer.len() >= READ / 4 {
+        if self.buffer.len() >= LEAST_ROOM / 4 {
             return self.buffer.split();
         }
         let read = BytesMut::from(&self.buffer[..]);

@@ -223,8 +223,8 @@ impl Relay {
     }
 
     /// A message of the session's.
-    pub(super) fn handle_message(&mut self, message: &[u8], now: Instant) {
-        self.stack.handle_message(message, now);
+    pub(super) fn handle_message(&mut self, message: &Bytes, now: Instant) {
+        self.stack.handle_shared_message(message, now);
         self.settle(now);
     }
 
