@@ -1,7 +1,7 @@
 //! The same for JavaScript. Octets go in through the buffer at `input`; results leave as a count, and `pointer` tells where
 //! they lie in the linear memory until the next call.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -14,7 +14,9 @@ const UNKNOWN: f64 = -2.0;
 #[wasm_bindgen]
 pub struct HttpConnection {
     connection: Connection,
-    input: Vec<u8>,
+    input: BytesMut,
+    /// The input buffer of the last call, while it is of use.
+    lent: Bytes,
     outgoing: Vec<u8>,
     chunk: Bytes,
     head: Option<ResponseHead>,
@@ -26,14 +28,25 @@ impl HttpConnection {
     /// A connection that is open.
     #[wasm_bindgen(constructor)]
     pub fn new(http2: bool) -> Self {
-        let (input, outgoing, chunk) = (Vec::new(), Vec::new(), Bytes::new());
-        Self { connection: Connection::new(http2), input, outgoing, chunk, head: None, result: core::ptr::null() }
+        Self {
+            connection: Connection::new(http2),
+            input: BytesMut::new(),
+            lent: Bytes::new(),
+            outgoing: Vec::new(),
+            chunk: Bytes::new(),
+            head: None,
+            result: core::ptr::null(),
+        }
     }
 
     /// Where the caller puts `length` octets before a call that takes them.
     pub fn input(&mut self, length: usize) -> *mut u8 {
-        self.input.clear();
-        self.input.resize(length, 0);
+        if self.input.is_empty() {
+            self.input = std::mem::take(&mut self.lent).try_into_mut().unwrap_or_default();
+        }
+        if self.input.len() < length {
+            self.input = BytesMut::zeroed(length.next_power_of_two());
+        }
         self.input.as_mut_ptr()
     }
 
@@ -42,10 +55,10 @@ impl HttpConnection {
         self.result
     }
 
-    /// Octets from the server, all of the input buffer.
-    pub fn handle_data(&mut self) {
-        let data = std::mem::take(&mut self.input);
-        self.connection.handle_data(data.into());
+    /// Octets from the server, the first `length` of the input buffer.
+    pub fn handle_data(&mut self, length: usize) {
+        let data = self.lend(length);
+        self.connection.handle_data(data);
     }
 
     /// Nothing more comes from the server.
@@ -85,10 +98,10 @@ impl HttpConnection {
         self.connection.request(method, url, fields, length).map_err(|failure| JsError::new(&failure.message))
     }
 
-    /// A chunk of a request's body, all of the input buffer.
-    pub fn send_body(&mut self, id: u32) {
-        let chunk = std::mem::take(&mut self.input);
-        self.connection.send_body(id, chunk.into());
+    /// A chunk of a request's body, the first `length` octets of the input buffer.
+    pub fn send_body(&mut self, id: u32, length: usize) {
+        let chunk = self.lend(length);
+        self.connection.send_body(id, chunk);
     }
 
     /// The request's body is whole.
@@ -137,5 +150,13 @@ impl HttpConnection {
     /// Ends an exchange, or forgets one that is over.
     pub fn forget(&mut self, id: u32) {
         self.connection.forget(id);
+    }
+}
+
+impl HttpConnection {
+    /// The first octets of the input buffer, which is used again when nobody holds them any more.
+    fn lend(&mut self, length: usize) -> Bytes {
+        self.lent = std::mem::take(&mut self.input).freeze();
+        self.lent.slice(..length.min(self.lent.len()))
     }
 }

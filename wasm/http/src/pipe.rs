@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 /// Octets from the server that may wait until hyper takes them.
-const INCOMING: usize = 256 * 1024;
+const INCOMING: usize = 512 * 1024;
 /// Octets for the server that may wait until the caller takes them.
 const OUTGOING: usize = 256 * 1024;
 

@@ -47,21 +47,40 @@ test("a turn ends when there is no event left and no message", async () => {
   assert.deepEqual(await open([message, message]), ["transmit", "sent", "transmit", "sent", "transmit"]);
 });
 
-test("inputs that follow each other have a turn together", async () => {
-  let turns = 0;
+/** An engine whose WebSocket is open and whose stack has a message in each turn behind an input that `wants` one. */
+async function count(inputs, wants) {
+  const counts = { turns: 0, sent: 0 };
+  const waiting = [Uint32Array.of(Kind.OpenTransport, 0)];
+  let wanted = false;
   const stack = {
-    pollEvents: () => new Uint32Array(0),
-    pollTransmit: () => undefined,
+    pollEvents: () => waiting.shift() ?? new Uint32Array(0),
+    pollTransmit: () => (wanted ? ((wanted = false), new Uint8Array(1)) : undefined),
     pollTimeout() {
-      turns++;
+      counts.turns++;
       return Infinity;
     },
+    connected() {},
   };
-  const engine = new Engine({ url: "ws://gateway/", token: undefined, stack, openWebSocket: () => assert.fail() });
-  let inputs = 0;
-  for (let count = 0; count < 3; count++) engine.enter(() => inputs++);
-  assert.deepEqual({ inputs, turns }, { inputs: 3, turns: 1 }, "who comes first is served at once");
+  const socket = { readyState: 1, bufferedAmount: 0, protocol: "webtun.v1", send: () => counts.sent++, close() {} };
+  const engine = new Engine({ url: "ws://gateway/", token: undefined, stack, openWebSocket: () => socket });
+  engine.start();
+  socket.onopen();
+  counts.turns = 0;
+  for (let input = 0; input < inputs; input++) engine.enter(() => (wanted = wants));
+  const atOnce = { ...counts };
   await new Promise((resolve) => setTimeout(resolve));
-  assert.deepEqual({ inputs, turns }, { inputs: 3, turns: 2 });
   engine.stop();
+  return { atOnce, afterwards: counts };
+}
+
+test("inputs that follow each other send together, and who comes first is served at once", async () => {
+  const { atOnce, afterwards } = await count(3, true);
+  assert.deepEqual(atOnce, { turns: 1, sent: 1 });
+  assert.deepEqual(afterwards, { turns: 2, sent: 2 });
+});
+
+test("who sends nothing makes nobody wait", async () => {
+  const { atOnce, afterwards } = await count(3, false);
+  assert.deepEqual(atOnce, { turns: 3, sent: 0 });
+  assert.deepEqual(afterwards, atOnce);
 });

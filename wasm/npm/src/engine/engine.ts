@@ -3,8 +3,8 @@
  * in Node.
  *
  * Every input (a message, a timer, a batch of commands) is followed by its events, which go to the sockets, and by a turn:
- * what the stack wants to send goes to the WebSocket, until nothing is left. After a turn the next one waits until the
- * inputs that are there already have had their task: so whoever is alone is served at once, and of many the
+ * what the stack wants to send goes to the WebSocket, until nothing is left. After a turn that has sent something the next one
+ * waits until the inputs that are there already have had their task: so whoever is alone is served at once, and of many the
  * acknowledgements, and what there is to send, go together in few long messages.
  */
 import { Alarm } from "./alarm.js";
@@ -153,12 +153,14 @@ export class Engine implements EnginePort, Context {
   }
 
   #turn(): void {
+    let sent = false;
     // Sending also carries what the host says to itself: events may follow although no message has left.
-    do this.#transmit();
+    do sent = this.#transmit() || sent;
     while (!this.#stopped && this.#events());
     if (this.#stopped) return;
     this.#schedule();
     this.#flush();
+    if (!sent) return;
     this.#resting = true;
     later(() => this.#rested());
   }
@@ -190,13 +192,17 @@ export class Engine implements EnginePort, Context {
     return batch.length > 0 || this.#watches.length < watched;
   }
 
-  #transmit(): void {
+  /** Whether it has sent anything. */
+  #transmit(): boolean {
+    let sent = false;
     while (this.#transport?.writable) {
       const message = this.stack.pollTransmit();
       if (message === undefined) break;
       if (this.#tracing) this.#traceMessage("sent", message);
       this.#transport.send(message);
+      sent = true;
     }
+    return sent;
   }
 
   #schedule(): void {

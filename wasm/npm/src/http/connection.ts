@@ -132,7 +132,7 @@ export class Connection implements Carrier {
     this.#sending = true;
     try {
       for (let octets = this.wire.outgoing(); octets !== undefined; octets = this.wire.outgoing()) {
-        this.#writer.write(octets).catch(() => {});
+        this.#writer.write(octets).then(() => this.wire.sent(octets), () => {});
         if ((this.#writer.desiredSize ?? 0) <= 0) await this.#writer.ready;
         if (this.#gone) return;
       }

@@ -1,6 +1,7 @@
 /** The WebAssembly part of HTTP with its memory: copies in and out happen here and nowhere else. */
 import { HttpConnection, initSync, type InitOutput } from "../../generated/webtun_http.js";
 import type { ErrorCode, Failure } from "../errors.js";
+import { SpareMemory } from "../spare-memory.js";
 
 /** What happens to an exchange, numbered as in `exchange.rs`. */
 export const enum WireEvent {
@@ -48,26 +49,28 @@ export class HttpEngine {
 export class Wire {
   readonly #memory: WebAssembly.Memory;
   readonly #inner: HttpConnection;
+  readonly #received = new SpareMemory();
+  readonly #sent = new SpareMemory();
 
   constructor(memory: WebAssembly.Memory, inner: HttpConnection) {
     this.#memory = memory;
     this.#inner = inner;
   }
 
-  #put(octets: Uint8Array): void {
+  #put(octets: Uint8Array): number {
     const at = this.#inner.input(octets.byteLength);
     new Uint8Array(this.#memory.buffer, at, octets.byteLength).set(octets);
+    return octets.byteLength;
   }
 
-  #copy(length: number): Uint8Array<ArrayBuffer> | undefined {
-    if (length === 0) return undefined;
-    const at = this.#inner.pointer();
-    return new Uint8Array((this.#memory.buffer as ArrayBuffer).slice(at, at + length));
+  #copy(length: number, into: SpareMemory): Uint8Array<ArrayBuffer> | undefined {
+    return length === 0 ? undefined : into.copy(new Uint8Array(this.#memory.buffer, this.#inner.pointer(), length));
   }
 
+  /** Takes over the octets' buffer, which is nobody else's: what comes out next may lie in it. */
   receive(octets: Uint8Array): void {
-    this.#put(octets);
-    this.#inner.handle_data();
+    this.#inner.handle_data(this.#put(octets));
+    this.#received.keep(octets);
   }
 
   end(): void {
@@ -87,7 +90,12 @@ export class Wire {
   }
 
   outgoing(): Uint8Array<ArrayBuffer> | undefined {
-    return this.#copy(this.#inner.poll_transmit());
+    return this.#copy(this.#inner.poll_transmit(), this.#sent);
+  }
+
+  /** Nobody needs what {@link outgoing} gave any more. */
+  sent(octets: Uint8Array): void {
+    this.#sent.keep(octets);
   }
 
   /** @throws Error where the request cannot be put into words of HTTP */
@@ -97,8 +105,7 @@ export class Wire {
   }
 
   sendBody(id: number, octets: Uint8Array): void {
-    this.#put(octets);
-    this.#inner.send_body(id);
+    this.#inner.send_body(id, this.#put(octets));
   }
 
   finishBody(id: number): void {
@@ -128,7 +135,7 @@ export class Wire {
   }
 
   chunk(id: number): Uint8Array<ArrayBuffer> | undefined {
-    return this.#copy(this.#inner.take_chunk(id));
+    return this.#copy(this.#inner.take_chunk(id), this.#received);
   }
 
   failure(id: number): Failure {

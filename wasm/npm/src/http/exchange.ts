@@ -5,7 +5,7 @@ import { octetsOf } from "../streams.js";
 import { WireEvent, type Wire, type WireHead, type WireRequest } from "./engine.js";
 
 /** Octets that a response may be ahead of its reader in the page. */
-const READ_AHEAD = 256 * 1024;
+const READ_AHEAD = 1024 * 1024;
 /** Octets of a request's body that cross at once. */
 const PIECE = 256 * 1024;
 

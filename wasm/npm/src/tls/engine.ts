@@ -1,6 +1,7 @@
 /** The WebAssembly part of TLS with its memory: copies in and out happen here and nowhere else. */
 import { initSync, TlsConfig, TlsSession, type InitOutput } from "../../generated/webtun_tls.js";
 import { toException, type ErrorCode } from "../errors.js";
+import { SpareMemory } from "../spare-memory.js";
 import type { TlsParameters } from "./options.js";
 
 /** Combinations of roots and protocols that are kept, with the sessions that can be resumed. */
@@ -41,6 +42,8 @@ export class TlsEngine {
 export class Session {
   readonly #memory: WebAssembly.Memory;
   readonly #inner: TlsSession;
+  readonly #received = new SpareMemory();
+  readonly #sent = new SpareMemory();
 
   constructor(memory: WebAssembly.Memory, inner: TlsSession) {
     this.#memory = memory;
@@ -53,14 +56,18 @@ export class Session {
     return octets.byteLength;
   }
 
-  #copy(length: number): Uint8Array<ArrayBuffer> {
-    const at = this.#inner.pointer();
-    return new Uint8Array((this.#memory.buffer as ArrayBuffer).slice(at, at + length));
+  #copy(length: number, into: SpareMemory): Uint8Array<ArrayBuffer> {
+    return into.copy(new Uint8Array(this.#memory.buffer, this.#inner.pointer(), length));
   }
 
-  /** Octets from the other side; returns their plain text, which may be none. */
+  /**
+   * Octets from the other side; returns their plain text, which may be none. It takes over the octets' buffer, which is
+   * nobody else's: the plain text may lie in it.
+   */
   receive(octets: Uint8Array): Uint8Array<ArrayBuffer> {
-    return this.#copy(this.#inner.handle_data(this.#put(octets), Date.now()));
+    const length = this.#inner.handle_data(this.#put(octets), Date.now());
+    this.#received.keep(octets);
+    return this.#copy(length, this.#received);
   }
 
   /** Nothing more comes from the other side. */
@@ -81,7 +88,12 @@ export class Session {
   /** Octets for the other side, or `undefined` for none. */
   outgoing(): Uint8Array<ArrayBuffer> | undefined {
     const length = this.#inner.poll_transmit();
-    return length === 0 ? undefined : this.#copy(length);
+    return length === 0 ? undefined : this.#copy(length, this.#sent);
+  }
+
+  /** Nobody needs what {@link outgoing} gave any more. */
+  sent(octets: Uint8Array): void {
+    this.#sent.keep(octets);
   }
 
   get handshaking(): boolean {

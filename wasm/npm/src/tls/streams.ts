@@ -78,7 +78,7 @@ export class TlsStreams implements SecureStreams {
     const octets = session.outgoing();
     if (octets === undefined) return;
     // A write that fails shows in `ready` and in the next one.
-    this.#writer.write(octets).catch(() => {});
+    this.#writer.write(octets).then(() => session.sent(octets), () => {});
     await this.#writer.ready;
   }
 
