@@ -86,6 +86,45 @@ isolated! {
         gateway.stop();
     }
 
+    /// As epoxy's `fetch` sends a request with its body.
+    fn a_packet_may_be_long_but_for_strangers() {
+        let scratch = Scratch::new("wisp-long");
+        let gateway = start(&scratch, &["tokens=[\"s3cret\"]", "limits.handshake_timeout_s=2"]);
+        block_on(async {
+            let (told, mut heard) = mpsc::channel(1);
+            let reader = serve(move |mut stream| {
+                let told = told.clone();
+                async move {
+                    let mut all = Vec::new();
+                    tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut all).await.expect("octets and an end");
+                    told.send(all).await.expect("the test");
+                }
+            })
+            .await;
+            let all = pattern(24_000_000);
+            let mut client = Wisp::greeted(Door::open(gateway.address, "/wisp/s3cret/", None).await.expect("a WebSocket")).await;
+            client.connect(1, TCP, HERE, reader).await;
+            client.data(1, &all).await;
+            client.close(1).await;
+            assert!(heard.recv().await.expect("the server's") == all);
+            // The head of a message, which tells how long that is to be.
+            let head = |octets: u64| [&[0x82, 0xff][..], &octets.to_be_bytes(), &[0; 4]].concat();
+            client.door.0.get_mut().write_all(&head((32 << 20) + 1)).await.expect("sending");
+            assert!(matches!(client.door.hear().await, Heard::Closed(1009, words) if words.contains("32 MiB")));
+
+            let mut stranger = Door::open(gateway.address, "/wisp/", Some("wisp-v2")).await.expect("a WebSocket");
+            stranger.0.get_mut().write_all(&head(32 << 20)).await.expect("sending");
+            let (mut taken, piece) = (0, [0; 64 * 1024]);
+            while taken < 32 << 20 {
+                let written = tokio::time::timeout(Duration::from_millis(500), stranger.0.get_mut().write(&piece)).await;
+                let Ok(written) = written else { break };
+                taken += written.expect("sending");
+            }
+            assert!(taken < 16 << 20, "{taken} octets of somebody whom nobody knows: they are not even in the kernel");
+        });
+        gateway.stop();
+    }
+
     fn what_was_sent_before_the_end_is_delivered() {
         let scratch = Scratch::new("wisp-end");
         let gateway = start(&scratch, &[]);

@@ -13,13 +13,14 @@ use crate::config::doors::Doors as Settings;
 use crate::io::auth::{Gate, Refusal};
 use crate::io::driver::{Clock, Shards};
 use crate::io::http::{Phase, Place};
-use crate::io::session::socket::{Ending, Incoming, Socket};
+use crate::io::session::socket::{Ending, Incoming, LONG_MESSAGE_LEN, Socket};
 use crate::io::session::{Admission, Doorway, Farewell};
 use crate::io::stream::Stream as Carrier;
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
+use webtun_wire::MAX_MESSAGE_LEN;
 
 /// What these doors need to know.
 pub struct Entrance {
@@ -62,7 +63,8 @@ pub(in crate::io) async fn serve(
     doorway: &Doorway,
     entrance: &Entrance,
 ) {
-    let socket = Socket::new(stream, early).await;
+    let longest = if matches!(door, Carried::Wisp { .. }) { LONG_MESSAGE_LEN } else { MAX_MESSAGE_LEN };
+    let socket = Socket::new(stream, early, longest).await;
     match door {
         Carried::Wisp { second_version } => wisp::serve(socket, guest, second_version, place, doorway, entrance).await,
         Carried::Tcp(target) => tcp::serve(socket, target, guest, place, doorway, entrance).await,

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use webtun_stack::bridge::PortId;
-use webtun_wire::CloseCode;
+use webtun_wire::{CloseCode, MAX_MESSAGE_LEN};
 
 /// How often the client is asked for a sign of life; it is given up after three times that.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -37,7 +37,7 @@ pub(in crate::io) async fn serve(
     doorway: &Doorway,
     doors: &Arc<Doors>,
 ) {
-    let mut socket = Socket::new(stream, early).await;
+    let mut socket = Socket::new(stream, early, MAX_MESSAGE_LEN).await;
     let Guest { admission, client, phase } = guest;
     let entered = match address {
         Ok(address) => enter(&address, admission, &socket, doors).await.map(|it| (it, address)),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use webtun_wire::CloseCode;
+use webtun_wire::{CloseCode, MAX_MESSAGE_LEN};
 
 /// What the upgrade request has proved.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub async fn serve(
     client: IpAddr,
 ) {
     stream.ration(Some(FIRST_OCTETS));
-    let mut socket = Socket::new(stream, early).await;
+    let mut socket = Socket::new(stream, early, MAX_MESSAGE_LEN).await;
     let opening = timeout(doorway.handshake_timeout, open(&mut socket, admission, doorway));
     let ending = tokio::select! {
         opened = opening => match opened {

@@ -12,12 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode as FrameCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use webtun_wire::{CloseCode, MAX_MESSAGE_LEN};
+use webtun_wire::CloseCode;
 
 /// How long saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -25,6 +25,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const BRIEFLY: Duration = Duration::from_millis(100);
 /// How many octets of a client that has been refused are read, so that the refusal is not lost to a reset.
 const LAST_WORDS: u64 = 4 << 20;
+
+/// Octets in the longest message of clients that put in one whatever they have, however much that is.
+pub(in crate::io) const LONG_MESSAGE_LEN: usize = 32 << 20;
 
 pub(in crate::io) type Item = Result<Message, Error>;
 pub(in crate::io) type Sink = SplitSink<Socket, Message>;
@@ -60,6 +63,9 @@ pub(in crate::io) fn classify(item: Option<Item>) -> Incoming {
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Incoming::Nothing,
         Some(Ok(Message::Text(_))) => refuse(CloseCode::Protocol, 1003, "text messages have no meaning here"),
         Some(Ok(Message::Close(_))) => Incoming::End(Ending::Closed),
+        Some(Err(Error::Capacity(CapacityError::MessageTooLong { max_size: LONG_MESSAGE_LEN, .. }))) => {
+            refuse(CloseCode::Protocol, 1009, "a message may have 32 MiB at most")
+        }
         Some(Err(Error::Capacity(_))) => refuse(CloseCode::Protocol, 1009, "a message may have 1 MiB at most"),
         // A connection that was cut: its session comes back.
         Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Incoming::End(Ending::Lost),
@@ -79,9 +85,9 @@ pub(in crate::io) struct Socket {
 }
 
 impl Socket {
-    pub(in crate::io) async fn new(stream: Carrier, early: Bytes) -> Self {
-        let config =
-            WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_LEN)).max_frame_size(Some(MAX_MESSAGE_LEN));
+    /// Over a carrier of which `early` has been read. A message of more than `longest` octets is an error.
+    pub(in crate::io) async fn new(stream: Carrier, early: Bytes, longest: usize) -> Self {
+        let config = WebSocketConfig::default().max_message_size(Some(longest)).max_frame_size(Some(longest));
         let early = early.to_vec();
         let codec = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
         Self { codec, has_buffered: false }
@@ -237,7 +243,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
         let (server, _) = listener.accept().await.expect("a connection");
         socket2::SockRef::from(&server).set_send_buffer_size(16 * 1024).expect("an option");
-        let server = Socket::new(PacedStream::new(server).into(), Bytes::new()).await;
+        let server = Socket::new(PacedStream::new(server).into(), Bytes::new(), LONG_MESSAGE_LEN).await;
         (server, WebSocketStream::from_raw_socket(client, Role::Client, None).await)
     }
 

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use webtun_stack::{Splitting, Stack, StackConfig, Status};
-use webtun_wire::CloseCode;
+use webtun_wire::{CloseCode, MAX_MESSAGE_LEN};
 
 /// How often the client is asked for a sign of life; it is given up after three times that.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -45,6 +45,8 @@ pub(in crate::io::doors) async fn serve(
 ) {
     let Guest { admission, client, mut phase } = guest;
     let room = socket.message_room();
+    // The long messages are for who has been let in.
+    socket.ration(Some(MAX_MESSAGE_LEN));
     let entering = async {
         let (peer, confirms) = if is_second_version {
             greet(&mut socket, admission, client, entrance).await?
@@ -64,6 +66,7 @@ pub(in crate::io::doors) async fn serve(
     };
     let ending = match entered {
         Ok((relay, line)) => {
+            socket.ration(None);
             place.release();
             doorway.count(HandshakeResult::Accepted);
             tracing::info!(%client, second_version = is_second_version, "a Wisp client is connected");
