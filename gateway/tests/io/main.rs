@@ -7,6 +7,7 @@ mod admin;
 mod auth;
 mod carried;
 mod config;
+mod curl;
 mod door;
 mod http;
 mod inner;
