@@ -27,7 +27,9 @@ const sha256 = (...parts) => parts.reduce((hash, part) => hash.update(part), cre
 /** Runs a program of emcc's, whose complaints become the error. */
 async function emscripten(program, args, cwd) {
   try {
-    return (await run(program, args, { cwd, maxBuffer: 1 << 26 })).stdout;
+    // Debian's emcc finds some of its own parts only so.
+    const env = { NODE_PATH: "/usr/share/nodejs", ...process.env };
+    return (await run(program, args, { cwd, env, maxBuffer: 1 << 26 })).stdout;
   } catch (error) {
     if (error.code === "ENOENT") throw new Error(`there is no ${program}: apt-get install emscripten`);
     throw new Error(`${program}: ${(error.stderr || error.message).slice(-4000)}`);
@@ -79,15 +81,18 @@ function sourcesIn(...folders) {
   return folders.flatMap(filesOf).filter((file) => file.endsWith(".c")).sort();
 }
 
+/** What objects must be allowed to use so that programs with threads, too, can be linked from them; browsers have both. */
+const FEATURES = ["-matomics", "-mbulk-memory"];
+
 /** Objects; emcc takes many files at a time, which spares its start, and there are as many of it as cores. */
 export async function objects(cache, name, version, options, files) {
   const config = fs.readFileSync(path.join(here, "curl_config.h"));
-  const key = sha256(version, JSON.stringify([options, files]), config).slice(0, 16);
+  const key = sha256(version, JSON.stringify([FEATURES, options, files]), config).slice(0, 16);
   const folder = await once(path.join(cache, `${name}-${key}`), async (unfinished) => {
     fs.mkdirSync(unfinished);
     const shares = Array.from({ length: os.availableParallelism() }, () => []);
     files.forEach((file, index) => shares[index % shares.length].push(file));
-    const compile = (share) => emscripten("emcc", ["-c", "-O2", "-w", ...options, ...share], unfinished);
+    const compile = (share) => emscripten("emcc", ["-c", "-O2", "-w", ...FEATURES, ...options, ...share], unfinished);
     await Promise.all(shares.filter((share) => share.length > 0).map(compile));
   });
   return fs.readdirSync(folder).map((each) => path.join(folder, each));
@@ -129,19 +134,20 @@ async function compiled(cache) {
 /**
  * Builds it into `folder`.
  *
- * @param flags - what `npx webtun emcc-flags` has printed, as a list
+ * @param flags - what `npx webtun emcc-flags` has printed, as a list, or other flags for the linker
+ * @param name - of the program
  */
-export async function buildCurl(folder, flags) {
+export async function buildCurl(folder, flags, name = "curl") {
   const cache = path.join(folder, "curl");
   fs.mkdirSync(cache, { recursive: true });
   const parts = await compiled(cache);
   const settings = ["-sALLOW_MEMORY_GROWTH=1"];
   const library = flags.filter((flag) => fs.existsSync(flag)).map((flag) => fs.readFileSync(flag));
   const key = sha256(JSON.stringify([parts, flags, settings]), ...library);
-  const stamp = path.join(cache, "linked");
+  const stamp = path.join(cache, `${name}-linked`);
   const linked = fs.existsSync(stamp) && fs.readFileSync(stamp, "utf8") === key;
-  if (linked && fs.existsSync(path.join(folder, "curl.wasm"))) return;
-  await emscripten("emcc", ["-O1", ...parts, ...flags, ...settings, "-o", path.join(folder, "curl.js")]);
+  if (linked && fs.existsSync(path.join(folder, `${name}.wasm`))) return;
+  await emscripten("emcc", ["-O1", ...parts, ...flags, ...settings, "-o", path.join(folder, `${name}.js`)]);
   fs.writeFileSync(stamp, key);
 }
 

@@ -34,18 +34,27 @@ export class Program {
   }
 
   /** Runs to the end in this page, whose thread may not wait: by a frame of its own; gives the lines. */
-  static async runHere(net, program, ...args) {
+  static runHere(net, program, ...args) {
+    return Program.runInFrame({ ...net?.attachment() }, program, ...args);
+  }
+
+  /** The same, with `settings` for emcc's output; `preRun` is called with its global object, and `onEnd`, whose result is `kept`. */
+  static async runInFrame({ preRun, onEnd, ...settings }, program, ...args) {
     const frame = document.createElement("iframe");
     document.body.append(frame);
     const { contentWindow: page, contentDocument } = frame;
     const result = { lines: [], errors: [] };
     result.exit = await new Promise((resolve, reject) => {
       page.Module = {
-        ...net?.attachment(),
+        ...settings,
         arguments: args.map(String),
         print: (line) => result.lines.push(line),
         printErr: (line) => result.errors.push(line),
-        onExit: resolve,
+        preRun: () => preRun?.(page),
+        onExit: (status) => {
+          result.kept = onEnd?.(page);
+          resolve(status);
+        },
         onAbort: (what) => reject(new Error(String(what))),
         locateFile: (name) => `/programs/${name}`,
         mainScriptUrlOrBlob: `/programs/${program}.js`,

@@ -1,12 +1,16 @@
 // The network behind the second gateway: one machine that has every address that a kernel lets it have. Whatever the
 // gateway lets through is answered, so a leak shows. It also serves DNS, with names that change their mind.
 import dgram from "node:dgram";
+import http from "node:http";
 import net from "node:net";
+import { sequence } from "../client/octets.mjs";
 
 /** Where every address has a server. */
 export const PORT = 80;
 /** Where every address has a server that never says a word. */
 export const QUIET = 81;
+/** Where every address has a web server, of the playground's octets: `/blob?size=N`. */
+export const WEB = 82;
 /** The resolver, and what stands for the internet: addresses that nothing denies. */
 export const OPEN = ["45.33.7.53", "2600:1f00::53"];
 
@@ -68,6 +72,9 @@ function serve() {
   });
   net.createServer((socket) => socket.on("error", () => {})).listen(QUIET, "::");
   serveDatagrams();
+  http
+    .createServer(({ url }, response) => response.end(sequence(Number(new URL(url, "http://any").searchParams.get("size")))))
+    .listen(WEB, "::");
   server.listen(PORT, "::", () => {
     const resolver = dgram.createSocket("udp4");
     // Bound to the address, so that answers come from it.

@@ -68,6 +68,11 @@ const BY_NAME = {
     await buildCurl(PROGRAMS, await linkFlags());
     await assemble(path.join(PROGRAMS, "curl-page"), PROGRAMS);
   },
+  /** Without any flag of ours: by emcc's own sockets, which need a page that goes on while the program waits. */
+  async "curl-sockfs"() {
+    const threads = ["-pthread", "-sPROXY_TO_PTHREAD", "-sINITIAL_MEMORY=64MB", "-sEXIT_RUNTIME=1"];
+    await buildCurl(PROGRAMS, threads, "curl-sockfs");
+  },
   /** By Debian's newest emcc: with what it brings, JSPI, and without. */
   async suspended() {
     await run(path.join(sources, "latest/prepare.sh"), { maxBuffer: 1 << 26 });
