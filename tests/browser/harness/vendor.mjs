@@ -9,10 +9,11 @@ const root = path.resolve(import.meta.dirname, "../../..");
 /** Where the page finds them, by name. */
 export const VENDOR = path.join(root, "target/vendor/node_modules");
 
-/** Installs one, unless it is there. */
+/** Installs one, unless it is there; `version` may be `npm:NAME@VERSION` of a package that gets another name here. Others go. */
 export async function installVendor(name, version) {
   const manifest = path.join(VENDOR, name, "package.json");
-  if (fs.existsSync(manifest) && JSON.parse(fs.readFileSync(manifest)).version === version) return;
+  const wanted = version.split("@").at(-1);
+  if (fs.existsSync(manifest) && JSON.parse(fs.readFileSync(manifest)).version === wanted) return;
   const prefix = path.dirname(VENDOR);
   fs.mkdirSync(prefix, { recursive: true });
   const options = ["--prefix", prefix, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"];
