@@ -1,7 +1,7 @@
 // Which guests there are. Those that are not `full` are run by default.
 import { openEthernet, relayWebSocket } from "../../wasm/npm/dist/ethernet-node.js";
 import { attach } from "../../wasm/npm/dist/v86.js";
-import { SHORT, SLOW } from "./checks.mjs";
+import { SHORT, SLOW, WISP } from "./checks.mjs";
 import { startChromium } from "./chromium.mjs";
 import { Proxy } from "./proxy.mjs";
 import { startQemu } from "./qemu.mjs";
@@ -11,6 +11,9 @@ import { startV86 } from "./v86.mjs";
 const door = (kind, room, mtu, options = "") => (gateway) => ({
   url: new URL(`/${kind}/${room}?mtu=${mtu}${options}`, gateway).href,
 });
+
+/** The client of Wisp in v86, which is a router of its own. */
+const wisp = (gateway) => ({ url: new URL("/wisp/", gateway).href.replace(/^ws/, "wisp") });
 
 const adapter = (mtu) => async (gateway) => {
   const net = await openEthernet(gateway, { mtu });
@@ -42,6 +45,7 @@ export const CASES = [
   v86("v86-virtio", "virtio", 1500, door("ethernet", "v86-virtio", 1500)),
   qemu("qemu", 1500, door("qemu", "qemu", 1500, "&profile=container2wasm")),
   v86("v86-adapter", "virtio", 65000, adapter(65000)),
+  v86("v86-wisp", "virtio", 9000, wisp, { checks: WISP }),
   chromium("chromium", "virtio", 9000, door("ethernet", "chromium", 9000), { checks: SHORT }),
   chromium("chromium-adapter", "ne2k", 1500, pages(1500), { checks: SLOW }),
   v86("v86-adapter-saved", "virtio", 1500, late(adapter(1500)), { checks: SAVED }),

@@ -28,6 +28,29 @@ async function lease({ shell, mtu }) {
   return lease.address;
 }
 
+/** From v86's own router. */
+async function leaseOfV86({ shell, mtu }) {
+  const { address, router } = await shell.bringUp(mtu);
+  demand(address === "192.168.86.100" && router === "192.168.86.1", `another lease: ${address} ${router}`);
+  return address;
+}
+
+/** By TCP, since v86 answers queries by UDP itself: what it carries by Wisp is TCP alone. */
+async function namesByTcp({ shell }) {
+  await shell.must(`printf 'nameserver ${PLAYGROUND.v4}\\noptions use-vc\\n' >/etc/resolv.conf`);
+  const output = await shell.must(`wget -O /dev/null http://${WWW}/`);
+  demand(output.includes(`(${PLAYGROUND.v4}:80)`), output);
+  return WWW;
+}
+
+/** What is not there, and what policy denies: the guest's connection ends. */
+async function refused({ shell }) {
+  for (const url of [`http://${PLAYGROUND.v4}:1/`, "http://10.9.8.7/"]) {
+    const { code, output } = await shell.run(`wget -T 20 -O /dev/null ${url}`, MINUTE);
+    demand(code !== 0 && !/timed out/.test(output), `${url}: ${output}`);
+  }
+}
+
 async function ping({ shell }) {
   const output = await shell.must(`ping -c 3 -W 5 ${WWW}`);
   demand(output.includes(`(${PLAYGROUND.v4})`) && / 0% packet loss/.test(output), output);
@@ -137,5 +160,7 @@ async function inbound({ shell, net, name }) {
 export const CHECKS = { lease, ping, traceroute, download, tcpUp, tcpDown, udpUp, udpDown, ipv6, inbound };
 /** For guests whose way in differs from another's by the emulator's place only. */
 export const SHORT = { lease, ping, traceroute, download, tcpUp, tcpDown, inbound };
+/** By v86's client of Wisp. */
+export const WISP = { lease: leaseOfV86, names: namesByTcp, download, refused };
 /** With v86's NE2000, which is slow: `--full` has the rest. */
 export const SLOW = { lease, ping, traceroute, tcpUp, tcpDown, inbound };
