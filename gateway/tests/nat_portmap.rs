@@ -2,11 +2,12 @@
 
 mod support;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use support::packets::{ACK, SYN, destination, tcp};
 use support::{Client, EXTERNAL_V4, EXTERNAL_V6, World, config};
-use webtun_gateway::dataplane::{MapRequest, MapResponse};
-use webtun_wire::PortMapResult;
+use webtun_gateway::dataplane::{Event, MapRequest, MapResponse, PORTS_TRIED};
+use webtun_wire::{Capsule, PortMapRequest, PortMapResult};
 
 const REQUEST: MapRequest = MapRequest {
     protocol: 6,
@@ -105,4 +106,93 @@ fn only_sessions_have_external_addresses_and_ports() {
     let nobody = "100.64.200.200".parse().expect("an address");
     assert_eq!(world.gateway.external_address(nobody), None);
     assert_eq!(map(&mut world, nobody, REQUEST).result, PortMapResult::NotAuthorized);
+}
+
+#[test]
+fn a_port_that_the_egress_does_not_get_is_nobodys_for_a_while() {
+    let mut world = World::new(config());
+    let (one, two) = (world.connect(), world.connect());
+    let wanted = MapRequest { external_port: 30_000, ..REQUEST };
+    let granted = map(&mut world, one.v4, wanted);
+    assert_eq!(granted.external.port(), 30_000);
+    world.gateway.refuse_port(one.id, 6, granted.external, world.now);
+    world.settle();
+    assert_eq!((world.gateway.stats().mapped_ports, world.gateway.stats().mappings), (0, 0));
+
+    for client in [&one, &two] {
+        let strict = map(&mut world, client.v4, MapRequest { prefer_failure: true, ..wanted });
+        assert_eq!(strict.result, PortMapResult::CannotProvideExternal);
+        let other = map(&mut world, client.v4, wanted);
+        assert!(other.result == PortMapResult::Success && other.external.port() != 30_000, "{other:?}");
+        assert!(is_open(&mut world, client, &other));
+    }
+    world.pass(Duration::from_secs(121));
+    assert_eq!(map(&mut world, two.v4, MapRequest { internal_port: 81, ..wanted }).external.port(), 30_000);
+}
+
+#[test]
+fn a_port_that_traffic_has_is_left_to_it() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    world.send(&client, &[tcp((client.v4, 8080), ("9.9.9.9".parse().expect("an address"), 999), SYN, b"")]);
+    let granted = map(&mut world, client.v4, REQUEST);
+    world.gateway.refuse_port(client.id, 6, granted.external, world.now);
+    world.settle();
+    assert_eq!((world.gateway.stats().mapped_ports, world.gateway.stats().mappings), (0, 1));
+    world.receive(&tcp(
+        ("9.9.9.9".parse().expect("an address"), 999),
+        (granted.external.ip(), granted.external.port()),
+        SYN | ACK,
+        b"",
+    ));
+    assert_eq!(world.packets(&client).len(), 1);
+}
+
+/// The mapped ports of which there are events that were not looked at before.
+fn mapped(world: &mut World) -> Vec<SocketAddr> {
+    let external = |event: &Event| match event {
+        Event::PortMapped { external, .. } => Some(*external),
+        _ => None,
+    };
+    let found = world.events.iter().filter_map(external).collect();
+    world.events.clear();
+    found
+}
+
+#[test]
+fn a_session_is_told_of_the_port_that_the_egress_got() {
+    let mut world = World::new(config());
+    let client = world.connect();
+    world.messages(&client);
+    for refusals in 0..=PORTS_TRIED {
+        let request = PortMapRequest {
+            request_id: 7,
+            protocol: 6,
+            ipv6: false,
+            internal_port: 8080 + refusals as u16,
+            external_port: 31_000,
+            lifetime: 600,
+        };
+        world.events.clear();
+        world.tell(&client, &[Capsule::PortMapRequest(request)]).expect("a sound message");
+        let ready = world.events.iter().position(|event| matches!(event, Event::MessagesReady(_)));
+        let first = world.events.iter().position(|event| matches!(event, Event::PortMapped { .. }));
+        assert!(first < ready, "the port is settled first: {:?}", world.events);
+        let mut last = None;
+        for _ in 0..refusals {
+            last = mapped(&mut world).pop();
+            world.gateway.refuse_port(client.id, 6, last.expect("a port"), world.now);
+            world.settle();
+        }
+        let got = mapped(&mut world).pop();
+        assert_ne!(got, last);
+        let (_, told) = world.collect(&client);
+        let answer = told.iter().find(|it| it.starts_with("PortMapResponse")).expect("an answer");
+        let expected = match got {
+            Some(external) => format!("external_port: {}", external.port()),
+            None => "result: NoResources".to_owned(),
+        };
+        assert!(answer.contains(&expected), "{refusals}: {answer}");
+        assert_eq!(got.is_some(), refusals < PORTS_TRIED);
+    }
 }

@@ -106,6 +106,23 @@ fn what_is_not_served_is_refused_by_its_number() {
 }
 
 #[test]
+fn where_no_port_is_to_be_had_both_protocols_say_so() {
+    let (world, client) = world();
+    let request = map(client.v4, 1, 80, 30_000, 600);
+    let answer = world.gateway.refuse_port_control(&request, world.now).expect("an answer");
+    assert_eq!(
+        (result(&answer), lifetime(&answer), external_port(&answer)),
+        (8, 30, 30_000),
+        "NO_RESOURCES, for a while"
+    );
+    assert_eq!(answer[24..42], request[24..42], "nonce, protocol and port come back");
+    let nat_pmp = [0, 2, 0, 0, 0, 80, 117, 48, 0, 0, 2, 88];
+    let answer = world.gateway.refuse_port_control(&nat_pmp, world.now).expect("an answer");
+    assert_eq!((&answer[..4], &answer[8..]), (&[0, 130, 0, 4][..], &[0, 80, 117, 48, 0, 0, 0, 0][..]));
+    assert_eq!(world.gateway.refuse_port_control(&nat_pmp[..7], world.now), None);
+}
+
+#[test]
 fn announce_tells_the_epoch_and_responses_are_not_answered() {
     let (mut world, client) = world();
     let mut announce = vec![2, 0, 0, 0, 0, 0, 0, 0];

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use webtun_tests::lab::{Attached, Lab, Operator, REMOTE, allow_ping_sockets};
-use webtun_tests::netns::available;
+use webtun_tests::netns::{Netns, available};
 use webtun_tests::pattern;
 
 const PREFIX: &str = "wt-usr";
@@ -214,4 +214,116 @@ fn pings_take_leave_of_the_machine() {
     let figures = lab.gateway.exec("curl", &["-sS", "http://127.0.0.1:9077/metrics"]);
     let dropped = figures.lines().find(|line| line.contains(r#"reason="egress_ping""#)).expect("the figure");
     assert!(!dropped.ends_with(" 0"), "{dropped}");
+}
+
+/// Lets clients try what stands for the gateway's machine.
+const RULES: &str = r#"policy.rule=[{action="allow",prefix="198.18.0.0/15"},{action="allow",prefix="2001:2::/48"},{action="allow",prefix="100.127.255.0/24"}]"#;
+
+/// A lab whose client can ask for ports.
+fn lab_with_ports() -> Option<(Lab, Attached)> {
+    if !available() {
+        eprintln!("left out: needs root and /dev/net/tun");
+        return None;
+    }
+    let lab = Lab::start_as(Operator::Nobody, PREFIX, &["--set", RULES]);
+    let routes = ["198.18.0.0/24", "2001:2::/48", "100.64.0.1/32", "100.127.255.2/32"];
+    let flags: Vec<_> = routes.iter().flat_map(|route| ["--route", route]).collect();
+    let attached = lab.attach("user0", &flags);
+    Some((lab, attached))
+}
+
+/// What the gateway answers to a request by NAT-PMP or PCP.
+fn ask(lab: &Lab, request: &[u8]) -> Vec<u8> {
+    lab.client.within(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.connect("100.64.0.1:5351").expect("an address");
+        socket.send(request).expect("it is sent");
+        let mut answer = [0; 1100];
+        let len = socket.recv(&mut answer).expect("an answer");
+        answer[..len].to_vec()
+    })
+}
+
+/// The result code and the external port for the client's own one, by NAT-PMP (RFC 6886 section 3.3).
+fn map(lab: &Lab, opcode: u8, internal: u16, external: u16) -> (u16, u16) {
+    let [[i0, i1], [e0, e1]] = [internal, external].map(u16::to_be_bytes);
+    let answer = ask(lab, &[0, opcode, 0, 0, i0, i1, e0, e1, 0, 0, 2, 88]);
+    (u16::from_be_bytes([answer[2], answer[3]]), u16::from_be_bytes([answer[10], answer[11]]))
+}
+
+/// A stranger's connection to the gateway's port, as the client's own one sees it: who calls.
+fn call(lab: &Lab, attached: &Attached, internal: u16, from: &Netns, to: &str) -> SocketAddr {
+    let at = (attached.ipv4.as_str(), internal);
+    let listener = lab.client.within(|| TcpListener::bind(at)).expect("a free port");
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || {
+            let (mut stream, from) = listener.accept().expect("a connection");
+            stream.write_all(b"hello").expect("it is taken");
+            from
+        });
+        from.within(|| {
+            let mut stream = connect(to.parse().expect("an endpoint")).expect("a connection");
+            assert_eq!(read_all(&mut stream).expect("the end"), b"hello");
+        });
+        server.join().expect("the server is content")
+    })
+}
+
+#[test]
+fn a_port_that_another_program_has_is_not_mapped() {
+    let Some((lab, attached)) = lab_with_ports() else { return };
+    let _tcp = lab.gateway.within(|| TcpListener::bind("0.0.0.0:20000")).expect("a free port");
+    let _udp = lab.gateway.within(|| UdpSocket::bind("0.0.0.0:20001")).expect("a free port");
+
+    let (result, port) = map(&lab, 2, 8000, 20_000);
+    assert!(result == 0 && port != 20_000, "another port is given");
+    call(&lab, &attached, 8000, &lab.remote, &format!("198.18.0.1:{port}"));
+    let (result, port) = map(&lab, 1, 8000, 20_001);
+    assert!(result == 0 && port != 20_001, "of UDP as well");
+
+    // PCP with PREFER_FAILURE (RFC 6887 section 13.2).
+    let address: std::net::Ipv4Addr = attached.ipv4.parse().expect("an address");
+    let mut request = vec![2, 1, 0, 0, 0, 0, 2, 88];
+    request.extend(address.to_ipv6_mapped().octets());
+    request.extend([9; 12]);
+    request.extend([6, 0, 0, 0, 31, 65, 78, 32]);
+    request.extend(std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().octets());
+    request.extend([2, 0, 0, 0]);
+    assert_eq!(ask(&lab, &request)[3], 11, "CANNOT_PROVIDE_EXTERNAL");
+    drop((_tcp, _udp));
+}
+
+#[test]
+fn this_machines_programs_reach_mapped_ports_and_are_reached_by_none() {
+    let Some((lab, attached)) = lab_with_ports() else { return };
+    let (result, port) = map(&lab, 2, 8000, 0);
+    assert_eq!(result, 0);
+    let to = format!("198.18.0.1:{port}");
+    let caller = call(&lab, &attached, 8000, &lab.gateway, &to);
+    assert_eq!(caller.ip().to_string(), "100.127.255.2", "not by an address that stands for clients");
+
+    let (result, port) = map(&lab, 1, 8001, 0);
+    assert_eq!(result, 0);
+    let socket = |netns: &Netns, at: &str| {
+        let socket = netns.within(|| UdpSocket::bind(at)).expect("a free port");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket
+    };
+    let client = socket(&lab.client, &format!("{}:8001", attached.ipv4));
+    let (program, other) = (socket(&lab.gateway, "198.18.0.1:0"), socket(&lab.gateway, "198.18.0.1:0"));
+    program.send_to(b"question", ("198.18.0.1", port)).expect("it is sent");
+    let mut buffer = [0; 16];
+    let (_, from) = client.recv_from(&mut buffer).expect("a datagram");
+    assert_eq!(from.ip(), caller.ip());
+    client.send_to(b"answer", from).expect("it is sent");
+    assert_eq!(program.recv_from(&mut buffer).expect("an answer"), (6, SocketAddr::new([198, 18, 0, 1].into(), port)));
+
+    other.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    let unasked = SocketAddr::new(from.ip(), other.local_addr().expect("bound").port());
+    client.send_to(b"unasked", unasked).expect("it is sent");
+    assert!(other.recv_from(&mut buffer).is_err());
+    let listener = lab.gateway.within(|| TcpListener::bind("198.18.0.1:0")).expect("a free port");
+    let at = SocketAddr::new(from.ip(), listener.local_addr().expect("bound").port());
+    assert!(lab.client.within(|| TcpStream::connect_timeout(&at, Duration::from_secs(5))).is_err());
 }

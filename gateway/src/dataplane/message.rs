@@ -3,11 +3,10 @@
 use bytes::{Buf, Bytes, BytesMut};
 use core::fmt;
 use core::hint::black_box;
-use core::net::IpAddr;
 use core::time::Duration;
 use webtun_wire::{
-    Accept, Capsule, CloseCode, DecodeError, Instant, MAX_MESSAGE_LEN, OFFLOAD_HEADER_LEN, OffloadHeader,
-    PortMapRequest, PortMapResponse, RawCapsule, ReplayError, capsule_type, next_capsule, split_capsules,
+    Accept, Capsule, CloseCode, DecodeError, Instant, MAX_MESSAGE_LEN, OFFLOAD_HEADER_LEN, OffloadHeader, RawCapsule,
+    ReplayError, capsule_type, next_capsule, split_capsules,
 };
 
 use super::handshake::close_message;
@@ -17,7 +16,7 @@ use super::peers::Present;
 use super::session::Session;
 use super::streams::Breach;
 use super::tunnel::Control;
-use super::{DropReason, Gateway, MapRequest, PACKET_CONTEXT, SessionId};
+use super::{DropReason, Gateway, PACKET_CONTEXT, SessionId};
 
 /// A session that is over because of what its client has sent, or that there never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,7 +290,7 @@ impl Gateway {
                 };
                 has_room = tunnel.answer(Control::Addresses(last(true), last(false)));
             }
-            Capsule::PortMapRequest(request) => return self.request_port(id, &request, now),
+            Capsule::PortMapRequest(request) => has_room = self.request_port(id, request, now),
             Capsule::StreamOpen(open) => self.open_stream(id, &open, now)?,
             Capsule::StreamCredit { stream, limit } => self.credit_stream(id, stream, limit)?,
             Capsule::StreamFinish { stream } => self.finish_stream(id, stream)?,
@@ -300,27 +299,5 @@ impl Gateway {
             _ => return Err(Problem::Misplaced(raw.kind)),
         }
         if has_room { Ok(Flow::Next) } else { Err(Problem::Flood) }
-    }
-
-    fn request_port(&mut self, id: SessionId, request: &PortMapRequest, now: Instant) -> Result<Flow, Problem> {
-        let session = self.sessions.get_mut(&id).ok_or(Problem::Unknown)?;
-        let internal: IpAddr = if request.ipv6 { session.lease.v6.into() } else { session.lease.v4.into() };
-        let wanted = MapRequest {
-            protocol: request.protocol,
-            internal_port: request.internal_port,
-            external_port: request.external_port,
-            prefer_failure: false,
-            lifetime: request.lifetime,
-            nonce: None,
-        };
-        let granted = self.nat.map_port(id, internal, &wanted, now);
-        let response = PortMapResponse {
-            request_id: request.request_id,
-            result: granted.result,
-            external_address: granted.external.ip(),
-            external_port: granted.external.port(),
-            lifetime: granted.lifetime,
-        };
-        if session.tunnel.answer(Control::PortMap(response)) { Ok(Flow::Next) } else { Err(Problem::Flood) }
     }
 }

@@ -106,7 +106,7 @@ pub use self::nat::{MapRequest, MapResponse, NatTimeouts, Pref64};
 pub use self::offload::EgressOffload;
 pub use self::peer::{Allowance, Peer, PeerLimits};
 pub use self::policy::{Action, OwnAddresses, Rule};
-pub use self::portcontrol::PORT as PORT_CONTROL;
+pub use self::portcontrol::{PORT as PORT_CONTROL, PORTS_TRIED};
 pub use self::ratelimit::Rate;
 pub use self::session::{SessionId, SessionInfo};
 pub use self::shards::{MAX_SHARDS, ShardConfig, Slice, Transfer};
@@ -221,7 +221,10 @@ impl Gateway {
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front().or_else(|| self.nat.poll_event())
+        // What becomes of a mapped port, before the session is told of it.
+        let begins_message = matches!(self.events.front(), Some(Event::MessagesReady(_)));
+        let settled = if begins_message { self.nat.poll_event() } else { None };
+        settled.or_else(|| self.events.pop_front()).or_else(|| self.nat.poll_event())
     }
 
     /// When [`Gateway::handle_timeout`] wants to be called.

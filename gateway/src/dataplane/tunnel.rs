@@ -11,12 +11,13 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use subtle::ConstantTimeEq;
 use webtun_wire::{
-    Accept, AssignedAddress, BatchWriter, Capsule, FlowDenied, Instant, OffloadHeader, PortBlock, PortMapResponse,
-    Prefix, ReceiveWindow, ReplayError, SendRing,
+    Accept, AssignedAddress, BatchWriter, Capsule, FlowDenied, Instant, OffloadHeader, PortBlock, Prefix,
+    ReceiveWindow, ReplayError, SendRing,
 };
 
 use super::contexts::Contexts;
 use super::lease::Lease;
+use super::portcontrol::PortAnswer;
 use super::queue::{Content, Queue, Queued};
 use super::stats::Stats;
 use super::{GatewayConfig, PACKET_CONTEXT};
@@ -41,7 +42,7 @@ const MAX_PONGS: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Control {
     FlowDenied(FlowDenied),
-    PortMap(PortMapResponse),
+    PortMap(PortAnswer),
     ContextAck(u64),
     ContextClose(u64),
     /// ADDRESS_ASSIGN, with the requests that it answers (0: none) for IPv4 and IPv6.
@@ -244,6 +245,14 @@ impl Tunnel {
             self.control.push_back(control);
         }
         has_room
+    }
+
+    /// Answers to requests for ports that wait.
+    pub(super) fn port_answers(&mut self) -> impl Iterator<Item = &mut PortAnswer> {
+        self.control.iter_mut().filter_map(|control| match control {
+            Control::PortMap(answer) => Some(answer),
+            _ => None,
+        })
     }
 
     /// Queues what the client is to know of a stream, as often as [`Tunnel::answers`] is within bounds.
@@ -472,7 +481,7 @@ impl Control {
     fn capsule(&self, lease: &Lease) -> Capsule<'static> {
         match self {
             Self::FlowDenied(denied) => Capsule::FlowDenied(*denied),
-            Self::PortMap(response) => Capsule::PortMapResponse(*response),
+            Self::PortMap(answer) => Capsule::PortMapResponse(answer.response),
             Self::ContextAck(context) => Capsule::ContextAck { context: *context },
             Self::ContextClose(context) => Capsule::ContextClose { context: *context },
             Self::Addresses(v4, v6) => Capsule::AddressAssign(addresses(lease, *v4, *v6)),

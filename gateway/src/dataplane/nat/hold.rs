@@ -59,6 +59,14 @@ impl HoldDown {
         is_its_own
     }
 
+    /// Not even the endpoint that had the port gets it back early.
+    pub(super) fn disown(&mut self, port: ExternalPort) {
+        if let Some((former, _)) = self.held.get_mut(&port) {
+            // Nobody asks for a port for this one.
+            former.internal.1 = 0;
+        }
+    }
+
     /// These ports have been given to someone as a block, which may have been before their time.
     pub(super) fn forget(&mut self, address: AddressIndex, ports: RangeInclusive<u16>) {
         if self.held.is_empty() {

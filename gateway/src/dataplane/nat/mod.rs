@@ -50,6 +50,7 @@ pub(super) use self::ahead::{BATCH, Guess};
 pub(super) use self::icmp::{ERROR_HEADER, rename};
 pub(super) use self::nat64::{GROWTH, Nat64};
 pub use self::nat64_prefix::Pref64;
+pub(in crate::dataplane) use self::portmap::refusal;
 pub use self::portmap::{MapRequest, MapResponse};
 pub(super) use self::prefix::to_external_prefix;
 pub use self::timeouts::NatTimeouts;

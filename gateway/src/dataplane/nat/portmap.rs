@@ -234,6 +234,26 @@ impl NatTable {
         }
     }
 
+    /// Undoes an explicit mapping whose external port the egress could not get. Without traffic of its own the mapping is gone,
+    /// and nobody gets the port before it has rested; true in this case, where another port may be tried.
+    pub(in crate::dataplane) fn withdraw(&mut self, protocol: u8, external: SocketAddr, now: Instant) -> bool {
+        let protocol = match protocol {
+            protocol::TCP => Protocol::Tcp,
+            protocol::UDP => Protocol::Udp,
+            _ => return false,
+        };
+        let Some(&address) = self.by_announced.get(&external.ip()) else { return false };
+        let port = (protocol, address, external.port());
+        let Some(index) = self.mappings.by_external(port) else { return false };
+        self.unmap(index);
+        let is_unused = self.mapping(index).is_some_and(|mapping| mapping.flows.len() == 0);
+        if is_unused {
+            self.remove(index, true, now);
+            self.hold.disown(port);
+        }
+        is_unused
+    }
+
     fn unmap_all(&mut self, session: SessionId, internal: IpAddr, protocol: Option<u8>, now: Instant) {
         let Some(subscriber) = self.subscribers.get(session) else { return };
         for index in subscriber.mappings.clone() {
@@ -257,7 +277,7 @@ fn unspecified(like: IpAddr) -> SocketAddr {
     }
 }
 
-fn refusal(like: IpAddr, result: PortMapResult) -> MapResponse {
+pub(in crate::dataplane) fn refusal(like: IpAddr, result: PortMapResult) -> MapResponse {
     let lifetime = match result {
         PortMapResult::NoResources | PortMapResult::UserExceededQuota => SHORT_ERROR,
         _ => LONG_ERROR,

@@ -51,11 +51,22 @@ pub(super) fn answer(
             refusal => (refusal, external_port, 0),
         }
     };
+    Some(mapping((opcode, result, epoch), internal_port, external_port, lifetime))
+}
+
+/// That no port is to be had, in answer to a request for one.
+pub(super) fn refuse(opcode: u8, request: &[u8], epoch: u32) -> Option<Vec<u8>> {
+    let [i0, i1, e0, e1] = request.get(4..8)?.try_into().ok()?;
+    let (internal_port, external_port) = (u16::from_be_bytes([i0, i1]), u16::from_be_bytes([e0, e1]));
+    Some(mapping((opcode, OUT_OF_RESOURCES, epoch), internal_port, external_port, 0))
+}
+
+fn mapping((opcode, result, epoch): (u8, u16, u32), internal_port: u16, external_port: u16, lifetime: u32) -> Vec<u8> {
     let mut out = head(opcode, result, epoch);
     out.extend(internal_port.to_be_bytes());
     out.extend(external_port.to_be_bytes());
     out.extend(lifetime.to_be_bytes());
-    Some(out)
+    out
 }
 
 fn external_address(gateway: &Gateway, from: IpAddr, epoch: u32) -> Vec<u8> {

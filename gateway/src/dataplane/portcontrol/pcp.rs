@@ -1,7 +1,7 @@
 //! PCP (RFC 6887).
 
 use core::net::{IpAddr, Ipv6Addr};
-use webtun_wire::Instant;
+use webtun_wire::{Instant, PortMapResult};
 
 use crate::dataplane::{Gateway, MapRequest};
 
@@ -22,6 +22,7 @@ const FIRST_OPTIONAL: u8 = 128;
 const LEAST_LIFETIME: u32 = 120;
 
 /// For how long asking again is of no use, in seconds (section 7.4).
+const SHORT_ERROR: u32 = 30;
 const LONG_ERROR: u32 = 1800;
 
 /// Result codes of section 7.4 that [`webtun_wire::PortMapResult`] has not, or that are found before a port is asked for.
@@ -53,6 +54,16 @@ pub(super) fn answer(gateway: &mut Gateway, from: IpAddr, request: &[u8], epoch:
         lifetime: LONG_ERROR,
         external: None,
     });
+    respond(request, &grant, epoch)
+}
+
+/// That no port is to be had, in answer to a request for one.
+pub(super) fn refuse(request: &[u8], epoch: u32) -> Vec<u8> {
+    let refusal = Grant { result: PortMapResult::NoResources as u8, lifetime: SHORT_ERROR, external: None };
+    respond(request, &refusal, epoch)
+}
+
+fn respond(request: &[u8], grant: &Grant, epoch: u32) -> Vec<u8> {
     // Section 8.2: what was asked comes back, cut or filled up to what a message may be; where it was granted, without the
     // options that were passed over (section 7.3).
     let mut out = request[..request.len().min(LONGEST)].to_vec();

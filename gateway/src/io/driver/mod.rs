@@ -28,11 +28,12 @@ use super::metrics::Snapshot;
 use super::pace::MessageRoom;
 use super::session::Farewell;
 use super::streams::Streams;
-use crate::dataplane::{Destination, Event, Gateway, Peer, SessionId, Transfer, Transmit, close_message};
+use crate::dataplane::{Destination, Event, Gateway, PORTS_TRIED, Peer, SessionId, Transfer, Transmit, close_message};
 use bytes::{Bytes, BytesMut};
 use links::Links;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
@@ -189,9 +190,16 @@ impl Driver {
     fn flush(&mut self) {
         self.flush_packets();
         let now = self.clock.now();
+        self.handle_events(now);
+    }
+
+    /// False where the egress could not have a port that was mapped.
+    fn handle_events(&mut self, now: Instant) -> bool {
+        let mut all_mapped = true;
         while let Some(event) = self.gateway.poll_event() {
-            self.handle_event(event, now);
+            all_mapped &= self.handle_event(event, now);
         }
+        all_mapped
     }
 
     /// Of these, what goes to others than the clients.
@@ -208,13 +216,24 @@ impl Driver {
                 self.hand_over(transfer);
             }
             while let Some((from, request)) = self.inner.poll_port_request() {
-                if let Some(answer) = self.gateway.answer_port_control(from, &request, now) {
+                if let Some(answer) = self.answer_port_request(from, &request, now) {
                     self.inner.answer_port_request(from, &answer, now);
                 }
             }
             let Some(packet) = self.inner.poll_packet(now) else { break };
             self.gateway.process_local(packet, now);
         }
+    }
+
+    /// Asks the dataplane until the egress can have the port that it gives.
+    fn answer_port_request(&mut self, from: SocketAddr, request: &[u8], now: Instant) -> Option<Vec<u8>> {
+        for _ in 0..PORTS_TRIED {
+            let answer = self.gateway.answer_port_control(from, request, now);
+            if self.handle_events(now) {
+                return answer;
+            }
+        }
+        self.gateway.refuse_port_control(request, now)
     }
 
     fn hand_over(&mut self, transfer: Transfer) {
@@ -370,9 +389,12 @@ impl Driver {
         }
     }
 
-    fn handle_event(&mut self, event: Event, now: Instant) {
+    fn handle_event(&mut self, event: Event, now: Instant) -> bool {
+        let is_had = self.egress.handle_event(&event, now);
+        if let (Event::PortMapped { id, protocol, external, .. }, false) = (&event, is_had) {
+            self.gateway.refuse_port(*id, *protocol, *external, now);
+        }
         self.audit.record(&event);
-        self.egress.handle_event(&event, now);
         match &event {
             Event::BlockAssigned { .. } => self.blocks += 1,
             Event::BlockReturned { .. } => self.blocks = self.blocks.saturating_sub(1),
@@ -393,6 +415,7 @@ impl Driver {
             }
             other => tell(&other),
         }
+        is_had
     }
 
     fn close_all(&mut self) {

@@ -5,6 +5,7 @@ use super::user::UserEgress;
 use crate::dataplane::{DropReason, Event, GatewayConfig, OwnAddresses};
 use bytes::BytesMut;
 use std::io;
+use std::net::IpAddr;
 use webtun_wire::{Instant, OffloadHeader};
 
 /// How a shard's packets are to leave.
@@ -12,8 +13,8 @@ use webtun_wire::{Instant, OffloadHeader};
 pub enum Way {
     /// By this device.
     Tun(TunDevice),
-    /// By sockets of this machine.
-    User,
+    /// By sockets of this machine, whose programs clients know by these addresses.
+    User(Vec<IpAddr>),
 }
 
 /// Where packets go and come from.
@@ -32,7 +33,7 @@ impl Device {
     pub fn open(way: Way, config: &GatewayConfig, seed: [u8; 32], now: Instant) -> io::Result<Self> {
         Ok(match way {
             Way::Tun(device) => Self::Tun(device),
-            Way::User => Self::User(Box::new(UserEgress::new(config, seed, now)?)),
+            Way::User(stand_ins) => Self::User(Box::new(UserEgress::new(config, &stand_ins, seed, now)?)),
         })
     }
 
@@ -103,10 +104,12 @@ impl Device {
         }
     }
 
-    /// Hears what the dataplane has to say.
-    pub fn handle_event(&mut self, event: &Event, now: Instant) {
-        if let Self::User(user) = self {
-            user.handle_event(event, now);
+    /// Hears what the dataplane has to say. False where that is of a mapped port which is not to be had.
+    #[must_use]
+    pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
+        match self {
+            Self::Tun(_) => true,
+            Self::User(user) => user.handle_event(event, now),
         }
     }
 }

@@ -171,7 +171,7 @@ impl Egress {
         let plan = Plan::new(config, shards, !config.external.ipv6.is_off() && ipv6_works(), listen_port);
         let surroundings = user::survey(config, &plan)?;
         tracing::info!("egress: user, packets leave by sockets of this machine ({why})");
-        Ok(Self { ways: (0..shards).map(|_| Way::User).collect(), surroundings, changes: None })
+        Ok(Self { ways: (0..shards).map(|_| Way::User(plan.host_side())).collect(), surroundings, changes: None })
     }
 
     fn by_tun(config: &Config, listen_port: u16, shards: usize) -> Result<Self, SetupError> {

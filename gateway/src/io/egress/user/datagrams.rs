@@ -1,5 +1,6 @@
 //! UDP and echo: one socket of this machine for each endpoint of the NAT, whoever it speaks to (RFC 4787 REQ-1).
 
+use super::aliases::Aliases;
 use super::poller::{Owner, Poller};
 use super::{dial, packets, reports};
 use crate::dataplane::{DropReason, OwnAddresses};
@@ -18,6 +19,8 @@ const CAPACITY: usize = 4096;
 const TURN: usize = 32;
 /// How often idle sockets are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Programs of this machine that have called a socket and can be answered. Beyond it the one that came first is forgotten.
+const CALLERS: usize = 16;
 
 /// How long a socket outlives the last packet; the NAT's own timers.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,8 @@ struct Association {
     /// A client has mapped this port, which therefore stays open.
     pinned: bool,
     queued: bool,
+    /// Ports of this machine's programs that have called.
+    callers: VecDeque<u16>,
 }
 
 pub(super) struct Datagrams {
@@ -56,6 +61,7 @@ pub(super) struct Datagrams {
     /// What this machine says about ping sockets was logged.
     told: bool,
     own: OwnAddresses,
+    aliases: Aliases,
 }
 
 /// What leaves by a socket.
@@ -70,7 +76,7 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Datagrams {
-    pub fn new(timeouts: Timeouts) -> Self {
+    pub fn new(timeouts: Timeouts, aliases: Aliases) -> Self {
         Self {
             timeouts,
             associations: BTreeMap::new(),
@@ -81,6 +87,7 @@ impl Datagrams {
             buffer: vec![0; usize::from(u16::MAX)],
             told: false,
             own: OwnAddresses::default(),
+            aliases,
         }
     }
 
@@ -114,11 +121,20 @@ impl Datagrams {
         if let Err(error) = dial::check(out.to.ip()) {
             return Ok(refused(&error));
         }
+        let announced = self.aliases.outward(out.to.ip());
         let association = self.obtain(kind, out.from, poller, now)?;
+        let to = match announced {
+            None => out.to,
+            Some(announced) if association.callers.contains(&out.to.port()) => {
+                SocketAddr::new(announced, out.to.port())
+            }
+            // This machine's programs are answered, and never called.
+            Some(_) => return Ok(refused(&ErrorKind::PermissionDenied.into())),
+        };
         association.used = now;
         // The first attempt may be told of an earlier datagram's fate.
-        let sent = association.socket.send_to(out.payload, out.to);
-        let sent = sent.or_else(|_| association.socket.send_to(out.payload, out.to));
+        let sent = association.socket.send_to(out.payload, to);
+        let sent = sent.or_else(|_| association.socket.send_to(out.payload, to));
         match sent {
             Ok(_) => Ok(None),
             Err(error) if dial::is_shortage(&error) => Err(DropReason::EgressFull),
@@ -159,7 +175,8 @@ impl Datagrams {
             Ok(socket)
         });
         let socket = made.map_err(|error| self.explain(kind, &error))?;
-        let association = Association { kind, inner, socket, used: now, pinned: false, queued: false };
+        let association =
+            Association { kind, inner, socket, used: now, pinned: false, queued: false, callers: VecDeque::new() };
         self.associations.insert(number, association);
         self.numbers.insert((kind, inner), number);
         self.sweep_at.get_or_insert(now + SWEEP);
@@ -181,11 +198,21 @@ impl Datagrams {
         DropReason::EgressSockets
     }
 
-    /// Keeps a socket open at a port that a client has mapped. False where another program has that port.
-    pub fn pin(&mut self, inner: SocketAddr, poller: &Poller, now: Instant) -> bool {
-        let Ok(association) = self.obtain(Kind::Udp, inner, poller, now) else { return false };
-        association.pinned = true;
-        association.socket.local_addr().is_ok_and(|local| local.port() == inner.port())
+    /// Keeps a socket open at a port that a client has mapped.
+    ///
+    /// # Errors
+    /// `AddrInUse` where another program has that port; else the system's word.
+    pub fn pin(&mut self, inner: SocketAddr, poller: &Poller, now: Instant) -> io::Result<()> {
+        let is_new = !self.numbers.contains_key(&(Kind::Udp, inner));
+        let association = self.obtain(Kind::Udp, inner, poller, now).map_err(|_| ErrorKind::OutOfMemory)?;
+        association.pinned = association.socket.local_addr()?.port() == inner.port();
+        if association.pinned {
+            return Ok(());
+        }
+        if is_new && let Some(&number) = self.numbers.get(&(Kind::Udp, inner)) {
+            self.close(number);
+        }
+        Err(ErrorKind::AddrInUse.into())
     }
 
     /// The mapping is over; the socket lives on as long as others.
@@ -214,8 +241,9 @@ impl Datagrams {
         let Some(number) = self.ready.pop_front() else { return false };
         let Some(association) = self.associations.get_mut(&number) else { return true };
         association.queued = false;
-        let own = &self.own;
+        let (own, aliases) = (&self.own, &self.aliases);
         reports::take(&association.socket, |mut report| {
+            report.to = aliases.inward(report.to);
             // What this machine says itself, such as that a neighbour does not answer, would be taken for forged outside.
             if own.hosts.contains(&report.problem.from) {
                 report.problem.from = report.to.ip();
@@ -226,7 +254,11 @@ impl Datagrams {
             match association.socket.recv_from(&mut self.buffer) {
                 Ok((len, from)) => {
                     association.used = now;
-                    out.extend(association.packet(from, self.buffer.get(..len).unwrap_or_default()));
+                    let known_as = aliases.inward(from);
+                    if known_as != from {
+                        association.called_by(from.port());
+                    }
+                    out.extend(association.packet(known_as, self.buffer.get(..len).unwrap_or_default()));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 // About a datagram that has left; what is known of it has been told.
@@ -277,6 +309,13 @@ impl Datagrams {
 }
 
 impl Association {
+    fn called_by(&mut self, port: u16) {
+        if !self.callers.contains(&port) {
+            self.callers.truncate(CALLERS - 1);
+            self.callers.push_front(port);
+        }
+    }
+
     /// What has come, as a packet for the client.
     fn packet(&self, from: SocketAddr, payload: &[u8]) -> Option<BytesMut> {
         // What comes by loopback would be taken for this machine's secrets' owner, and no client could answer.

@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod aliases;
 mod datagrams;
 mod dial;
 mod listeners;
@@ -13,6 +14,7 @@ pub use surroundings::own_addresses;
 pub(super) use surroundings::survey;
 
 use crate::dataplane::{DropReason, Event, ExternalAddress, GatewayConfig, OwnAddresses};
+use aliases::Aliases;
 use bytes::BytesMut;
 use datagrams::{Datagrams, Outgoing, Timeouts};
 use listeners::Listeners;
@@ -43,15 +45,17 @@ pub struct UserEgress {
 }
 
 impl UserEgress {
-    /// For the dataplane of this configuration.
+    /// For the dataplane of this configuration. `stand_ins`: by which addresses, one of each family, clients know the programs of
+    /// this machine that call them.
     ///
     /// # Errors
     /// Where the system has no descriptor left.
-    pub fn new(config: &GatewayConfig, seed: [u8; 32], now: Instant) -> io::Result<Self> {
+    pub fn new(config: &GatewayConfig, stand_ins: &[IpAddr], seed: [u8; 32], now: Instant) -> io::Result<Self> {
         let timeouts = Timeouts { udp: config.nat.timeouts.udp, echo: config.nat.timeouts.icmp };
-        let mut streams = Streams::default();
+        let aliases = Aliases::new(&config.external, stand_ins);
+        let mut streams = Streams::new(aliases.clone());
         streams.set_own_addresses(config.own.clone());
-        let mut datagrams = Datagrams::new(timeouts);
+        let mut datagrams = Datagrams::new(timeouts, aliases);
         datagrams.set_own_addresses(config.own.clone());
         Ok(Self {
             host: Host::new(HostConfig { stands_in: true, ..HostConfig::new(seed) }, now),
@@ -197,10 +201,10 @@ impl UserEgress {
         self.stirred = true;
     }
 
-    /// Follows what the NAT has given out and taken back.
-    pub fn handle_event(&mut self, event: &Event, now: Instant) {
+    /// Follows what the NAT has given out and taken back. False where a mapped port is not to be had.
+    pub fn handle_event(&mut self, event: &Event, now: Instant) -> bool {
         match event {
-            Event::PortMapped { protocol, external, .. } => self.map(*protocol, *external, now),
+            Event::PortMapped { protocol, external, .. } => return self.map(*protocol, *external, now),
             Event::PortUnmapped { protocol, external, .. } => {
                 if let Some(inner) = self.inner(*external) {
                     match *protocol {
@@ -221,21 +225,19 @@ impl UserEgress {
             }
             _ => {}
         }
+        true
     }
 
-    fn map(&mut self, protocol: u8, external: SocketAddr, now: Instant) {
-        let Some(inner) = self.inner(external) else { return };
-        let taken = match protocol {
-            TCP => self.listeners.open(inner, &self.poller).is_err(),
-            _ => !self.datagrams.pin(inner, &self.poller, now),
+    fn map(&mut self, protocol: u8, external: SocketAddr, now: Instant) -> bool {
+        let Some(inner) = self.inner(external) else { return false };
+        let opened = match protocol {
+            TCP => self.listeners.open(inner, &self.poller),
+            _ => self.datagrams.pin(inner, &self.poller, now),
         };
-        if taken {
-            tracing::warn!(
-                protocol,
-                port = inner.port(),
-                "a client has mapped a port that another program of this machine has"
-            );
+        if let Err(error) = &opened {
+            tracing::debug!(%error, protocol, port = inner.port(), "no socket for a port that a client wants");
         }
+        opened.is_ok()
     }
 
     /// The NAT's endpoint in packets, by the one that is announced. There is one address of each family.

@@ -3,6 +3,7 @@
 //! Neither side has a buffer here. What the socket does not take stays in the end's receive buffer and closes its window;
 //! what the end does not take stays in the kernel.
 
+use super::aliases::Aliases;
 use super::dial;
 use super::poller::{Owner, Poller, Readiness};
 use crate::dataplane::OwnAddresses;
@@ -71,9 +72,14 @@ pub(super) struct Streams {
     streams: BTreeMap<SocketId, Stream>,
     ready: VecDeque<SocketId>,
     own: OwnAddresses,
+    aliases: Aliases,
 }
 
 impl Streams {
+    pub fn new(aliases: Aliases) -> Self {
+        Self { aliases, ..Self::default() }
+    }
+
     /// By these addresses the dataplane knows this machine.
     pub fn set_own_addresses(&mut self, own: OwnAddresses) {
         self.own = own;
@@ -84,7 +90,12 @@ impl Streams {
     /// # Errors
     /// Why no socket could be had; the client has been told.
     pub fn open(&mut self, request: TcpRequest, host: &mut Host, poller: &Poller, now: Instant) -> io::Result<()> {
-        let dialled = dial::tcp(request.to).and_then(|mut socket| {
+        // This machine's programs are answered, and never called.
+        let may_be_called = match self.aliases.outward(request.to.ip()) {
+            Some(_) => Err(ErrorKind::PermissionDenied.into()),
+            None => Ok(()),
+        };
+        let dialled = may_be_called.and_then(|()| dial::tcp(request.to)).and_then(|mut socket| {
             poller.add(&mut socket, Owner::Stream(request.id))?;
             Ok(socket)
         });
@@ -110,7 +121,7 @@ impl Streams {
         now: Instant,
     ) {
         let mut stream = Stream::new(socket, inner, Phase::Greeting);
-        let options = TcpOptions { local: Some(from), ..self.options(inner, host) };
+        let options = TcpOptions { local: Some(self.aliases.inward(from)), ..self.options(inner, host) };
         let id = dial::check(from.ip()).ok().and_then(|()| host.tcp_connect(inner, options, now).ok());
         let Some(id) = id else { return dial::reset_on_drop(&stream.socket) };
         let added = stream.socket.set_nodelay(true).and_then(|()| poller.add(&mut stream.socket, Owner::Stream(id)));

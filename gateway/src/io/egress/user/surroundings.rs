@@ -5,7 +5,7 @@ use super::super::{EgressOffload, Surroundings, announced};
 use super::super::{Plan, SetupError};
 use crate::config::{Config, ExternalMode};
 use crate::dataplane::OwnAddresses;
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::SockaddrStorage;
 use std::io;
@@ -59,21 +59,28 @@ fn check(config: &Config) -> Result<(), SetupError> {
 /// # Errors
 /// The system's word.
 pub fn own_addresses() -> io::Result<OwnAddresses> {
+    Ok(collect(getifaddrs()?))
+}
+
+fn collect(interfaces: impl IntoIterator<Item = InterfaceAddress>) -> OwnAddresses {
     let mut own = OwnAddresses::default();
-    for interface in getifaddrs()? {
-        own.hosts.extend(interface.address.as_ref().and_then(address));
-        if let Some(IpAddr::V4(broadcast)) = interface.broadcast.as_ref().and_then(address) {
+    for interface in interfaces {
+        let host = interface.address.as_ref().and_then(address);
+        own.hosts.extend(host);
+        // Where there is none, glibc tells of the address itself.
+        let broadcast = interface.broadcast.as_ref().and_then(address).filter(|it| Some(*it) != host);
+        if let Some(IpAddr::V4(broadcast)) = broadcast {
             own.broadcasts.insert(broadcast);
         }
         let mask = interface.netmask.as_ref().and_then(address);
-        if let (Some(IpAddr::V4(v4)), Some(IpAddr::V4(mask))) = (interface.address.as_ref().and_then(address), mask)
+        if let (Some(IpAddr::V4(v4)), Some(IpAddr::V4(mask))) = (host, mask)
             && mask.to_bits().count_ones() < 31
         {
             // As the kernel has it whatever is set (RFC 1122 section 3.2.1.3).
             own.broadcasts.insert(v4 | !mask);
         }
     }
-    Ok(own)
+    own
 }
 
 fn address(storage: &SockaddrStorage) -> Option<IpAddr> {
@@ -98,5 +105,21 @@ mod tests {
     fn the_machine_has_its_loopback_address_at_least() {
         let own = own_addresses().expect("addresses");
         assert!(own.hosts.contains(&IpAddr::from([127, 0, 0, 1])), "{own:?}");
+    }
+
+    #[test]
+    fn an_address_is_no_broadcast_of_its_own() {
+        let storage = |text: &str| Some(text.parse::<std::net::SocketAddrV4>().expect("an endpoint").into());
+        let interface = InterfaceAddress {
+            interface_name: "eth0".into(),
+            flags: nix::net::if_::InterfaceFlags::IFF_BROADCAST,
+            address: storage("198.18.0.1:0"),
+            netmask: storage("255.255.255.0:0"),
+            broadcast: storage("198.18.0.1:0"),
+            destination: None,
+        };
+        let own = collect([interface]);
+        assert_eq!(own.hosts.into_iter().collect::<Vec<_>>(), [IpAddr::from([198, 18, 0, 1])]);
+        assert_eq!(own.broadcasts.into_iter().collect::<Vec<_>>(), [std::net::Ipv4Addr::new(198, 18, 0, 255)]);
     }
 }
