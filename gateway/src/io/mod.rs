@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod audit;
 pub mod auth;
+mod dial;
 pub mod dns;
 pub mod doors;
 pub mod driver;

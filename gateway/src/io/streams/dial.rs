@@ -1,6 +1,6 @@
+use crate::io::dial;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -44,13 +44,10 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Res
 }
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = dial::tcp(address)?;
     // A kernel without it has another one.
-    let _ = SockRef::from(&socket).set_tcp_congestion(CONGESTION);
-    let stream = socket.connect(address).await?;
-    // The client has gathered what it sends into messages already.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    let _ = socket.set_tcp_congestion(CONGESTION);
+    TcpSocket::from_std_stream(socket.into()).connect(address).await
 }
 
 /// What a client is told of an error of a socket.

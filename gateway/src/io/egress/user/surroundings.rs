@@ -24,7 +24,7 @@ pub(in crate::io::egress) fn survey(config: &Config, plan: &Plan) -> Result<Surr
     raise_descriptors();
     let own = own_addresses().map_err(SetupError::Addresses)?;
     let external = &config.external;
-    let is_global = |address: &&IpAddr| crate::io::egress::user::dial::check(**address).is_ok();
+    let is_global = |address: &&IpAddr| crate::io::dial::check(**address).is_ok();
     let any = |ipv6: bool| own.hosts.iter().filter(is_global).find(|it| it.is_ipv6() == ipv6).copied();
     let found = |ipv6: bool| source_of_default_route(ipv6).or_else(|| any(ipv6));
     let v4 = announced([&external.ipv4, &external.machine_ipv4, &external.announced_ipv4], || found(false));
