@@ -1,11 +1,12 @@
-// What must hold, end to end: scenarios in Chromium (or Node), through the real gateway and its TUN device.
+// What must hold, end to end: scenarios in Chromium (or Node), through the real gateway and its TUN device, or its sockets.
 import { gatewayUrl, readOptions, USAGE } from "./harness/options.mjs";
 import { loadScenarios, Runner } from "./harness/runner.mjs";
 
 async function main() {
   const options = readOptions(process.argv.slice(2));
   if (options.help) return console.log(USAGE);
-  const scenarios = await loadScenarios(options.names, { everything: options.full || options.list });
+  const { egress, full, list } = options;
+  const scenarios = await loadScenarios(options.names, { everything: full || list, egress });
   if (options.list) return scenarios.forEach(({ name, about }) => console.log(`${name.padEnd(20)} ${about}`));
   if (scenarios.length === 0) throw new Error(`no scenario is called ${options.names.join(" or ")}; see --list`);
 

@@ -71,3 +71,9 @@ pub fn npm_ci(folder: &Path) -> Result {
     // It tells on its stdout what it has added, where a task may have figures.
     Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).in_folder(folder).output().map(drop)
 }
+
+/// Whether there are other users than root: in the user namespace of one user there are none.
+pub fn has_users() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().nth(2).is_some_and(|count| count != "1")
+}

@@ -8,6 +8,7 @@ const root = path.resolve(import.meta.dirname, "../../..");
 export const USAGE = `Usage: cargo xtask demo --run node tests/browser/run.mjs [OPTIONS]
 
   -k NAME        only scenarios whose name contains NAME (repeatable)
+  --egress       only scenarios that depend on how the gateway's packets leave
   --node         the scenarios in Node too, after those in Chromium
   --only-node    in Node and not in Chromium
   --size MIB     of the transfers (64, or 256 with --full)
@@ -15,7 +16,8 @@ export const USAGE = `Usage: cargo xtask demo --run node tests/browser/run.mjs [
   --list         print the names of the scenarios and end
 
 Environment: WEBTUN_URL the gateway (set by cargo xtask demo), CHROMIUM the browser,
-WEBTUN_GATEWAY the gateway's program (default: the release build of this repository)`;
+WEBTUN_GATEWAY the gateway's program (default: the release build of this repository),
+WEBTUN_EGRESS "user" where that one is to do without a TUN device`;
 
 /** Checks the command line; throws with words for a person where it is wrong. */
 export function readOptions(argv) {
@@ -23,6 +25,7 @@ export function readOptions(argv) {
     args: argv,
     options: {
       k: { type: "string", short: "k", multiple: true, default: [] },
+      egress: { type: "boolean", default: false },
       node: { type: "boolean", default: false },
       "only-node": { type: "boolean", default: false },
       size: { type: "string" },
@@ -35,6 +38,7 @@ export function readOptions(argv) {
   if (!Number.isInteger(mib) || mib < 1 || mib > 1024) throw new Error("--size is a number of MiB from 1 to 1024");
   return {
     names: values.k,
+    egress: values.egress,
     where: [...(values["only-node"] ? [] : ["chromium"]), ...(values.node || values["only-node"] ? ["node"] : [])],
     mib,
     full: values.full,

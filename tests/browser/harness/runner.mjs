@@ -20,14 +20,18 @@ const BROWSER_START = 30;
 /** Chromium gives up a page that it is loading when an address of the machine changes (ERR_NETWORK_CHANGED). */
 const BROWSER_STARTS = 3;
 
-/** The scenarios of a folder whose name contains one of `wanted`; without any, all, and with `everything` those of --full. */
-export async function loadScenarios(wanted, { folder = SCENARIOS, everything = true } = {}) {
+/**
+ * The scenarios of a folder whose name contains one of `wanted`; without any, all, and with `everything` those of --full. With
+ * `egress` only those that depend on how the gateway's packets leave.
+ */
+export async function loadScenarios(wanted, { folder = SCENARIOS, everything = true, egress = false } = {}) {
   const scenarios = [];
   for (const file of fs.readdirSync(folder).filter((each) => each.endsWith(".mjs")).sort()) {
     const name = file.slice(0, -".mjs".length);
     if (wanted.length > 0 && !wanted.some((each) => name.includes(each))) continue;
     const scenario = await import(pathToFileURL(path.join(folder, file)).href);
     const { about, deadline = DEADLINE, where = ["chromium", "node"], strict = false, programs = false, full = false, host = {} } = scenario;
+    if (egress && !scenario.egress) continue;
     // What downloads much is asked for by its name, or with everything.
     if (full && wanted.length === 0 && !everything) continue;
     scenarios.push({ name, about, deadline, where, strict, programs, host });

@@ -42,6 +42,16 @@ sessions_per_peer = 1
 grace_s = ${GRACE}
 `;
 
+/** A user without any privilege. */
+const NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs", "--"];
+
+/** Has that user read a folder, and open sockets for pings, as a machine's owner allows it. */
+function letNobody(folder) {
+  for (const file of [folder, ...fs.readdirSync(folder).map((each) => path.join(folder, each))]) fs.chownSync(file, 65534, 65534);
+  const allow = "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range";
+  execFileSync("ip", ["netns", "exec", NAMESPACE, "sh", "-ec", allow]);
+}
+
 function ip(words) {
   execFileSync("ip", words.split(" "), { stdio: ["ignore", "ignore", "pipe"] });
 }
@@ -105,8 +115,12 @@ export class StrictGateway {
     const file = path.join(this.#folder, "gateway.toml");
     fs.writeFileSync(path.join(this.#folder, "secret"), SECRET);
     fs.writeFileSync(file, configuration(this.#folder));
+    // As the first one's: without a TUN device a user who is nobody runs it.
+    const sockets = process.env.WEBTUN_EGRESS === "user";
+    if (sockets) letNobody(this.#folder);
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WEBTUN_")));
-    const args = ["netns", "exec", NAMESPACE, program, "--config", file];
+    const as = sockets ? NOBODY : [];
+    const args = ["netns", "exec", NAMESPACE, ...as, program, "--egress", sockets ? "user" : "tun", "--config", file];
     this.#child = spawn("ip", args, { env, stdio: ["ignore", "pipe", "pipe"] });
     this.#gone = new Promise((resolve) => this.#child.once("exit", resolve));
     await new Promise((resolve, reject) => {

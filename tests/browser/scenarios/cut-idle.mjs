@@ -2,6 +2,7 @@ import { sleep, within } from "../client/context.mjs";
 import { Echo } from "../client/echo.mjs";
 
 export const about = "after a cut all kinds of sockets go on, the status tells of it, and nothing is opened twice";
+export const egress = true;
 
 export const host = {
   /** The first line that an address of this machine answers with. */

@@ -6,6 +6,7 @@ import { mib, sequence } from "../client/octets.mjs";
 
 export const about = "the WebSocket is cut 20 times during an upload; the connection survives and the hash matches";
 export const deadline = 120;
+export const egress = true;
 
 export default async function (t) {
   const net = await t.open();

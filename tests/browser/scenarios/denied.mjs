@@ -1,4 +1,5 @@
 export const about = "destinations that are not global unicast are denied, by TCP, UDP and ping, and other clients too";
+export const egress = true;
 
 const DENIED = [
   "0.1.2.3",

@@ -3,6 +3,7 @@ import { within } from "../client/context.mjs";
 export const about = "no special-purpose address is reached, by TCP, UDP or ping and however written; all fail at once";
 export const deadline = 120;
 export const where = ["chromium"];
+export const egress = true;
 export const strict = true;
 export const host = { reached: ({ reached }) => reached() };
 

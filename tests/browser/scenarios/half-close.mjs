@@ -2,6 +2,7 @@ import { OctetReader } from "../client/reader.mjs";
 import { firstDifference, sequence } from "../client/octets.mjs";
 
 export const about = "half-close works both ways";
+export const egress = true;
 
 const SIZE = 1 << 20;
 

@@ -1,4 +1,5 @@
 export const about = "datagrams from outside reach a bound socket by an external port, and answers go back";
+export const egress = true;
 
 export const host = {
   /** Sends datagrams of these sizes to an address of this machine; returns the sizes of the answers. */

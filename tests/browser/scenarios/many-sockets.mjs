@@ -2,6 +2,7 @@ import { Echo } from "../client/echo.mjs";
 
 export const about = "1,000 sockets are open at once, each echoing twice";
 export const deadline = 120;
+export const egress = true;
 
 const COUNT = 1000;
 

@@ -1,5 +1,6 @@
 // The tests of RFC 5780 sections 4.3 and 4.4, by the page itself, with coturn as the server.
 export const about = "a page finds by STUN an endpoint-independent mapping and an address-dependent filtering";
+export const egress = true;
 
 const NAMESPACE = "webtun-play";
 const PORT = 3478;

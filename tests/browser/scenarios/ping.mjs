@@ -1,4 +1,5 @@
 export const about = "ping over IPv4 and IPv6, of small and large packets, and its failures";
+export const egress = true;
 
 export default async function (t) {
   const net = await t.open();

@@ -1,4 +1,5 @@
 export const about = "names: A, AAAA, an alias, an answer too long for UDP, and one that does not exist";
+export const egress = true;
 
 const sorted = (addresses) => [...addresses].sort().join(" ");
 

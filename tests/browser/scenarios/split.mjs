@@ -3,6 +3,7 @@ import { mib, sequence, sha256 } from "../client/octets.mjs";
 
 export const about = "connections that the gateway makes: octets survive a cut, and each failure is its own";
 export const deadline = 120;
+export const egress = true;
 
 const WWW = "www.playground.test";
 const SIZE = 16 * 1024 * 1024;

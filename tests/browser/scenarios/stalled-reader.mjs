@@ -5,6 +5,7 @@ import { checkSequence, mib } from "../client/octets.mjs";
 
 export const about = "a page that stops reading keeps what is under way bounded, and then gets every octet";
 export const deadline = 120;
+export const egress = true;
 
 const SIZE = 64 << 20;
 /** Milliseconds without a read. */
@@ -13,10 +14,12 @@ const STALL = 10_000;
 const BOUND = 16 << 20;
 
 export const host = {
-  /** Octets that the kernel has handed to the gateway, TCP's own retransmissions included. */
+  /** Octets that have come from the playground, TCP's own retransmissions included. */
   async fromServers() {
     const { readFileSync } = await import("node:fs");
-    return Number(readFileSync("/sys/class/net/webtun0/statistics/tx_bytes", "utf8"));
+    // Of this network namespace, which /sys may not be of.
+    const [, octets] = /wtplay0:\s*(\d+)/.exec(readFileSync("/proc/net/dev", "utf8"));
+    return Number(octets);
   },
 };
 

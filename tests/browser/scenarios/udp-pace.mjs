@@ -2,6 +2,7 @@ import { sleep, within } from "../client/context.mjs";
 import { sequence } from "../client/octets.mjs";
 
 export const about = "of 1,000 datagrams of 512 octets at one a millisecond, none is lost";
+export const egress = true;
 
 const COUNT = 1000;
 const SIZE = 512;

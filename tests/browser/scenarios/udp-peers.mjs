@@ -1,6 +1,7 @@
 import { within } from "../client/context.mjs";
 
 export const about = "one bound UDP socket speaks with several peers of both families, and tells them apart";
+export const egress = true;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();

@@ -2,6 +2,7 @@ import { within } from "../client/context.mjs";
 import { firstDifference, sequence } from "../client/octets.mjs";
 
 export const about = "datagrams of every size come back whole, over IPv4 and IPv6";
+export const egress = true;
 
 const SIZES = [0, 1, 2, 7, 8, 512, 1471, 1472, 1473, 1500, 2960, 4000, 9000, 16384, 32768, 65000];
 /** The longest payloads: 65,535 octets less the headers. */

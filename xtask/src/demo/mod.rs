@@ -30,8 +30,18 @@ const INTERRUPTED: u8 = 130;
 pub enum Egress {
     /// By a TUN device.
     Tun,
-    /// By ordinary sockets, of a gateway that has no capability.
+    /// By ordinary sockets, of a gateway whose user has no privilege.
     User,
+}
+
+impl Egress {
+    /// As the gateway's flag has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tun => "tun",
+            Self::User => "user",
+        }
+    }
 }
 
 /// What is in the image.
@@ -87,7 +97,8 @@ pub struct Options {
 
 /// Runs until the check or the command ends, or until SIGINT, SIGTERM or SIGHUP.
 pub async fn run(options: &Options) -> Result<ExitCode> {
-    if !workspace::is_root() || (options.container.is_some() && options.way_in.is_none()) {
+    let confined = options.container.is_some() || options.egress == Some(Egress::User);
+    if !workspace::is_root() || (confined && options.way_in.is_none()) {
         return namespace::run(options).await;
     }
     let _lock = lock()?;
@@ -169,6 +180,7 @@ async fn run_command(command: &[String], place: &Place, interrupt: &mut Interrup
         .env("PLAYGROUND_CA", &place.ca_file)
         .env("PLAYGROUND_NETNS", network::NAMESPACE)
         .env("WEBTUN_GATEWAY", &place.gateway_program)
+        .env("WEBTUN_EGRESS", place.egress.name())
         .into_tokio()
         .kill_on_drop(true)
         .spawn()

@@ -1,5 +1,6 @@
 //! The demo of a user who is not root: in a user namespace of its own, whose root may make the playground's network, with a way
-//! in for the browser outside. Also that of a container, whose network is no other's.
+//! in for the browser outside. Also that of a container, whose network is no other's, and of root for a gateway without
+//! privilege, which must have its ping sockets.
 //!
 //! Servers on loopback addresses would need no namespace. But they could not have their ports below 1024, no router that
 //! swallows or refuses packets, and a gateway that reaches loopback addresses, which ours does not, whatever a rule says.

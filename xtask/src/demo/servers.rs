@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::command::Command;
 use crate::container::{Image, Start};
 use crate::daemon::Daemon;
 use crate::demo::Egress;
 use crate::demo::network::{NAMESPACE, Network, PREFIXES};
-use crate::{Result, container};
+use crate::{Result, container, workspace};
 
 /// Where a client finds them.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub struct Place {
     pub ca_file: PathBuf,
     /// The gateway's program, for another gateway of the same build.
     pub gateway_program: PathBuf,
+    /// How that one's packets are to leave too.
+    pub egress: Egress,
 }
 
 impl Place {
@@ -63,11 +66,14 @@ impl Servers {
         let network = Network::create()?;
         let ca_file = folder.join("ca.pem");
         let mut playground = start_playground(programs, folder, &network, &ca_file).await?;
-        let file = folder.join("gateway.toml");
-        std::fs::write(&file, configuration(page, port, &network.playground()))?;
-        match start_gateway(setup, &file).await {
+        let own =
+            Files { program: programs.join("webtun-gateway"), page: page.into(), file: folder.join("gateway.toml") };
+        let is_nobodys = setup.egress == Egress::User && setup.image.is_none() && workspace::has_users();
+        let files = if is_nobodys { own.for_everybody()? } else { own };
+        std::fs::write(&files.file, configuration(&files.page, port, &network.playground()))?;
+        match start_gateway(setup, &files).await {
             Ok(gateway) => {
-                let place = Place { port, ca_file, gateway_program: programs.join("webtun-gateway") };
+                let place = Place { port, ca_file, gateway_program: files.program, egress: setup.egress };
                 Ok(Self { place, gateway, playground, _network: network })
             }
             Err(error) => {
@@ -106,24 +112,55 @@ async fn start_playground(programs: &Path, folder: &Path, network: &Network, ca_
     Daemon::start(&program, &args, "ready ", folder.join("playground.log"), Some(NAMESPACE)).await
 }
 
-async fn start_gateway(setup: &Setup<'_>, file: &Path) -> Result<Daemon> {
-    let gateway = setup.programs.join("webtun-gateway");
+/// What a gateway is made of.
+struct Files {
+    program: PathBuf,
+    page: PathBuf,
+    file: PathBuf,
+}
+
+impl Files {
+    /// The same where every user finds it, as the build's folder may be closed to others. In a mount namespace of our own.
+    fn for_everybody(&self) -> Result<Self> {
+        let folder = Path::new("/run/webtun-demo");
+        let public =
+            Self { program: folder.join("gateway"), page: folder.join("page"), file: folder.join("gateway.toml") };
+        std::fs::create_dir_all(&public.page)?;
+        std::fs::write(&public.program, [])?;
+        for (own, public) in [(&self.program, &public.program), (&self.page, &public.page)] {
+            Command::new("mount").args(["--bind"]).args([own, public]).output()?;
+        }
+        Ok(public)
+    }
+}
+
+async fn start_gateway(setup: &Setup<'_>, files: &Files) -> Result<Daemon> {
     let log = setup.folder.join("gateway.log");
     if let Some(image) = &setup.image {
-        let mut words = confined(image, setup, file)?.into_iter();
+        let mut words = confined(image, setup, &files.file)?.into_iter();
         let program = words.next().ok_or("no command")?;
         return Daemon::start(Path::new(&program), &words.collect::<Vec<_>>(), "listening on ", log, None).await;
     }
-    let (program, mut args) = match setup.egress {
-        Egress::Tun => (gateway, vec!["--egress".into(), "tun".into()]),
+    let mut args = vec!["--egress".into(), setup.egress.name().into()];
+    args.extend(["--config".into(), files.file.display().to_string()]);
+    let program = match setup.egress {
+        Egress::Tun => files.program.clone(),
         Egress::User => {
-            let program = gateway.display().to_string();
-            let args = ["--bounding-set=-all", "--inh-caps=-all", "--", &program, "--egress", "user"];
-            ("setpriv".into(), args.map(String::from).to_vec())
+            let program = files.program.display().to_string();
+            args.splice(0..0, without_privilege().into_iter().chain(["--".into(), program]));
+            "setpriv".into()
         }
     };
-    args.extend(["--config".into(), file.display().to_string()]);
     Daemon::start(&program, &args, "listening on ", log, None).await
+}
+
+/// Flags of setpriv: no capability, and where there are other users than root, nobody.
+fn without_privilege() -> Vec<String> {
+    let mut flags = vec!["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"];
+    if workspace::has_users() {
+        flags.extend(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    flags.into_iter().map(String::from).collect()
 }
 
 /// As in a container with the network of its host. What the image's variables say otherwise, flags put right.
@@ -131,7 +168,7 @@ fn confined(image: &Image, setup: &Setup<'_>, file: &Path) -> Result<Vec<String>
     let tun = setup.egress == Egress::Tun;
     let flags = [
         format!("--listen=127.0.0.1:{}", setup.port),
-        format!("--egress={}", if tun { "tun" } else { "user" }),
+        format!("--egress={}", setup.egress.name()),
         "--static-dir=/srv/webtun".into(),
     ];
     let start = Start { tun, file: Some(file), arguments: &flags, ..Start::default() };

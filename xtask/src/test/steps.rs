@@ -75,7 +75,7 @@ pub static STEPS: &[Step] = &[
         container,
         "the container's files, and the container without an engine, on both egresses",
     ),
-    step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device"),
+    step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device, and through sockets"),
     step("vm", Normal, 15, vm, "real Linux guests under v86 and QEMU, at the doors and on a page's Ethernet"),
     step("emscripten-latest", Full, 40, emscripten_latest, "programs of Debian's newest emcc, with JSPI and without"),
     step("firefox", Full, 20, firefox, "every panel of the demo page, in Firefox"),
@@ -243,9 +243,10 @@ fn e2e(full: bool) -> Result<Plan> {
         (!full).then(|| xtask("demo --dev --no-build --run node tests/browser/run.mjs -k program --only-node"));
     with_root(|| {
         let all = xtask(&format!("demo --dev --run node tests/browser/run.mjs {sizes}"));
-        // Without a TUN device.
-        let user = full.then(|| xtask("demo --dev --no-build --egress user --run node tests/browser/run.mjs"));
-        Ok(Plan::Run(std::iter::once(all).chain(programs).chain(user).collect()))
+        // Without a TUN device, and without privilege.
+        let chosen = if full { "" } else { "--egress" };
+        let user = xtask(&format!("demo --dev --no-build --egress user --run node tests/browser/run.mjs {chosen}"));
+        Ok(Plan::Run([Some(all), programs, Some(user)].into_iter().flatten().collect()))
     })
 }
 
