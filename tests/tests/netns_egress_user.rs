@@ -327,3 +327,97 @@ fn this_machines_programs_reach_mapped_ports_and_are_reached_by_none() {
     let at = SocketAddr::new(from.ip(), listener.local_addr().expect("bound").port());
     assert!(lab.client.within(|| TcpStream::connect_timeout(&at, Duration::from_secs(5))).is_err());
 }
+
+/// How many connections have gone on with their session so far.
+fn resumptions(gateway: &Netns) -> usize {
+    let figures = gateway.exec("curl", &["-sS", "http://127.0.0.1:9077/metrics"]);
+    let figure = figures.lines().find_map(|line| line.strip_prefix("webtun_sessions_resumed_total "));
+    figure.and_then(|number| number.trim().parse().ok()).expect("the figure")
+}
+
+/// Both kernels take the WebSocket's connection for reset. Waits until the session goes on.
+fn cut(client: &Netns, gateway: &Netns) {
+    let before = resumptions(gateway);
+    client.exec("ss", &["-K", "state", "established", "dport = 8077"]);
+    let goes_on = (0..1500).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        resumptions(gateway) > before
+    });
+    assert!(goes_on, "it was not cut, or does not come back");
+}
+
+#[test]
+fn eight_cuts_of_the_websocket_lose_nothing() {
+    const CUTS: usize = 8;
+    /// Repetition would hide a loss of TCP's, and nothing repeats datagrams.
+    const DATAGRAMS: u32 = 2000;
+    let Some((lab, _attached)) = lab() else { return };
+    let [to, udp_to] = [9005, 9006].map(|port| remotes(port)[0]);
+    let echo = lab.remote.within(|| UdpSocket::bind(udp_to)).expect("a free port");
+    let (client_netns, gateway_netns) = (&lab.client, &lab.gateway);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = || done.load(std::sync::atomic::Ordering::Relaxed);
+    let cut_all = || {
+        (0..CUTS).for_each(|_| cut(client_netns, gateway_netns));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    // Octets both ways for as long as there are cuts.
+    let write = |mut stream: TcpStream, seed: u64| {
+        let mut sent = 0;
+        let mut piece = vec![0; 64 * 1024];
+        while !is_done() {
+            pattern::fill(seed, sent, &mut piece);
+            stream.write_all(&piece).expect("the connection survives");
+            sent += piece.len() as u64;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        stream.shutdown(Shutdown::Write).expect("the connection survives");
+        sent
+    };
+    let talk = |mut stream: TcpStream, mine: u64, theirs: u64| {
+        let writer = stream.try_clone().expect("a descriptor");
+        std::thread::scope(|scope| {
+            let sent = scope.spawn(move || write(writer, mine));
+            let heard = read_all(&mut stream).expect("the connection survives");
+            assert_eq!(pattern::mismatch(theirs, 0, &heard), None);
+            (sent.join().expect("it ends"), heard.len() as u64)
+        })
+    };
+    let client = lab.client.within(|| UdpSocket::bind("0.0.0.0:0")).expect("a socket");
+    std::thread::scope(|scope| {
+        scope.spawn(cut_all);
+        scope.spawn(|| {
+            echo.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            let mut number = [0; 4];
+            for _ in 0..DATAGRAMS {
+                let (_, from) = echo.recv_from(&mut number).expect("a datagram");
+                echo.send_to(&number, from).expect("it is sent");
+            }
+        });
+        scope.spawn(|| {
+            for number in 0..DATAGRAMS {
+                client.send_to(&number.to_be_bytes(), udp_to).expect("it is sent");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        scope.spawn(|| {
+            client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            let mut missing: std::collections::BTreeSet<u32> = (0..DATAGRAMS).collect();
+            let mut number = [0; 4];
+            while !missing.is_empty() {
+                let echoed = client.recv(&mut number);
+                let number = u32::from_be_bytes(number);
+                assert!(echoed.is_ok() && missing.remove(&number), "{echoed:?} of {number}, missing: {missing:?}");
+            }
+        });
+        let (told, results) = std::sync::mpsc::sync_channel(2);
+        let server = told.clone();
+        let client = move |stream| told.send(talk(stream, 7, 8)).expect("somebody waits");
+        between(&lab, to, client, move |stream| {
+            let (sent, heard) = talk(stream, 8, 7);
+            server.send((heard, sent)).expect("somebody waits");
+        });
+        let both: Vec<(u64, u64)> = results.iter().collect();
+        assert!(both[0] == both[1] && both[0].0 > 0 && both[0].1 > 0, "{both:?}");
+    });
+}
