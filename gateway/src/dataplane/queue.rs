@@ -24,10 +24,10 @@ const GATHERED: usize = 16 * 1024;
 /// What a lane may send per turn, in octets; larger packets wait for several turns. The size of two packets on most paths,
 /// so that flows of small packets do not wait for each other.
 const QUANTUM: usize = 3000;
-/// On a connection that is fast a turn is longer, up to a message of the longest: a message of one flow costs a client
+/// On a connection that is fast a turn is longer, up to two packets of many segments: a message of one flow costs a client
 /// less than one of many. This is the share of a message's room.
-const LONG_TURN: usize = 4;
-const LONGEST_TURN: usize = 256 * 1024;
+const LONG_TURN: usize = 8;
+const LONGEST_TURN: usize = 128 * 1024;
 
 /// A session's downlink queue, bounded in octets.
 ///
