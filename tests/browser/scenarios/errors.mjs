@@ -2,7 +2,6 @@ import { within } from "../client/context.mjs";
 
 export const about = "each way to fail reaches the program as its own error";
 export const deadline = 120;
-export const egress = true;
 
 const WWW = "www.playground.test";
 
