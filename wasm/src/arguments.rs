@@ -18,6 +18,7 @@ pub fn seed(octets: &[u8]) -> [u8; 32] {
 }
 
 /// Where the caller puts `length` octets: `buffer` grows to hold them.
+#[cfg(any(feature = "ethernet", not(feature = "streams")))]
 pub fn room(buffer: &mut Vec<u8>, length: usize) -> *mut u8 {
     if buffer.len() < length {
         buffer.resize(length.next_power_of_two(), 0);

@@ -8,22 +8,26 @@ const HOST = "198.18.0.1";
 
 export const mounts = { "/webtun/": "../dist", "/client/": "../../../tests/browser/client" };
 
+/** A gateway; `egress`: settings of the way out. */
+const gateway = (egress) => ({
+  cmd: process.env.BENCH_GATEWAY ?? "../../../target/release/webtun-gateway",
+  args: ["--config", "{conf}"],
+  conf: `
+    listen = "127.0.0.1:{port}"
+    admin = "off"
+    allow_origins = ["*"]
+    ${egress}
+    # The harness's servers have ports below: a connection of this machine to one of the sessions' ports is for a session.
+    external.port_range = "32768-65535"
+    [[policy.rule]]
+    action = "allow"
+    prefix = "${HOST}/32"
+  `,
+});
+
 export const servers = {
-  webtun: {
-    cmd: process.env.BENCH_GATEWAY ?? "../../../target/release/webtun-gateway",
-    args: ["--config", "{conf}"],
-    conf: `
-      listen = "127.0.0.1:{port}"
-      admin = "off"
-      allow_origins = ["*"]
-      tun.name = "wtbench0"
-      # The harness's servers have ports below: a connection of this machine to one of the sessions' ports is for a session.
-      external.port_range = "32768-65535"
-      [[policy.rule]]
-      action = "allow"
-      prefix = "${HOST}/32"
-    `,
-  },
+  webtun: gateway('tun.name = "wtbench0"'),
+  user: gateway('egress = "user"'),
   relay: { cmd: process.env.BENCH_RELAY ?? "../../../target/release/examples/bench_relay", args: ["127.0.0.1:{port}"] },
 };
 
@@ -32,6 +36,7 @@ const http = ["fdown", "fup", "ffirst", "fconc"];
 
 export const peers = [
   { name: "webtun", server: "webtun", client: "./client.mjs", host: HOST, udp: true, ops: [...ops, ...http, "udp", "udpsize"] },
+  { name: "webtun/user", server: "user", client: "./client.mjs", host: HOST, ops },
   { name: "webtun/split", server: "webtun", client: "./split.mjs", host: HOST, ops },
   { name: "webtun/wisp", server: "webtun", client: "./wisp.mjs", host: HOST, tail: "/wisp/", udp: true, ops: [...ops, "udp"] },
   // What we are compared with: the least that a tunnel can do, and datagrams that go no further than the WebSocket.

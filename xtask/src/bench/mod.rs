@@ -30,6 +30,7 @@ use crate::files::root;
 static FAMILIES: &[&Family] = &[
     &nat::NAT,
     &peers::FLOW,
+    &peers::EGRESS,
     &peers::FLOWS,
     &page::FAIR,
     &page::LOADED,

@@ -16,8 +16,10 @@ const ROW: &str = "webtun";
 const SPLIT: &str = "webtun/split";
 /// Our door for Wisp, by a client of others.
 const WISP: &str = "webtun/wisp";
+/// A gateway without a TUN device.
+const USER: &str = "webtun/user";
 /// The rows in `rows.mjs` that need nothing of the harness's.
-const OURS: [&str; 4] = [ROW, SPLIT, "relay", "wsbare/udp"];
+const OURS: [&str; 5] = [ROW, SPLIT, USER, "relay", "wsbare/udp"];
 const NAMESPACE: &str = "webtun-bench";
 /// Where the harness's targets are found by packets of a tunnel; `rows.mjs` names it too.
 const HOST: &str = "198.18.0.1";
@@ -47,6 +49,17 @@ pub static FLOW: Family = Family {
     measure: |context| {
         let peers = ["wsbare", ROW, SPLIT, "wsbare/again", "relay", "wsbare/256k", "js/wispjs"];
         measure(context, &peers, &[("down", &[("mib_s", "down")]), ("up", &[("mib_s", "up")])])
+    },
+};
+
+/// One stream, by the two ways out of the gateway.
+pub static EGRESS: Family = Family {
+    name: "egress",
+    about: "one TCP flow in Chromium, by a gateway with a TUN device and by one without",
+    reference: ROW,
+    figures: FLOW.figures,
+    measure: |context| {
+        measure(context, &[ROW, USER, SPLIT], &[("down", &[("mib_s", "down")]), ("up", &[("mib_s", "up")])])
     },
 };
 
