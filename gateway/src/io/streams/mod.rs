@@ -21,8 +21,8 @@ use webtun_wire::{Instant, ResetReason};
 
 /// Octets read at once, at most: a message's worth.
 const READ: usize = 256 * 1024;
-/// With less room the next buffer is taken.
-const LEAST_ROOM: usize = 64 * 1024;
+/// With less room the next buffer is taken, and what is shorter is copied, lest it keep the memory of all that was read.
+const LEAST: usize = READ / 4;
 
 /// A session and its stream.
 type Key = (SessionId, u64);
@@ -182,7 +182,7 @@ impl Streams {
             if room == 0 {
                 return;
             }
-            if self.buffer.capacity() < LEAST_ROOM {
+            if self.buffer.capacity() < LEAST {
                 self.buffer.reserve(READ);
             }
             match socket.try_read_buf(&mut (&mut self.buffer).limit(room)) {
@@ -202,7 +202,7 @@ impl Streams {
 
     /// What was read. Little is copied, lest it keep the memory of much.
     fn take_read(&mut self) -> BytesMut {
-        if self.buffer.len() >= LEAST_ROOM / 4 {
+        if self.buffer.len() >= LEAST {
             return self.buffer.split();
         }
         let read = BytesMut::from(&self.buffer[..]);
