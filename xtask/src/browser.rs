@@ -12,7 +12,7 @@ use tokio::process::Child;
 use crate::Result;
 use crate::command::Command;
 use crate::daemon::ask_to_end;
-use crate::files::{find_program, last_lines};
+use crate::files::{find_program, last_lines, read_text};
 use crate::workspace::scratch;
 
 const CHROMIUM: &[&str] = &[
@@ -97,7 +97,7 @@ impl Browser {
 
     /// The last lines of what it has said, for a person to whom it did not show a page.
     pub fn last_words(&self) -> String {
-        last_lines(&self.log, LAST_LINES)
+        last_lines(&read_text(&self.log), LAST_LINES)
     }
 
     /// Ends it.

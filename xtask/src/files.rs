@@ -41,9 +41,13 @@ pub fn copy_folder(from: &Path, to: &Path, skip: &dyn Fn(&str) -> bool) -> Resul
     Ok(())
 }
 
-/// The last `count` lines of a file, for a person; none of one that cannot be read.
-pub fn last_lines(file: &Path, count: usize) -> String {
-    let text = std::fs::read(file).map(|octets| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default();
+/// A file for a person to read; nothing of one that cannot be read.
+pub fn read_text(file: &Path) -> String {
+    std::fs::read(file).map(|octets| String::from_utf8_lossy(&octets).into_owned()).unwrap_or_default()
+}
+
+/// The last `count` lines of a text.
+pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,15 @@ use tokio::time::timeout;
 use crate::Result;
 use crate::command::Command;
 use crate::daemon::ask_to_end;
-use crate::files::last_lines;
+use crate::files::{last_lines, read_text};
 use crate::test::steps::{Plan, Step};
 use crate::workspace::scratch;
 
-/// Lines of the log that are shown of a step that failed.
-const SHOWN: usize = 120;
+/// Lines of the log's end that are shown of a step that failed, and of those that name a failure.
+const SHOWN: usize = 60;
+const NAMED: usize = 20;
+/// How such a line begins: a scenario's, a test's of cargo or Node, a panic's, a compiler's.
+const FAILURES: [&str; 6] = ["FAILED ", "not ok ", "error: ", "error[", "---- ", "thread '"];
 
 /// How a step ended.
 pub enum Outcome {
@@ -52,7 +55,7 @@ impl Runner {
             Ok(Plan::Skip(reason)) => Outcome::Skipped(reason),
             Ok(Plan::Run(commands)) => match self.run_all(step, commands, &mut log).await {
                 Ok(()) => Outcome::Passed,
-                Err(error) => Outcome::Failed(tail(&path, &error.to_string())),
+                Err(error) => Outcome::Failed(explain(&path, &error.to_string())),
             },
         };
         Ok((outcome, began.elapsed()))
@@ -88,6 +91,27 @@ async fn run_logged(command: Command, log: &mut File, limit: Duration) -> Result
     }
 }
 
-fn tail(path: &std::path::Path, error: &str) -> String {
-    format!("{}\n{error}\nthe whole log: {}", last_lines(path, SHOWN), path.display())
+/// What failed comes first: a log of CI may be cut at its end.
+fn explain(path: &Path, error: &str) -> String {
+    let log = read_text(path);
+    let is_failure = |line: &&str| FAILURES.iter().any(|begin| line.trim_start().starts_with(begin));
+    let named: Vec<_> = log.lines().filter(is_failure).take(NAMED).collect();
+    let end = last_lines(&log, SHOWN);
+    format!("{error}\n{}\nthe whole log: {}\nits end:\n{end}", named.join("\n"), path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failure_stands_before_the_end_of_the_log() {
+        let path = scratch("").unwrap().join("explained.log");
+        let rest = "ok     another\n".repeat(2 * SHOWN);
+        std::fs::write(&path, format!("ok     one\nFAILED two  it hung\n{rest}")).unwrap();
+        let text = explain(&path, "`run` failed");
+        std::fs::remove_file(&path).unwrap();
+        assert!(text.starts_with("`run` failed\nFAILED two  it hung\n"), "{text}");
+        assert_eq!(text.lines().filter(|line| line.contains("another")).count(), SHOWN);
+    }
 }

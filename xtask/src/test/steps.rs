@@ -118,17 +118,34 @@ fn test(chosen: &str) -> Command {
 /// Tests of the parts; those of the whole are in `tests/tests`.
 const UNIT_FOLDERS: [&str; 6] =
     ["wire/tests", "client-stack/tests", "gateway/tests", "wasm/http/tests", "wasm/tls/tests", "xtask/tests"];
+/// Folders with tests that make namespaces and devices, and those tests' names, or how they begin.
+const ROOT_FOLDERS: [&str; 2] = ["gateway/tests", "tests/tests"];
+const ROOT_NAMES: [&str; 5] = ["io", "foreign", "hostile", "native_tools", "netns"];
+
+fn needs_root(folder: &str, name: &str) -> bool {
+    ROOT_FOLDERS.contains(&folder)
+        && ROOT_NAMES.iter().any(|begin| if *begin == "io" { name == "io" } else { name.starts_with(begin) })
+}
+
+fn unit_files() -> Result<Vec<String>> {
+    test_files(&UNIT_FOLDERS, |folder, name| !needs_root(folder, name))
+}
+
+fn system_files() -> Result<Vec<String>> {
+    test_files(&["tests/tests"], |folder, name| !needs_root(folder, name) && !name.starts_with("fuzz"))
+}
+
+fn netns_files() -> Result<Vec<String>> {
+    test_files(&ROOT_FOLDERS, needs_root)
+}
 
 fn unit(full: bool) -> Result<Plan> {
-    let files = UNIT_FOLDERS.map(|folder| test_files(folder, |name| !needs_root(name)));
-    let files: Vec<_> = files.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().flatten().collect();
-    let commands = vec![test("--lib --bins").args(files), test("--doc")];
+    let commands = vec![test("--lib --bins").args(unit_files()?), test("--doc")];
     Ok(Plan::Run(commands.into_iter().map(|command| thoroughly(command, full)).collect()))
 }
 
 fn system(full: bool) -> Result<Plan> {
-    let files = test_files("tests/tests", |name| !needs_root(name) && !name.starts_with("fuzz"))?.unwrap_or_default();
-    one(thoroughly(test("").args(files), full))
+    one(thoroughly(test("").args(system_files()?), full))
 }
 
 fn docs(_: bool) -> Result<Plan> {
@@ -159,29 +176,23 @@ fn netns(full: bool) -> Result<Plan> {
     // Tests that wait for minutes are marked as ignored.
     let long = if full { "-- --include-ignored" } else { "" };
     with_root(|| {
-        let files = ["gateway/tests", "tests/tests"].map(|folder| test_files(folder, needs_root));
-        let files: Vec<_> = files.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().flatten().collect();
-        let all = test("").args(files).args(long.split_ascii_whitespace());
+        let all = test("").args(netns_files()?).args(long.split_ascii_whitespace());
         // The same programs by sockets in place of a TUN device.
         let user = full.then(|| test("--test native_tools").env("LAB_EGRESS", "user"));
         Ok(Plan::Run(std::iter::once(all).chain(user).collect()))
     })
 }
 
-/// Whether the tests of this name make namespaces and devices.
-fn needs_root(name: &str) -> bool {
-    name == "io" || ["foreign", "hostile", "native_tools", "netns"].iter().any(|begin| name.starts_with(begin))
-}
-
-/// `--test NAME` for each program in a package's folder of tests that `choose` picks; None where it picks none, since
-/// cargo would then run all.
-fn test_files(folder: &str, choose: fn(&str) -> bool) -> Result<Option<Vec<String>>> {
-    let files = std::fs::read_dir(root().join(folder)).map_err(|error| format!("cannot read {folder}: {error}"))?;
-    let mut names: Vec<_> =
-        files.filter_map(|file| test_name(&file.ok()?.path())).filter(|name| choose(name)).collect();
-    names.sort();
-    let arguments = names.into_iter().flat_map(|name| ["--test".to_owned(), name]);
-    Ok(Some(arguments.collect()).filter(|arguments: &Vec<_>| !arguments.is_empty()))
+/// `--test NAME` for each program in packages' folders of tests that `choose` picks, by folder and name.
+fn test_files(folders: &[&str], choose: impl Fn(&str, &str) -> bool) -> Result<Vec<String>> {
+    let mut chosen = Vec::new();
+    for folder in folders {
+        let files = std::fs::read_dir(root().join(folder)).map_err(|error| format!("cannot read {folder}: {error}"))?;
+        let names = files.filter_map(|file| test_name(&file.ok()?.path()));
+        chosen.extend(names.filter(|name| choose(folder, name)));
+    }
+    chosen.sort();
+    Ok(chosen.into_iter().flat_map(|name| ["--test".to_owned(), name]).collect())
 }
 
 /// A program of tests is a file, or a folder with a `main.rs`, as cargo finds them.
@@ -287,8 +298,9 @@ mod tests {
         let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
         let targets = metadata["packages"].as_array().unwrap().iter().flat_map(|it| it["targets"].as_array().unwrap());
         let known = targets.filter(|it| it["kind"][0] == "test").map(|it| it["name"].as_str().unwrap());
-        let folders = UNIT_FOLDERS.iter().chain(&["tests/tests"]);
-        let run: Vec<_> = folders.flat_map(|folder| test_files(folder, |_| true).unwrap().unwrap()).collect();
+        let run = [unit_files(), system_files(), netns_files()].map(Result::unwrap).concat();
+        // What the steps fuzz and demo run by name, the latter with what it ignores by itself.
+        let run: Vec<_> = run.into_iter().chain(["fuzz_corpora".to_owned()]).collect();
         let missed: Vec<_> = known.filter(|name| !run.iter().any(|it| it == name)).collect();
         assert!(missed.is_empty() && run.len() > 2, "{missed:?} are run by no step");
     }
