@@ -31,20 +31,25 @@ async function cut({ shell, proxy }) {
   return "32 MiB, cut once";
 }
 
+/** On the wire: v86's NE2000 has an address for each machine, and translates for a guest that knows another. */
+const wireMac = ({ v86 }) => Buffer.from(v86.cpu.devices.net.mac).toString("hex");
+
 /** A machine goes on from a saved state, with a network card that has another address. */
 async function restored({ machine, port, restart, stop: end }) {
+  const before = wireMac(machine);
   await machine.stop();
   const state = await machine.save_state();
   port?.unplug();
   await end();
-  const { shell, stop } = await restart(state);
+  const { shell, stop, machine: after } = await restart(state);
   try {
+    demand(wireMac(after) !== before, `the card has the same address: ${before}`);
     await shell.must(`for i in $(seq 10); do ${PING} && break; done; ${PING}`);
     await shell.must(`wget -q -O /dev/null http://${PLAYGROUND.v4}/`);
   } finally {
     await stop();
   }
-  return "ping and HTTP";
+  return `ping and HTTP, from ${before} to ${wireMac(after)}`;
 }
 
 export const TROUBLES = { late, cut };

@@ -17,9 +17,9 @@ const buffer = (octets) => octets.buffer.slice(octets.byteOffset, octets.byteOff
 const part = (name) => ({ buffer: buffer(readFileSync(join(IMAGE, name))) });
 
 /** v86 writes a line for each frame that its virtio card has no buffer for; they are counted instead. */
-export const lost = { frames: 0 };
+let refusedFrames = 0;
 const { log } = console;
-console.log = (...words) => (words[0] === "No buffer to write into!" ? lost.frames++ : log(...words));
+console.log = (...words) => (words[0] === "No buffer to write into!" ? refusedFrames++ : log(...words));
 
 /**
  * Starts a guest with a network card of this kind ("virtio" or "ne2k"). `url` is v86's relay_url; without one, `attach` is
@@ -49,9 +49,11 @@ export async function startV86(options) {
     machine.run();
   }
   await shell.must(":");
+  const before = refusedFrames;
+  const refused = () => refusedFrames - before;
   const restart = (from) => startV86({ ...options, state: from });
   let ended;
-  return { shell, machine, port, restart, stop: () => (ended ??= machine.destroy()) };
+  return { shell, machine, port, refused, restart, stop: () => (ended ??= machine.destroy()) };
 }
 
 /** Where the state is that a first start has saved; it fits this guest, this v86 and this kind of card. */

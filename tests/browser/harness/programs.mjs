@@ -87,6 +87,10 @@ const BY_NAME = {
       await compile(latest, ["-O1", ...files, ...stdout.trim().split(" ")]);
     }
   },
+  /** By emcc's own sockets, as an emulator's are that is built by it. */
+  async ethernet() {
+    await compile("emcc", ["-O1", path.join(sources, "ethernet.c"), "-o", path.join(PROGRAMS, "ethernet.js")]);
+  },
   /** With our sockets, and with emcc's own, which need a program that returns to the page. */
   async flows() {
     const source = path.join(sources, "flows.c");

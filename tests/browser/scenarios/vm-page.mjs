@@ -50,6 +50,7 @@ export default async function (t) {
   await machine.types(`wget -q -O - 'http://www.playground.test/blob?size=${SIZE}' | sha256sum`, expected);
   await machine.types("pkg install hello && hello", "hello is installed", "Hello, world!");
 
+  plotted(t, page);
   await captured(t, page);
   await served(t, page);
   await direct(t, page, machine);
@@ -79,6 +80,29 @@ class Machine {
       throw new Error(`${error.message}; the terminal shows ${shown(this.#page).trim()}`);
     });
   }
+}
+
+/** The traffic of what has been fetched, in figures and as a plot. */
+function plotted(t, page) {
+  const cards = [...page.contentDocument.querySelectorAll("#panels > *")];
+  const card = cards.find((each) => each.textContent.includes("Frames so far"));
+  const frames = /Frames so far\D*(\d+)/.exec(card.textContent)?.[1];
+  t.check(Number(frames) * 1460 >= SIZE, `${frames} frames for ${SIZE} octets`);
+  const pixels = pixelsOf(card.querySelector("canvas"));
+  const colour = getComputedStyle(page.contentDocument.documentElement).getPropertyValue("--accent").trim();
+  const drawn = pixels.filter((pixel) => pixel === pixelOf(colour)).length;
+  t.check(drawn > 10, `${drawn} pixels of the plot have the colour of what comes to the guest`);
+}
+
+function pixelsOf(canvas) {
+  return new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+}
+
+function pixelOf(colour) {
+  const context = new OffscreenCanvas(1, 1).getContext("2d");
+  context.fillStyle = colour;
+  context.fillRect(0, 0, 1, 1);
+  return pixelsOf(context.canvas)[0];
 }
 
 async function captured(t, page) {

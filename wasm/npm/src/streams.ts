@@ -18,9 +18,13 @@ const PIECE = 256 * 1024;
 /** The octets of a `BufferSource`; a `TypeError` for anything else. */
 export function octetsOf(chunk: unknown): Uint8Array {
   if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
-  if (typeof SharedArrayBuffer !== "undefined" && chunk instanceof SharedArrayBuffer) return new Uint8Array(chunk);
+  if (isBuffer(chunk)) return new Uint8Array(chunk);
   throw new TypeError("the chunk is not an ArrayBuffer, typed array or DataView");
+}
+
+/** Of whatever frame: its buffers are no instances of this page's ArrayBuffer. */
+function isBuffer(chunk: unknown): chunk is ArrayBufferLike {
+  return /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(chunk));
 }
 
 /** A copy that may be transferred away. */

@@ -15,15 +15,21 @@ import type { Ethernet } from "./ethernet/segment.js";
 
 /** What is used of v86's `V86`. Its `net_device` must have no `relay_url`. */
 export interface V86Like {
-  add_listener(event: string, listener: (argument: never) => void): void;
-  remove_listener(event: string, listener: (argument: never) => void): void;
-  readonly bus: { send(event: string, argument?: unknown): void };
+  // v86 types its listeners by the events that it documents, which do not include those of a network card.
+  add_listener(event: string, listener: (argument: any) => void): void;
+  remove_listener(event: string, listener: (argument: any) => void): void;
 }
 
 /** Options of {@link attach}. */
 export interface AttachOptions {
   /** Which of the machine's network cards, by `net_device.id`; 0 when not given. */
   card?: number | undefined;
+}
+
+/** The parts of a machine that v86's types leave out. */
+interface Inside {
+  readonly bus: { send(event: string, argument?: unknown): void };
+  readonly v86?: { cpu?: Processor };
 }
 
 /** The parts of a running machine that tell whether its card has room. */
@@ -75,8 +81,7 @@ function ne2kHasRoom(card: Ne2k): boolean {
 }
 
 /** As far as can be seen: a card of another kind has always room. */
-function hasRoom(emulator: V86Like): boolean {
-  const { v86 } = emulator as { v86?: { cpu?: Processor } };
+function hasRoom({ v86 }: Inside): boolean {
   const { devices, flags } = v86?.cpu ?? {};
   const { virtio_net: virtio, net } = devices ?? {};
   if (virtio !== undefined) return virtio.virtio.queues[0]?.has_request() ?? true;
@@ -92,14 +97,15 @@ function hasRoom(emulator: V86Like): boolean {
  */
 export function attach(emulator: V86Like, net: Ethernet, { card = 0 }: AttachOptions = {}): EthernetPort {
   const event = `net${card}-send`;
+  const inside = emulator as V86Like & Inside;
   let listener: ((frame: Uint8Array) => void) | undefined;
   const nic: NetworkCard = {
     onSend(send) {
       listener = send;
       emulator.add_listener(event, send);
     },
-    receive: (frame) => emulator.bus.send(`net${card}-receive`, frame),
-    hasRoom: () => hasRoom(emulator),
+    receive: (frame) => inside.bus.send(`net${card}-receive`, frame),
+    hasRoom: () => hasRoom(inside),
   };
   const port = net.plug(nic);
   return {

@@ -42,7 +42,7 @@ pub async fn run(options: &Options) -> Result<ExitCode> {
     for step in chosen {
         let (outcome, took) = runner.run(step).await?;
         match outcome {
-            Outcome::Passed => passed += 1,
+            Outcome::Passed(_) => passed += 1,
             Outcome::Failed(_) => failed += 1,
             Outcome::Skipped(_) => skipped += 1,
         }
@@ -82,7 +82,7 @@ impl Options {
 
 fn report(step: &Step, outcome: &Outcome, took: Duration) {
     let (word, reason) = match outcome {
-        Outcome::Passed => ("ok  ", ""),
+        Outcome::Passed(unsteady) => ("ok  ", unsteady.as_str()),
         Outcome::Failed(output) => ("FAIL", output.as_str()),
         Outcome::Skipped(reason) => ("skip", reason.as_str()),
     };
@@ -92,7 +92,7 @@ fn report(step: &Step, outcome: &Outcome, took: Duration) {
         took.as_secs_f64(),
         if word == "skip" { reason } else { step.about }
     );
-    if word == "FAIL" {
+    if word != "skip" && !reason.is_empty() {
         println!("{reason}");
     }
 }

@@ -19,12 +19,12 @@ use crate::workspace::scratch;
 const SHOWN: usize = 60;
 const NAMED: usize = 20;
 /// How such a line begins: a scenario's, a test's of cargo or Node, a panic's, a compiler's.
-const FAILURES: [&str; 6] = ["FAILED ", "not ok ", "error: ", "error[", "---- ", "thread '"];
+const FAILURES: [&str; 7] = ["FAILED ", "UNSTEADY ", "not ok ", "error: ", "error[", "---- ", "thread '"];
 
 /// How a step ended.
 pub enum Outcome {
-    /// Every command succeeded.
-    Passed,
+    /// Every command succeeded: what passed at its second try only, with why not at the first.
+    Passed(String),
     /// One did not: the end of the log.
     Failed(String),
     /// It cannot run on this machine: why.
@@ -54,7 +54,7 @@ impl Runner {
             Err(error) => Outcome::Failed(error.to_string()),
             Ok(Plan::Skip(reason)) => Outcome::Skipped(reason),
             Ok(Plan::Run(commands)) => match self.run_all(step, commands, &mut log).await {
-                Ok(()) => Outcome::Passed,
+                Ok(()) => Outcome::Passed(lines_that(&read_text(&path), &["UNSTEADY "])),
                 Err(error) => Outcome::Failed(explain(&path, &error.to_string())),
             },
         };
@@ -94,10 +94,14 @@ async fn run_logged(command: Command, log: &mut File, limit: Duration) -> Result
 /// What failed comes first: a log of CI may be cut at its end.
 fn explain(path: &Path, error: &str) -> String {
     let log = read_text(path);
-    let is_failure = |line: &&str| FAILURES.iter().any(|begin| line.trim_start().starts_with(begin));
-    let named: Vec<_> = log.lines().filter(is_failure).take(NAMED).collect();
-    let end = last_lines(&log, SHOWN);
-    format!("{error}\n{}\nthe whole log: {}\nits end:\n{end}", named.join("\n"), path.display())
+    let (named, end) = (lines_that(&log, &FAILURES), last_lines(&log, SHOWN));
+    format!("{error}\n{named}\nthe whole log: {}\nits end:\n{end}", path.display())
+}
+
+/// The first of the lines that begin with one of these.
+fn lines_that(log: &str, begin: &[&str]) -> String {
+    let does = |line: &&str| begin.iter().any(|begin| line.trim_start().starts_with(begin));
+    log.lines().filter(does).take(NAMED).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

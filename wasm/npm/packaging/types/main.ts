@@ -1,5 +1,8 @@
+import { V86 } from "v86";
 import { connect, errorCode, type Network, type TCPSocket } from "webtun";
+import { openEthernet, relayWebSocket } from "webtun/ethernet";
 import { connect as slim } from "webtun/slim";
+import { attach } from "webtun/v86";
 import { wasiSockets, type WasiSockets } from "webtun/wasi";
 import { decodeMessage, type Capsule } from "webtun/wire";
 
@@ -27,4 +30,15 @@ export async function program(instance: WebAssembly.Instance): Promise<number> {
   const { start } = sockets.preview1(shim, { minimalConnect: "host" });
   sockets.preview2({}, { stdout: (octets) => console.log(octets.length) });
   return start(instance);
+}
+
+export async function machine(): Promise<void> {
+  const net = await openEthernet("ws://127.0.0.1/", { mtu: 65000 });
+  const emulator = new V86({ net_device: { type: "virtio", mtu: 65000 } });
+  const port = attach(emulator, net, { card: 0 });
+  globalThis.WebSocket = relayWebSocket(net, { framing: "length" });
+  const { external } = await net.mapPort(80);
+  console.log(external?.address, external?.port);
+  port.unplug();
+  net.close();
 }
