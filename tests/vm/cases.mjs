@@ -1,7 +1,7 @@
 // Which guests there are. Those that are not `full` are run by default.
 import { openEthernet, relayWebSocket } from "../../wasm/npm/dist/ethernet-node.js";
 import { attach } from "../../wasm/npm/dist/v86.js";
-import { ADAPTER, WISP } from "./checks.mjs";
+import { ADAPTER, SLOW, WISP } from "./checks.mjs";
 import { startChromium } from "./chromium.mjs";
 import { Proxy } from "./proxy.mjs";
 import { startQemu } from "./qemu.mjs";
@@ -46,12 +46,12 @@ const FULL = { full: true };
  */
 export const CASES = [
   v86("v86-virtio", "virtio", 1500, door("ethernet", "v86-virtio", 1500)),
-  v86("v86-ne2k", "ne2k", 1500, door("ethernet", "v86-ne2k", 1500)),
+  v86("v86-ne2k", "ne2k", 1500, door("ethernet", "v86-ne2k", 1500), { checks: SLOW }),
   v86("v86-adapter-9000", "virtio", 9000, adapter(9000), { checks: ADAPTER }),
   v86("v86-adapter-65000", "virtio", 65000, adapter(65000), { checks: ADAPTER }),
   chromium("chromium-9000", "virtio", 9000, door("ethernet", "chromium-9000", 9000)),
   chromium("chromium-65000", "virtio", 65000, door("ethernet", "chromium-65000", 65000)),
-  chromium("chromium-adapter-ne2k", "ne2k", 1500, pages(1500)),
+  chromium("chromium-adapter-ne2k", "ne2k", 1500, pages(1500), { checks: SLOW }),
   chromium("chromium-adapter-1500", "virtio", 1500, pages(1500)),
   qemu("qemu", 1500, door("qemu", "qemu", 1500, "&profile=container2wasm")),
   v86("v86-wisp", "virtio", 9000, wisp, { checks: WISP }),
