@@ -155,8 +155,8 @@ fn docs(_: bool) -> Result<Plan> {
 fn purity(_: bool) -> Result<Plan> {
     const TARGET: &str = "--target wasm32-unknown-unknown";
     Ok(Plan::Run(vec![
-        cargo_line(&format!("build --package webtun-wire --package webtun-stack {TARGET}")),
-        cargo_line(&format!("build --package webtun-gateway --lib --no-default-features {TARGET}")),
+        cargo_line(&format!("check --package webtun-wire --package webtun-stack {TARGET}")),
+        cargo_line(&format!("check --package webtun-gateway --lib --no-default-features {TARGET}")),
     ]))
 }
 
