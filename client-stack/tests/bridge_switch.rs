@@ -57,22 +57,72 @@ fn sources_are_held_to() {
 }
 
 #[test]
-fn a_card_moves_when_it_was_silent_and_an_address_with_its_door() {
+fn a_card_is_its_owners_however_long_it_is_silent() {
     let (mut lab, ..) = Lab::settled();
     let (a, b) = (lab.a, lab.b);
-    lab.now += Duration::from_secs(31);
+    for _ in 0..5 {
+        lab.now += Duration::from_secs(31);
+        lab.refuses(b, &arp(A, 1, (A, A_V4), ROUTER_V4), FrameDrop::ForeignMac);
+        lab.refuses(b, &arp(B, 1, (B, A_V4), ROUTER_V4), FrameDrop::SpoofedGuest);
+        lab.refuses(b, &udp(ROUTER, A, (A_V4, REMOTE), (1, 2), b""), FrameDrop::ForeignMac);
+    }
+    lab.send(a, &arp(A, 1, (A, A_V4), ROUTER_V4));
+    assert_eq!(lab.frames(a).len(), 1, "and it has its network");
+    lab.segment.remove_port(a);
     lab.send(b, &arp(A, 1, (A, A_V4), ROUTER_V4));
-    assert_eq!(lab.frames(b).len(), 1, "it has moved");
-    lab.refuses(a, &arp(A, 1, (A, A_V4), ROUTER_V4), FrameDrop::ForeignMac);
+    assert_eq!(lab.frames(b).len(), 1, "until it is gone");
+}
+
+#[test]
+fn a_card_moves_to_another_door_of_its_owner_where_it_does_not_answer_at_the_first() {
+    let (mut lab, ..) = Lab::settled();
+    let a = lab.a;
+    let other = lab.segment.add_port(1, lab.now).unwrap();
+    let hello = arp(A, 1, (A, A_V4), ROUTER_V4);
+    lab.refuses(other, &hello, FrameDrop::ForeignMac);
+    for _ in 0..3 {
+        lab.now += Duration::from_millis(1100);
+        lab.send(other, &hello);
+        lab.send(other, &hello);
+        let asked = lab.frames(a);
+        assert_eq!((asked.len(), &asked[0][..6], &asked[0][38..42]), (1, &A.0[..], &A_V4.octets()[..]), "one question");
+        lab.send(a, &udp(B, A, (A_V4, B_V4), (1, 2), b"here"));
+        lab.now += Duration::from_millis(900);
+        lab.send(other, &hello);
+    }
+    assert_eq!(lab.frames(other).len(), 0, "it is there");
+    lab.now += Duration::from_millis(1100);
+    lab.send(other, &hello);
+    lab.now += Duration::from_secs(2);
+    lab.send(other, &hello);
+    assert_eq!(lab.frames(other).len(), 1, "it has moved");
+    assert_eq!(lab.segment.stats().drops(FrameDrop::ForeignMac), 1 + 3 * 3 + 1);
+}
+
+#[test]
+fn an_address_comes_along_to_another_card_of_its_owner() {
+    let (mut lab, ..) = Lab::settled();
+    let (a, b) = (lab.a, lab.b);
+    let other = lab.segment.add_port(1, lab.now).unwrap();
     // A guest that comes back from a saved state has another card, and its old address.
     let restored = MacAddress([0, 0x22, 0x15, 9, 9, 9]);
-    lab.send(b, &arp(restored, 1, (restored, A_V4), ROUTER_V4));
-    assert_eq!(lab.frames(b).len(), 1);
+    let hello = arp(restored, 1, (restored, A_V4), ROUTER_V4);
+    lab.send(a, &hello);
+    assert_eq!(lab.frames(a).len(), 1, "at once, at the same door");
     let id = lab.guest_of(restored);
     assert_eq!(lab.segment.guest(id).unwrap().v4, Some(A_V4));
-    lab.segment.remove_port(b);
-    lab.send(a, &arp(restored, 1, (restored, A_V4), ROUTER_V4));
-    assert_eq!(lab.frames(a).len(), 1, "and through another door, once the first is closed");
+    let again = MacAddress([0, 0x22, 0x15, 9, 9, 8]);
+    let hello = arp(again, 1, (again, A_V4), ROUTER_V4);
+    lab.now += Duration::from_secs(1);
+    lab.send(other, &hello);
+    assert_eq!((lab.frames(other).len(), lab.frames(a).len()), (0, 1), "the first is asked");
+    lab.now += Duration::from_secs(2);
+    lab.send(other, &hello);
+    assert_eq!(lab.frames(other).len(), 1, "at another one, as the first does not answer");
+    lab.segment.remove_port(other);
+    let last = MacAddress([0, 0x22, 0x15, 9, 9, 7]);
+    lab.send(b, &arp(last, 1, (last, A_V4), ROUTER_V4));
+    assert_eq!(lab.frames(b).len(), 1, "and at anybody's, once it is gone");
 }
 
 #[test]
@@ -119,7 +169,7 @@ fn a_port_that_takes_nothing_holds_no_more_than_it_may() {
 fn nothing_leaves_a_segment() {
     let (mut lab, ..) = Lab::settled();
     let mut other = Segment::new(SegmentConfig::default(), [2; 32]).unwrap();
-    let port = other.add_port(lab.now).unwrap();
+    let port = other.add_port(1, lab.now).unwrap();
     let a = lab.a;
     lab.send(a, &udp(B, A, (A_V4, B_V4), (1, 2), b"for the room"));
     assert_eq!((other.poll_frame(port), other.poll_port(), other.poll_event()), (None, None, None));
@@ -129,7 +179,7 @@ fn nothing_leaves_a_segment() {
 fn a_host_is_on_the_segment_as_any_guest() {
     let (mut lab, _, b_guest) = Lab::settled();
     let (a, b) = (lab.a, lab.b);
-    let host = lab.segment.add_host(lab.now).unwrap();
+    let host = lab.segment.add_host(1, lab.now).unwrap();
     let mac = lab.segment.guest(host.guest).unwrap().mac;
     lab.send(a, &arp(A, 1, (A, A_V4), host.v4));
     assert_eq!(lab.frames(a)[0][22..32], [&mac.0[..], &host.v4.octets()].concat());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bridge_support::arp;
 use webtun_stack::Instant;
-use webtun_stack::bridge::{Bridge, BridgeConfig, BridgeEvent, LinkId, MacAddress, PortId};
+use webtun_stack::bridge::{Bridge, BridgeConfig, BridgeEvent, FrameDrop, LinkId, MacAddress, PortId};
 
 fn bridge() -> Bridge {
     let mut config = BridgeConfig::new([7; 32]);
@@ -65,10 +65,15 @@ fn nobody_gets_the_session_of_anothers_card() {
     let [first] = opened(&mut bridge)[..] else { panic!("one session") };
     bridge.remove_port(port, at(1));
     let port = bridge.add_port(2, at(1)).expect("a port");
-    speak(&mut bridge, port, 1, at(1));
+    speak(&mut bridge, port, 1, at(120));
+    assert_eq!(opened(&mut bridge), [], "nor the card, while its session waits for it");
+    assert_eq!(bridge.segment().stats().drops(FrameDrop::ForeignMac), 1);
+    bridge.handle_timeout(at(121));
+    assert_eq!(removed(&mut bridge), [first]);
+    speak(&mut bridge, port, 1, at(121));
     let [second] = opened(&mut bridge)[..] else { panic!("one more session") };
     assert_ne!(first, second);
-    assert_eq!((bridge.owner_of(first), bridge.owner_of(second)), (Some(1), Some(2)));
+    assert_eq!((bridge.owner_of(first), bridge.owner_of(second)), (None, Some(2)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub fn bridge_frame(data: &[u8]) {
     let mut now = Instant::from_millis(1000);
     let config = SegmentConfig { mtu: 9000, queue_octets: 100_000, ..SegmentConfig::default() };
     let mut segment = Segment::new(config, [5; 32]).expect("a configuration");
-    let ports = [segment.add_port(now), segment.add_port(now)].map(|port| port.expect("a port"));
+    let ports = [segment.add_port(0, now), segment.add_port(1, now)].map(|port| port.expect("a port"));
     let mut guests = Vec::new();
     let mut rest = data;
     while let Some((&[high, low, choice], after)) = rest.split_first_chunk() {
@@ -89,7 +89,7 @@ fn take(segment: &mut Segment, ports: [PortId; 2]) {
 
 /// A guest at a port of its own asks for the router, and is told.
 fn works(segment: &mut Segment, now: Instant) {
-    let port = segment.add_port(now).expect("a port");
+    let port = segment.add_port(0, now).expect("a port");
     let mac = [2, 9, 9, 9, 9, 9];
     let head = [0, 1, 8, 0, 6, 4, 0, 1];
     let request = [&[0xff; 6][..], &mac, &[8, 6], &head, &mac, &[0; 4], &[0; 6], &[192, 168, 127, 1]].concat();

@@ -84,7 +84,7 @@ impl Room {
     ///
     /// Panics where there is no port left.
     pub fn plug(&mut self, guest: Guest) -> usize {
-        let port = self.segment.add_port(self.now()).expect("a port");
+        let port = self.segment.add_port(0, self.now()).expect("a port");
         self.guests.push((port, guest));
         self.guests.len() - 1
     }

@@ -173,7 +173,8 @@ impl Segment {
         let port = self.guests.get(&guest)?.port;
         let elsewhere = |id: &GuestId| self.guests.get(id).is_some_and(|it| it.port != port);
         let is_taken = |it: Ipv4Addr| self.owners.get(&IpAddr::V4(it)).is_some_and(|owner| *owner != guest);
-        let may_inherit = |other: MacAddress| !self.by_mac.get(&other).is_some_and(elsewhere);
+        let may_inherit =
+            |other: MacAddress| !self.by_mac.get(&other).is_some_and(elsewhere) && !self.is_reserved(other, port);
         self.leases.choose(mac, request.client, wanted, now, is_taken, may_inherit)
     }
 

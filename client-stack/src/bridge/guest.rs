@@ -14,8 +14,13 @@ use super::{Event, FrameDrop, GuestId, MacAddress, PortId, Segment, Uplink};
 const MAX_ADDRESSES: usize = 8;
 /// What every Ethernet card takes; more is believed when it is seen.
 const USUAL_MTU: u16 = 1500;
-/// How long a network card must be silent at one port before it may appear at another.
-const MOVE_AFTER: Duration = Duration::from_secs(30);
+/// How long a network card must be silent at one port before it is asked whether it has moved to another of its owner's,
+/// so that many frames from there make few questions.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+/// How long it has for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// How long it must be silent instead, where it has no address to be asked for.
+const UNASKED_AFTER: Duration = Duration::from_secs(30);
 /// Questions to a silent guest, and the time between them.
 pub(super) const PROBES: u8 = 3;
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,6 +34,8 @@ pub(super) struct Guest {
     pub is_host: bool,
     pub heard: Instant,
     pub probes: u8,
+    /// When it was asked, since it was heard, because it has appeared elsewhere.
+    contested: Option<Instant>,
     /// The longest packet that the guest has shown to take; it may ignore what it was told.
     pub mtu: u16,
     pub v4: Option<Ipv4Addr>,
@@ -49,6 +56,7 @@ impl Guest {
             is_host,
             heard: now,
             probes: 0,
+            contested: None,
             mtu,
             v4: None,
             v6: Vec::new(),
@@ -80,7 +88,7 @@ impl Segment {
             && let Some(guest) = self.guests.get_mut(&id)
         {
             if guest.port != port {
-                if guest.is_host || now - guest.heard < MOVE_AFTER {
+                if !self.gives_way(id, port, now) {
                     return Err(FrameDrop::ForeignMac);
                 }
                 if !self.has_room(port) {
@@ -89,14 +97,60 @@ impl Segment {
                 self.forget_guest(id);
                 return Ok(self.insert_guest(port, mac, false, now));
             }
-            guest.heard = now;
-            guest.probes = 0;
+            (guest.heard, guest.probes, guest.contested) = (now, 0, None);
             return Ok(id);
+        }
+        if self.is_reserved(mac, port) {
+            return Err(FrameDrop::ForeignMac);
         }
         if !self.has_room(port) {
             return Err(FrameDrop::TooManyGuests);
         }
         Ok(self.insert_guest(port, mac, false, now))
+    }
+
+    /// Whether a guest leaves its network card, or its address, to another port: only to one of the same owner, and only
+    /// where it does not answer a question at its own.
+    fn gives_way(&mut self, id: GuestId, to: PortId, now: Instant) -> bool {
+        let Some(guest) = self.guests.get(&id) else { return true };
+        if guest.is_host || self.owner_of(guest.port) != self.owner_of(to) || now - guest.heard < ASK_AFTER {
+            return false;
+        }
+        let (v4, v6) = (guest.v4, guest.v6.last().copied());
+        if v4.is_none() && v6.is_none() {
+            return now - guest.heard >= UNASKED_AFTER;
+        }
+        if let Some(asked) = guest.contested {
+            return now - asked >= ANSWER_WITHIN;
+        }
+        if let Some(guest) = self.guests.get_mut(&id) {
+            guest.contested = Some(now);
+        }
+        match (v4, v6) {
+            (Some(v4), _) => self.ask_by_arp(id, v4),
+            (None, Some(v6)) => self.ask_by_ndp(id, v6),
+            (None, None) => {}
+        }
+        false
+    }
+
+    /// Keeps a network card that is away, with its address, for ports of this owner.
+    pub(super) fn reserve(&mut self, mac: MacAddress, owner: u32) {
+        if !self.by_mac.contains_key(&mac) {
+            self.reserved.insert(mac, owner);
+        }
+    }
+
+    /// The owner's network card is kept no longer.
+    pub(super) fn unreserve(&mut self, mac: MacAddress, owner: u32) {
+        if self.reserved.get(&mac) == Some(&owner) {
+            self.reserved.remove(&mac);
+        }
+    }
+
+    /// Whether a network card is kept for others than the owner of this port.
+    pub(super) fn is_reserved(&self, mac: MacAddress, port: PortId) -> bool {
+        self.reserved.get(&mac).is_some_and(|owner| self.owner_of(port) != Some(*owner))
     }
 
     fn has_room(&self, port: PortId) -> bool {
@@ -110,6 +164,7 @@ impl Segment {
         let mtu = if is_host { self.config.mtu } else { self.config.mtu.min(USUAL_MTU) };
         self.guests.insert(id, Guest::new(port, mac, is_host, mtu, self.config.queue_octets, now));
         self.by_mac.insert(mac, id);
+        self.reserved.remove(&mac);
         self.events.push_back(Event::GuestSeen { guest: id, port, mac });
         id
     }
@@ -125,10 +180,12 @@ impl Segment {
     /// The guest uses this address from now on, or has no right to it.
     ///
     /// A guest that comes back from a saved state may use another network card's address: at the same port, or where
-    /// that card is no longer here, the address goes over.
+    /// that card is no longer here and kept for nobody else, the address goes over; so it does between ports of one owner
+    /// where that card does not answer.
     pub(super) fn claim(&mut self, id: GuestId, address: IpAddr, now: Instant) -> Result<(), FrameDrop> {
         if self.owners.get(&address) != Some(&id) {
-            self.check_claim(id, address, now)?;
+            self.check_claim(id, address)?;
+            self.check_holders(id, address, now)?;
             if let Some(other) = self.owners.insert(address, id).and_then(|other| self.guests.get_mut(&other)) {
                 other.v4 = other.v4.filter(|it| IpAddr::V4(*it) != address);
                 other.v6.retain(|it| IpAddr::V6(*it) != address);
@@ -154,7 +211,7 @@ impl Segment {
         Ok(())
     }
 
-    fn check_claim(&self, id: GuestId, address: IpAddr, now: Instant) -> Result<(), FrameDrop> {
+    fn check_claim(&self, id: GuestId, address: IpAddr) -> Result<(), FrameDrop> {
         let Some(guest) = self.guests.get(&id) else { return Err(FrameDrop::NoSuchPort) };
         if self.is_router(address) {
             return Err(FrameDrop::SpoofedRouter);
@@ -167,19 +224,28 @@ impl Segment {
         if !is_here || guest.is_host {
             return Err(FrameDrop::ForeignSource);
         }
-        let elsewhere = |other: &GuestId| self.guests.get(other).is_some_and(|it| it.port != guest.port || it.is_host);
-        if self.owners.get(&address).is_some_and(elsewhere) {
+        let is_anothers = |(mac, fixed): (&MacAddress, &Ipv4Addr)| IpAddr::V4(*fixed) == address && *mac != guest.mac;
+        if self.config.fixed.iter().any(is_anothers) { Err(FrameDrop::SpoofedGuest) } else { Ok(()) }
+    }
+
+    /// Whether those who have the address, or a lease of it, leave it to this guest.
+    fn check_holders(&mut self, id: GuestId, address: IpAddr, now: Instant) -> Result<(), FrameDrop> {
+        let (port, mac) = self.guests.get(&id).map(|it| (it.port, it.mac)).ok_or(FrameDrop::NoSuchPort)?;
+        let leased = match address {
+            IpAddr::V4(v4) => self.leases.holder(v4, now).filter(|it| *it != mac),
+            IpAddr::V6(_) => None,
+        };
+        if leased.is_some_and(|it| self.is_reserved(it, port)) {
             return Err(FrameDrop::SpoofedGuest);
         }
-        let IpAddr::V4(v4) = address else { return Ok(()) };
-        if self.config.fixed.iter().any(|(mac, fixed)| *fixed == v4 && *mac != guest.mac) {
-            return Err(FrameDrop::SpoofedGuest);
+        let user = self.owners.get(&address).copied();
+        for other in user.into_iter().chain(leased.and_then(|it| self.by_mac.get(&it).copied())) {
+            let is_elsewhere = self.guests.get(&other).is_some_and(|it| it.port != port || it.is_host);
+            if is_elsewhere && !self.gives_way(other, port, now) {
+                return Err(FrameDrop::SpoofedGuest);
+            }
         }
-        let holder = self.leases.holder(v4, now).filter(|mac| *mac != guest.mac);
-        match holder.and_then(|mac| self.by_mac.get(&mac)) {
-            Some(holder) if elsewhere(holder) => Err(FrameDrop::SpoofedGuest),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Whether the router answers to this address.

@@ -71,6 +71,8 @@ pub struct Segment {
     guests: BTreeMap<GuestId, Guest>,
     by_mac: BTreeMap<MacAddress, GuestId>,
     owners: BTreeMap<IpAddr, GuestId>,
+    /// Network cards that are away, and the owners that they are kept for.
+    reserved: BTreeMap<MacAddress, u32>,
     leases: Leases,
     events: VecDeque<Event>,
     ready_ports: BTreeSet<PortId>,
@@ -97,6 +99,7 @@ impl Segment {
             guests: BTreeMap::new(),
             by_mac: BTreeMap::new(),
             owners: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             events: VecDeque::new(),
             ready_ports: BTreeSet::new(),
             ready_guests: BTreeSet::new(),

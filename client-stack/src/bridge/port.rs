@@ -11,6 +11,8 @@ use super::{FrameDrop, GuestId, MacAddress, PortError, PortId, Segment};
 /// Where frames, or a host's packets, come and go.
 #[derive(Debug)]
 pub(super) struct Port {
+    /// Whose it is.
+    pub owner: u32,
     pub is_host: bool,
     pub outbox: Outbox<BytesMut>,
     bucket: Bucket,
@@ -55,23 +57,24 @@ impl Bucket {
 }
 
 impl Segment {
-    /// Adds an emulator's port.
+    /// Adds an emulator's port. `owner` is a number that the caller gives: ports of one owner trust each other with
+    /// their network cards and addresses.
     ///
     /// # Errors
     ///
     /// [`PortError::TooManyPorts`] at the configured bound.
-    pub fn add_port(&mut self, now: Instant) -> Result<PortId, PortError> {
-        self.insert_port(false, now)
+    pub fn add_port(&mut self, owner: u32, now: Instant) -> Result<PortId, PortError> {
+        self.insert_port(owner, false, now)
     }
 
-    fn insert_port(&mut self, is_host: bool, now: Instant) -> Result<PortId, PortError> {
+    fn insert_port(&mut self, owner: u32, is_host: bool, now: Instant) -> Result<PortId, PortError> {
         if self.ports.len() >= self.config.max_ports {
             return Err(PortError::TooManyPorts);
         }
         let id = PortId(self.next_port);
         self.next_port = self.next_port.wrapping_add(1);
         let bucket = Bucket { credit: SECOND, filled: now };
-        self.ports.insert(id, Port { is_host, outbox: Outbox::new(self.config.queue_octets), bucket });
+        self.ports.insert(id, Port { owner, is_host, outbox: Outbox::new(self.config.queue_octets), bucket });
         Ok(id)
     }
 
@@ -81,7 +84,7 @@ impl Segment {
     /// # Errors
     ///
     /// [`PortError`] where there is no room or no address.
-    pub fn add_host(&mut self, now: Instant) -> Result<SegmentHost, PortError> {
+    pub fn add_host(&mut self, owner: u32, now: Instant) -> Result<SegmentHost, PortError> {
         if self.guests.len() >= self.config.max_guests {
             return Err(PortError::TooManyGuests);
         }
@@ -90,7 +93,7 @@ impl Segment {
         let v4 = self.leases.choose(mac, &[], None, now, |it| owners.contains_key(&IpAddr::V4(it)), |_| true);
         let v4 = v4.ok_or(PortError::NoAddress)?;
         let v6 = mac.below(self.config.prefix_v6);
-        let port = self.insert_port(true, now)?;
+        let port = self.insert_port(owner, true, now)?;
         self.leases.commit(v4, mac, &[], now, Duration::MAX);
         let guest = self.insert_guest(port, mac, true, now);
         self.owners.insert(v4.into(), guest);
@@ -102,13 +105,18 @@ impl Segment {
         Ok(SegmentHost { port, guest, v4, v6 })
     }
 
+    /// The owner of a port.
+    pub(super) fn owner_of(&self, port: PortId) -> Option<u32> {
+        self.ports.get(&port).map(|it| it.owner)
+    }
+
     /// Locally administered, and beside the router's; free at this segment.
     fn host_mac(&self) -> MacAddress {
         let mut number = self.next_port;
         loop {
             let [_, a, b, c] = number.to_be_bytes();
             let mac = MacAddress([2, 0x77, 0x75, a, b, c]);
-            if !self.by_mac.contains_key(&mac) && mac != self.config.router_mac {
+            if !self.by_mac.contains_key(&mac) && !self.reserved.contains_key(&mac) && mac != self.config.router_mac {
                 return mac;
             }
             number = number.wrapping_add(1);

@@ -91,13 +91,12 @@ pub enum BridgeEvent {
 /// [`Bridge::poll_link`] names by [`Bridge::poll_transmit`], as many as their transport takes and later the rest.
 ///
 /// A port has an owner, a number that the shell gives: a network card that comes back at a port of the same owner goes on
-/// with the session that it had. At most `max_guests` sessions wait for their network cards; past it, the one that has
+/// with the session that it had, and nobody else has that card while the session waits for it. At most `max_guests` sessions wait for their network cards; past it, the one that has
 /// waited longest ends.
 pub struct Bridge {
     pub(super) segment: Segment,
     config: BridgeConfig,
     pub(super) pages: BTreeMap<PortId, PageHost>,
-    owners: BTreeMap<PortId, u32>,
     links: BTreeMap<LinkId, Link>,
     by_guest: BTreeMap<GuestId, LinkId>,
     events: VecDeque<BridgeEvent>,
@@ -134,7 +133,6 @@ impl Bridge {
             segment,
             config,
             pages: BTreeMap::new(),
-            owners: BTreeMap::new(),
             links: BTreeMap::new(),
             by_guest: BTreeMap::new(),
             events: VecDeque::new(),
@@ -155,9 +153,7 @@ impl Bridge {
     ///
     /// [`PortError::TooManyPorts`] at the configured bound.
     pub fn add_port(&mut self, owner: u32, now: Instant) -> Result<PortId, PortError> {
-        let port = self.segment.add_port(now)?;
-        self.owners.insert(port, owner);
-        Ok(port)
+        self.segment.add_port(owner, now)
     }
 
     /// Adds a host that speaks IP packets; see [`Segment::add_host`].
@@ -166,8 +162,7 @@ impl Bridge {
     ///
     /// [`PortError`] where there is no room or no address.
     pub fn add_host(&mut self, owner: u32, now: Instant) -> Result<SegmentHost, PortError> {
-        let host = self.segment.add_host(now)?;
-        self.owners.insert(host.port, owner);
+        let host = self.segment.add_host(owner, now)?;
         self.settle(now);
         Ok(host)
     }
@@ -177,7 +172,6 @@ impl Bridge {
         self.segment.remove_port(port);
         self.pages.remove(&port);
         self.settle(now);
-        self.owners.remove(&port);
     }
 
     /// Takes a frame from an emulator.
@@ -354,6 +348,7 @@ impl Bridge {
             self.events.push_back(BridgeEvent::PortMapped { link: id, map, result });
         }
         if link.guest.is_none() && link.is_finished() {
+            self.segment.unreserve(link.mac, link.owner);
             self.links.remove(&id);
             self.ready.remove(&id);
             self.events.push_back(BridgeEvent::Removed(id));
@@ -379,7 +374,7 @@ impl Bridge {
     }
 
     fn attach(&mut self, guest: GuestId, port: PortId, mac: MacAddress, now: Instant) {
-        let owner = self.owners.get(&port).copied().unwrap_or_default();
+        let owner = self.segment.owner_of(port).unwrap_or_default();
         let is_its = |it: &Link| it.guest.is_none() && it.owner == owner && it.mac == mac && !it.tunnel.is_closed();
         let known = self.links.iter().find(|(_, it)| is_its(it)).map(|(id, _)| *id);
         let id = known.unwrap_or_else(|| {
@@ -402,6 +397,7 @@ impl Bridge {
         let Some(id) = self.by_guest.remove(&guest) else { return };
         let Some(link) = self.links.get_mut(&id) else { return };
         (link.guest, link.ends_at) = (None, Some(now + self.config.absence));
+        self.segment.reserve(link.mac, link.owner);
         self.apply(id, now);
         let away = self.links.iter().filter(|(_, it)| it.guest.is_none() && !it.tunnel.is_closed());
         let (count, first) = away.fold((0, None), |(count, first): (usize, Option<(Instant, LinkId)>), (id, it)| {

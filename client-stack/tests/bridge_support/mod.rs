@@ -23,7 +23,9 @@ pub const PREFIX: Ipv6Addr = Ipv6Addr::new(0xfd77, 0x6562, 0x746e, 0x6574, 0, 0,
 pub struct Lab {
     pub segment: Segment,
     pub now: Instant,
+    /// Of owner 1.
     pub a: PortId,
+    /// Of owner 2.
     pub b: PortId,
 }
 
@@ -35,7 +37,7 @@ impl Lab {
     pub fn with(config: SegmentConfig) -> Self {
         let now = Instant::from_millis(1000);
         let mut segment = Segment::new(config, [1; 32]).unwrap();
-        let (a, b) = (segment.add_port(now).unwrap(), segment.add_port(now).unwrap());
+        let (a, b) = (segment.add_port(1, now).unwrap(), segment.add_port(2, now).unwrap());
         Self { segment, now, a, b }
     }
 
