@@ -89,6 +89,9 @@ fn what_dhcp_does_not_answer() {
     assert_eq!((lease(&mut lab, a, A), lease(&mut lab, b, B)), (A_V4, B_V4));
     let third = MacAddress([2, 0, 0, 0, 0, 3]);
     lab.refuses(b, &dhcp(third, 1, NOWHERE, &[]), FrameDrop::PoolExhausted);
+    lab.segment.remove_port(a);
+    assert_eq!(lease(&mut lab, b, third), A_V4, "its card is gone, and no other address is left");
+    assert_eq!(lease(&mut lab, b, B), B_V4);
 }
 
 #[test]

@@ -140,6 +140,30 @@ fn too_many_cards_at_one_door_leave_room_for_others() {
 }
 
 #[test]
+fn owners_share_a_full_segment_evenly() {
+    let mut lab = Lab::with(SegmentConfig { max_guests: 5, ..SegmentConfig::default() });
+    let (a, b) = (lab.a, lab.b);
+    let mut arrive = |port, owner, number| {
+        let mac = MacAddress([2, 1, 1, 1, owner, number]);
+        lab.now += Duration::from_millis(1);
+        lab.send(port, &arp(mac, 1, (mac, NOWHERE), ROUTER_V4));
+        let refused = lab.segment.stats().drops(FrameDrop::TooManyGuests);
+        (lab.frames(port).len(), refused)
+    };
+    for number in 0..5 {
+        assert_eq!(arrive(a, 1, number), (1, 0), "who is alone has all of it");
+    }
+    assert_eq!(arrive(a, 1, 5), (0, 1));
+    assert_eq!(arrive(a, 1, 0), (1, 1), "heard of again");
+    assert_eq!(arrive(b, 2, 0), (1, 1), "for which one of the first owner's has to go");
+    assert_eq!(arrive(a, 1, 0), (1, 1), "not this one");
+    assert_eq!(arrive(a, 1, 1), (0, 2), "but the one that was silent longest");
+    assert_eq!(arrive(b, 2, 1), (1, 2));
+    assert_eq!(arrive(b, 2, 2), (0, 3), "two and three are as even as can be");
+    assert_eq!(arrive(a, 1, 2), (0, 4));
+}
+
+#[test]
 fn a_storm_is_cut_off() {
     let (mut lab, ..) = Lab::settled();
     let (a, b) = (lab.a, lab.b);

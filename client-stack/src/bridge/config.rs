@@ -41,7 +41,7 @@ pub struct SegmentConfig {
     pub guest_timeout: Duration,
     /// Bound on ports: 64.
     pub max_ports: usize,
-    /// Bound on guests at all ports together: 256.
+    /// Bound on guests at all ports together: 256. At the bound, owners of ports share them evenly.
     pub max_guests: usize,
     /// Bound on guests at one port: 16.
     pub max_guests_per_port: usize,

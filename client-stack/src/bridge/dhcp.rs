@@ -171,11 +171,8 @@ impl Segment {
         now: Instant,
     ) -> Option<Ipv4Addr> {
         let port = self.guests.get(&guest)?.port;
-        let elsewhere = |id: &GuestId| self.guests.get(id).is_some_and(|it| it.port != port);
         let is_taken = |it: Ipv4Addr| self.owners.get(&IpAddr::V4(it)).is_some_and(|owner| *owner != guest);
-        let may_inherit =
-            |other: MacAddress| !self.by_mac.get(&other).is_some_and(elsewhere) && !self.is_reserved(other, port);
-        self.leases.choose(mac, request.client, wanted, now, is_taken, may_inherit)
+        self.leases.choose(mac, request.client, wanted, now, is_taken, |it| self.standing(it, port))
     }
 
     fn disown(&mut self, guest: GuestId, address: Ipv4Addr) {

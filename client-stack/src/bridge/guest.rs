@@ -1,5 +1,6 @@
 //! Who is on the segment, and which addresses are whose.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use bytes::BytesMut;
 use webtun_wire::{Instant, OffloadHeader};
 
 use super::flows::Flows;
+use super::leases::Standing;
 use super::outbox::Outbox;
 use super::{Event, FrameDrop, GuestId, MacAddress, PortId, Segment, Uplink};
 
@@ -91,7 +93,7 @@ impl Segment {
                 if !self.gives_way(id, port, now) {
                     return Err(FrameDrop::ForeignMac);
                 }
-                if !self.has_room(port) {
+                if !self.has_room_at(port) {
                     return Err(FrameDrop::TooManyGuests);
                 }
                 self.forget_guest(id);
@@ -103,7 +105,7 @@ impl Segment {
         if self.is_reserved(mac, port) {
             return Err(FrameDrop::ForeignMac);
         }
-        if !self.has_room(port) {
+        if !self.has_room_at(port) || !self.make_room(port) {
             return Err(FrameDrop::TooManyGuests);
         }
         Ok(self.insert_guest(port, mac, false, now))
@@ -153,9 +155,43 @@ impl Segment {
         self.reserved.get(&mac).is_some_and(|owner| self.owner_of(port) != Some(*owner))
     }
 
-    fn has_room(&self, port: PortId) -> bool {
-        let here = self.guests.values().filter(|guest| guest.port == port).count();
-        here < self.config.max_guests_per_port && self.guests.len() < self.config.max_guests
+    /// Where a network card is, for a guest at this port.
+    pub(super) fn standing(&self, mac: MacAddress, port: PortId) -> Standing {
+        match self.by_mac.get(&mac).and_then(|it| self.guests.get(it)) {
+            Some(guest) if guest.port == port => Standing::Near,
+            None if !self.reserved.contains_key(&mac) => Standing::Gone,
+            None if !self.is_reserved(mac, port) => Standing::Near,
+            _ => Standing::Elsewhere,
+        }
+    }
+
+    /// Whether a network card is here, or kept for somebody.
+    pub(super) fn is_known(&self, mac: MacAddress) -> bool {
+        self.by_mac.contains_key(&mac) || self.reserved.contains_key(&mac)
+    }
+
+    fn has_room_at(&self, port: PortId) -> bool {
+        self.guests.values().filter(|guest| guest.port == port).count() < self.config.max_guests_per_port
+    }
+
+    /// Whether there is room for one more guest. At the bound, of the owner with the most the one that has been silent
+    /// longest has to go, for an owner who then has no more than that.
+    fn make_room(&mut self, port: PortId) -> bool {
+        if self.guests.len() < self.config.max_guests {
+            return true;
+        }
+        let mut counts = BTreeMap::<u32, usize>::new();
+        for owner in self.guests.values().filter_map(|it| self.owner_of(it.port)) {
+            *counts.entry(owner).or_default() += 1;
+        }
+        let own = self.owner_of(port).and_then(|it| counts.get(&it).copied()).unwrap_or_default();
+        let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| own + 2 <= *count)
+        else {
+            return false;
+        };
+        let of_most = self.guests.iter().filter(|(_, it)| !it.is_host && self.owner_of(it.port) == Some(most));
+        let silent = of_most.min_by_key(|(_, it)| it.heard).map(|(id, _)| *id);
+        silent.inspect(|id| self.forget_guest(*id)).is_some()
     }
 
     pub(super) fn insert_guest(&mut self, port: PortId, mac: MacAddress, is_host: bool, now: Instant) -> GuestId {

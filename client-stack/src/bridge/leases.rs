@@ -24,6 +24,17 @@ struct Lease {
     expires: Instant,
 }
 
+/// Where the network card of a lease is, for the one who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// At the same port, or kept for the same owner.
+    Near,
+    /// At another port, or kept for another owner.
+    Elsewhere,
+    /// Nowhere.
+    Gone,
+}
+
 /// The pool, and who has what of it.
 #[derive(Debug)]
 pub(super) struct Leases {
@@ -45,8 +56,9 @@ impl Leases {
     }
 
     /// The address for a client: the one that it has had, else the one that it wants, else the first that nobody has had,
-    /// else the one whose lease has expired first. `is_taken`: in use by somebody who has no lease of it; `may_inherit`:
-    /// whether a lease of this network card may go to another by its client identifier.
+    /// else the one whose lease has expired first, else the one whose lease is the oldest of those whose network card is
+    /// gone. `is_taken`: in use by somebody who has no lease of it. A lease goes to another card by its client identifier
+    /// where its own is not elsewhere.
     pub fn choose(
         &self,
         mac: MacAddress,
@@ -54,27 +66,28 @@ impl Leases {
         wanted: Option<Ipv4Addr>,
         now: Instant,
         is_taken: impl Fn(Ipv4Addr) -> bool,
-        may_inherit: impl Fn(MacAddress) -> bool,
+        standing: impl Fn(MacAddress) -> Standing,
     ) -> Option<Ipv4Addr> {
         if let Some(fixed) = self.fixed.get(&mac) {
             return Some(*fixed);
         }
         let by_mac = || self.leases.iter().find(|(_, it)| it.mac == mac);
-        let inherits = |it: &Lease| !client.is_empty() && it.client == client && may_inherit(it.mac);
+        let inherits =
+            |it: &Lease| !client.is_empty() && it.client == client && standing(it.mac) != Standing::Elsewhere;
         let by_client = || self.leases.iter().find(|(_, it)| inherits(it));
         if let Some((address, _)) = by_mac().or_else(by_client) {
             return Some(*address);
         }
-        let is_free = |it: &Ipv4Addr| {
-            !is_taken(*it) && !self.is_declined(*it, now) && self.leases.get(it).is_none_or(|it| it.expires <= now)
-        };
-        let wanted = wanted.filter(|it| self.pool.contains(it) && is_free(it));
+        let is_usable = |it: &Ipv4Addr| self.pool.contains(it) && !is_taken(*it) && !self.is_declined(*it, now);
+        let is_free = |it: &Ipv4Addr| is_usable(it) && self.leases.get(it).is_none_or(|it| it.expires <= now);
+        let wanted = wanted.filter(is_free);
         let unused = || self.pool.iter().find(|it| is_free(it) && !self.leases.contains_key(it)).copied();
-        let expired = || {
-            let free = self.leases.iter().filter(|(address, _)| self.pool.contains(address) && is_free(address));
-            free.min_by_key(|(_, it)| it.expires).map(|(address, _)| *address)
+        let may_go = |it: &Lease| it.expires <= now || standing(it.mac) == Standing::Gone;
+        let oldest = || {
+            let left = self.leases.iter().filter(|(address, it)| is_usable(address) && may_go(it));
+            left.min_by_key(|(_, it)| it.expires).map(|(address, _)| *address)
         };
-        wanted.or_else(unused).or_else(expired)
+        wanted.or_else(unused).or_else(oldest)
     }
 
     /// Gives the address to the client, who has no other from now on.
@@ -168,7 +181,7 @@ mod tests {
     }
 
     fn choose(leases: &Leases, card: u8, client: &[u8], now: Instant) -> Option<Ipv4Addr> {
-        leases.choose(mac(card), client, None, now, |_| false, |_| true)
+        leases.choose(mac(card), client, None, now, |_| false, |_| Standing::Near)
     }
 
     #[test]
@@ -197,12 +210,28 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_lease_of_a_card_that_is_gone_is_given_away_where_nothing_else_is_left() {
+        let mut leases = small();
+        for (card, last) in [(1, 6), (2, 5), (3, 2)] {
+            leases.commit(address(last), mac(card), &[], NOW, HOUR * u32::from(card));
+        }
+        let choose = |gone: &[u8]| {
+            let standing =
+                |it| if gone.iter().any(|card| mac(*card) == it) { Standing::Gone } else { Standing::Elsewhere };
+            leases.choose(mac(4), &[], None, NOW, |it| it == address(6), standing)
+        };
+        assert_eq!(choose(&[]), None);
+        assert_eq!(choose(&[1]), None, "somebody uses it");
+        assert_eq!(choose(&[1, 2, 3]), Some(address(5)));
+    }
+
+    #[test]
     fn a_client_identifier_finds_the_lease_of_another_card() {
         let mut leases = small();
         leases.commit(address(5), mac(1), b"id", NOW, HOUR);
         assert_eq!(choose(&leases, 2, b"id", NOW), Some(address(5)));
         assert_eq!(choose(&leases, 2, b"", NOW), Some(address(2)));
-        assert_eq!(leases.choose(mac(2), b"id", None, NOW, |_| false, |_| false), Some(address(2)));
+        assert_eq!(leases.choose(mac(2), b"id", None, NOW, |_| false, |_| Standing::Elsewhere), Some(address(2)));
         leases.moved(address(5), mac(2));
         assert_eq!((leases.holder(address(5), NOW), choose(&leases, 1, b"", NOW)), (Some(mac(2)), Some(address(2))));
     }

@@ -11,11 +11,12 @@
 //!
 //! | what | bound | at the bound |
 //! |---|---|---|
-//! | ports, guests, guests at one port | [`SegmentConfig`] | [`PortError`], or the frame is dropped |
+//! | ports, guests at one port | [`SegmentConfig`] | [`PortError`], or the frame is dropped |
+//! | guests | [`SegmentConfig`] | the longest silent of the owner with the most goes for one with fewer, else the frame is dropped |
 //! | what waits for a port or a tunnel | `queue_octets` and one frame | the newest is dropped |
 //! | IPv6 addresses of a guest | 8 | the least recently used is forgotten |
 //! | TCP connections of a guest with known segment sizes | 1,024 | the longest silent is forgotten |
-//! | DHCP leases | the pool, at most 1,024, and `fixed` | the longest expired is given away, else no offer |
+//! | DHCP leases | the pool, at most 1,024, and `fixed` | the longest expired is given away, else the oldest of a card that is gone, else no offer |
 //! | declined addresses | a quarter of the pool, for 10 minutes | the oldest is tried again |
 //! | broadcasts of a port | `flood_rate` | dropped |
 //! | refusals, and PONGs, for a stack on the segment | 64, and 16 | no more are given; the oldest goes |

@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use webtun_wire::Instant;
 
 use super::frame::HEADER_LEN;
+use super::leases::Standing;
 use super::outbox::Outbox;
 use super::{FrameDrop, GuestId, MacAddress, PortError, PortId, Segment};
 
@@ -89,8 +90,9 @@ impl Segment {
             return Err(PortError::TooManyGuests);
         }
         let mac = self.host_mac();
-        let owners = &self.owners;
-        let v4 = self.leases.choose(mac, &[], None, now, |it| owners.contains_key(&IpAddr::V4(it)), |_| true);
+        let is_taken = |it| self.owners.contains_key(&IpAddr::V4(it));
+        let standing = |it| if self.is_known(it) { Standing::Elsewhere } else { Standing::Gone };
+        let v4 = self.leases.choose(mac, &[], None, now, is_taken, standing);
         let v4 = v4.ok_or(PortError::NoAddress)?;
         let v6 = mac.below(self.config.prefix_v6);
         let port = self.insert_port(owner, true, now)?;
@@ -116,7 +118,7 @@ impl Segment {
         loop {
             let [_, a, b, c] = number.to_be_bytes();
             let mac = MacAddress([2, 0x77, 0x75, a, b, c]);
-            if !self.by_mac.contains_key(&mac) && !self.reserved.contains_key(&mac) && mac != self.config.router_mac {
+            if !self.is_known(mac) && mac != self.config.router_mac {
                 return mac;
             }
             number = number.wrapping_add(1);
