@@ -18,6 +18,11 @@ pub(super) fn admit(gate: &Gate, token: Option<&str>, query: Option<&str>, remot
     }
 }
 
+/// As [`admit`], for emulators, which come back by the same address: a token in its query counts as the subprotocol's does.
+pub(super) fn admit_emulator(gate: &Gate, token: Option<&str>, query: Option<&str>, remote: IpAddr) -> Admission {
+    admit(gate, token.or_else(|| query.and_then(|query| parameter(query, "token="))), query, remote)
+}
+
 /// As [`admit`], for clients that can say nothing but an address, and that come back by the same: a `key` in its path, or
 /// `token=` in its query, which may be a token or a ticket, counts as the subprotocol's token does.
 pub(super) fn admit_guest(

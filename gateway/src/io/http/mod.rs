@@ -15,7 +15,7 @@ use super::pace::PacedStream;
 use super::session::{Doorway, serve};
 use super::stream::Stream;
 use crate::config::{AllowedOrigin, Http};
-use admit::{admit, admit_guest};
+use admit::{admit, admit_emulator, admit_guest};
 use bytes::Bytes;
 use files::Files;
 pub use half_open::{HalfOpen, Place, Source};
@@ -262,7 +262,8 @@ fn open_websocket(state: &State, mut request: Request<Incoming>, visit: Arc<Visi
     visit.place.move_to(Source::of(client, &site.http.trusted_proxies));
     let admission = match &found.route {
         Route::Carried(_) => admit_guest(&site.gate, upgrade.token.as_deref(), found.key, query, client),
-        _ => admit(&site.gate, upgrade.token.as_deref(), query, client),
+        Route::Ethernet(_) => admit_emulator(&site.gate, upgrade.token.as_deref(), query, client),
+        Route::Tunnel => admit(&site.gate, upgrade.token.as_deref(), query, client),
     };
     let route = found.route;
     let upgraded = hyper::upgrade::on(&mut request);
