@@ -154,10 +154,13 @@ pub fn parse_mac(text: &str) -> Option<MacAddress> {
     (parts.next().is_none() && !mac.is_multicast()).then_some(mac)
 }
 
+/// Characters of a room's name.
+pub const MAX_ROOM_NAME: usize = 64;
+
 /// 1 to 64 of the characters that need no escape in an address (RFC 3986 section 2.3).
 pub fn is_room_name(text: &str) -> bool {
     let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
-    (1..=64).contains(&text.len()) && text.bytes().all(is_plain)
+    (1..=MAX_ROOM_NAME).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
 impl Config {

@@ -1,7 +1,7 @@
-//! What a door's address says: `/ethernet/ROOM?ticket=...&mtu=...&profile=...&fixed=MAC@ADDRESS`.
+//! What a door's address says: `/ethernet/ROOM?ticket=...&token=...&mtu=...&profile=...&fixed=MAC@ADDRESS`.
 
 use super::framing::Framing;
-use crate::config::doors::{MTUS, Profile, is_room_name, parse_mac};
+use crate::config::doors::{MAX_ROOM_NAME, MTUS, Profile, is_room_name, parse_mac};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use webtun_stack::bridge::MacAddress;
@@ -30,13 +30,21 @@ pub(in crate::io) struct Wishes {
     pub fixed: BTreeMap<MacAddress, Ipv4Addr>,
 }
 
-/// What is wrong with an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is wrong with an address, and the room that is asked for, shortened to as many characters as a name may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::io) enum AddressError {
     /// No room has such a name.
-    Name,
+    Name(String),
     /// An option cannot be understood.
-    Option,
+    Option(String),
+}
+
+impl AddressError {
+    /// The room, as it is asked for: any text.
+    pub(super) fn room(&self) -> &str {
+        let (Self::Name(room) | Self::Option(room)) = self;
+        room
+    }
 }
 
 /// True for the paths of doors, whatever stands behind.
@@ -56,24 +64,23 @@ fn split(path: &str) -> Option<(Framing, &str)> {
 impl Address {
     /// Reads path and query of a door.
     pub(in crate::io) fn parse(path: &str, query: &str) -> Result<Self, AddressError> {
-        let (framing, room) = split(path).ok_or(AddressError::Name)?;
+        let (framing, room) = split(path).ok_or_else(|| AddressError::Name(asked(path)))?;
         // Some clients take the address for that of a folder.
         let room = room.strip_suffix('/').unwrap_or(room);
         let room = match room {
             "" => None,
             room if is_room_name(room) => Some(room.to_owned()),
-            _ => return Err(AddressError::Name),
+            _ => return Err(AddressError::Name(asked(room))),
         };
+        let malformed = || AddressError::Option(room.clone().unwrap_or_default());
         let (mut wishes, mut ticket) = (Wishes::default(), None);
         for (key, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
             match key {
                 "ticket" => ticket = Some(value.to_owned()),
-                "mtu" => {
-                    wishes.mtu = Some(value.parse().ok().filter(|it| MTUS.contains(it)).ok_or(AddressError::Option)?)
-                }
-                "profile" => wishes.profile = Some(profile(value)?),
+                "mtu" => wishes.mtu = Some(value.parse().ok().filter(|it| MTUS.contains(it)).ok_or_else(malformed)?),
+                "profile" => wishes.profile = Some(profile(value).ok_or_else(malformed)?),
                 "fixed" => {
-                    let (mac, address) = fixed(value).ok_or(AddressError::Option)?;
+                    let (mac, address) = fixed(value).ok_or_else(malformed)?;
                     wishes.fixed.insert(mac, address);
                 }
                 // Emulators add what they like.
@@ -81,17 +88,21 @@ impl Address {
             }
         }
         if wishes.fixed.len() > MAX_FIXED {
-            return Err(AddressError::Option);
+            return Err(malformed());
         }
         Ok(Self { framing, room, wishes, ticket })
     }
 }
 
-fn profile(text: &str) -> Result<Profile, AddressError> {
+fn asked(text: &str) -> String {
+    text.chars().take(MAX_ROOM_NAME).collect()
+}
+
+fn profile(text: &str) -> Option<Profile> {
     match text {
-        "plain" => Ok(Profile::Plain),
-        "container2wasm" => Ok(Profile::Container2wasm),
-        _ => Err(AddressError::Option),
+        "plain" => Some(Profile::Plain),
+        "container2wasm" => Some(Profile::Container2wasm),
+        _ => None,
     }
 }
 
@@ -125,13 +136,16 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused() {
-        for path in ["/ethernet/a b", "/ethernet/a/b", "/ethernet/%41"] {
-            assert_eq!(Address::parse(path, ""), Err(AddressError::Name), "{path}");
+        for room in ["a b", "a/b", "%41"] {
+            let path = format!("/ethernet/{room}");
+            assert_eq!(Address::parse(&path, ""), Err(AddressError::Name(room.to_owned())));
         }
+        let long = Address::parse(&format!("/qemu/{}", "ab".repeat(1000)), "");
+        assert_eq!(long, Err(AddressError::Name("ab".repeat(32))));
         for query in
             ["mtu=", "mtu=1279", "mtu=65001", "profile=x", "fixed=1@2", "fixed=01:00:00:00:00:00@192.168.127.9"]
         {
-            assert_eq!(Address::parse("/ethernet/a", query), Err(AddressError::Option), "{query}");
+            assert_eq!(Address::parse("/ethernet/a", query), Err(AddressError::Option("a".to_owned())), "{query}");
         }
         for path in ["", "/", "/ethernets", "/Ethernet/a", "ethernet/a", "/wisp/"] {
             assert!(!is_door(path), "{path}");

@@ -68,6 +68,17 @@ impl Ports {
         self.ports.values().any(|port| port.owner == owner)
     }
 
+    /// The last port of the owner with the most, where this owner has two fewer at least.
+    pub(super) fn of_the_greediest(&self, owner: u32) -> Option<PortId> {
+        let mut counts = BTreeMap::<u32, usize>::new();
+        for port in self.ports.values() {
+            *counts.entry(port.owner).or_default() += 1;
+        }
+        let own = counts.get(&owner).copied().unwrap_or_default();
+        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| own + 2 <= *count)?;
+        self.ports.iter().rev().find(|(_, port)| port.owner == most).map(|(id, _)| *id)
+    }
+
     /// Keeps a port from being read.
     pub(super) fn hold(&mut self, id: PortId, turn: OwnedSemaphorePermit) {
         if let Some(port) = self.ports.get_mut(&id) {

@@ -170,7 +170,10 @@ impl Room {
     fn enter(&mut self, peer: Box<Peer>, room: MessageRoom) -> Result<Entered, PortError> {
         let known = self.owners.iter().find(|(_, it)| it.name == peer.name).map(|(owner, _)| *owner);
         let owner = known.unwrap_or(self.next_owner);
-        let port = self.bridge.add_port(owner, self.clock.now())?;
+        let port = match self.bridge.add_port(owner, self.clock.now()) {
+            Err(PortError::TooManyPorts) if self.displace(owner) => self.bridge.add_port(owner, self.clock.now()),
+            result => result,
+        }?;
         if known.is_none() {
             self.next_owner = self.next_owner.wrapping_add(1);
         }
@@ -178,6 +181,13 @@ impl Room {
         self.figures.ports.inc();
         let mtu = self.bridge.segment().config().mtu;
         Ok(Entered { port, frames: self.ports.insert(port, owner, room, mtu) })
+    }
+
+    /// In a full room, whoever has the most ports gives the last one up for somebody who then has no more. Its WebSocket is
+    /// closed for that, since its channel ends.
+    fn displace(&mut self, owner: u32) -> bool {
+        let port = self.ports.of_the_greediest(owner);
+        port.inspect(|port| self.leave(*port)).is_some()
     }
 
     fn leave(&mut self, port: PortId) {

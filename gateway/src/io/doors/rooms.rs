@@ -59,6 +59,8 @@ pub(super) enum NoEntry {
     TooManyRooms,
     /// The room has as many ports as it may.
     Full,
+    /// The place has gone to somebody with fewer of them.
+    Displaced,
     /// The system has no randomness, or the gateway ends.
     Internal,
 }

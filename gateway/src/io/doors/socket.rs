@@ -39,19 +39,23 @@ pub(in crate::io) async fn serve(
 ) {
     let mut socket = Socket::new(stream, early, MAX_MESSAGE_LEN).await;
     let Guest { admission, client, phase } = guest;
+    // Both outputs of the log escape what is no plain text: a malformed name can forge no line.
+    let room = match &address {
+        Ok(address) => address.room.clone().unwrap_or_default(),
+        Err(error) => error.room().to_owned(),
+    };
     let entered = match address {
-        Ok(address) => enter(&address, admission, &socket, doors).await.map(|it| (it, address)),
-        Err(AddressError::Name) => Err(refusal(NoEntry::Unknown)),
-        Err(AddressError::Option) => Err(refusal(NoEntry::Options)),
+        Ok(address) => enter(&address, admission, &socket, doors).await.map(|it| (it, address.framing)),
+        Err(AddressError::Name(_)) => Err(refusal(NoEntry::Unknown)),
+        Err(AddressError::Option(_)) => Err(refusal(NoEntry::Options)),
     };
     let ending = match entered {
-        Ok((inside, address)) => {
+        Ok((inside, framing)) => {
             place.release();
             doorway.count(HandshakeResult::Accepted);
-            let room = address.room.as_deref().unwrap_or_default();
-            tracing::info!(room, framing = ?address.framing, %client, "an emulator is connected");
+            tracing::info!(room, ?framing, %client, "an emulator is connected");
             let ending;
-            (socket, ending) = run(socket, inside, address.framing, doorway.write_timeout(), phase).await;
+            (socket, ending) = run(socket, inside, framing, doorway.write_timeout(), phase).await;
             if let Ending::Farewell(told) = &ending {
                 tracing::info!(room, %client, code = told.frame_code, reason = told.words, "a door is closed");
             }
@@ -59,7 +63,7 @@ pub(in crate::io) async fn serve(
         }
         Err(farewell) => {
             doorway.count(farewell.result());
-            tracing::info!(%client, code = farewell.frame_code, reason = farewell.words, "a door stays closed");
+            tracing::info!(room, %client, code = farewell.frame_code, reason = farewell.words, "a door stays closed");
             Ending::Farewell(farewell)
         }
     };
@@ -102,6 +106,7 @@ fn refusal(reason: NoEntry) -> Farewell {
         NoEntry::Forbidden => (CloseCode::Unauthorized, 4403, "the room is not for this token's group"),
         NoEntry::Unknown => (CloseCode::UnknownSession, 4404, "there is no such room"),
         NoEntry::TooManyRooms => (CloseCode::Exhausted, 1013, "too many rooms are open"),
+        NoEntry::Displaced => (CloseCode::Exhausted, 1013, "the room is full, and others have fewer places in it"),
         NoEntry::Full => (CloseCode::Exhausted, 1013, "the room is full"),
         NoEntry::Internal => (CloseCode::Internal, 1011, "a fault of the gateway"),
     };
@@ -224,7 +229,8 @@ async fn write(
         let batch = tokio::select! {
             frames = frames.recv() => match frames {
                 Some(frames) => messages(framing, frames).into_iter().map(Message::Binary).collect(),
-                None => return Ending::Farewell(plain(Farewell::new(CloseCode::Internal, "the room has ended"))),
+                // A room lasts as long as it has ports.
+                None => return Ending::Farewell(refusal(NoEntry::Displaced)),
             },
             Some(text) = texts.recv() => vec![Message::Text(text)],
             _ = pings.tick() => vec![Message::Ping(Bytes::new())],
