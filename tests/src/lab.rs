@@ -13,7 +13,7 @@ use std::process::Command;
 
 use crate::bins;
 use crate::netns::{self, End, Netns};
-use crate::process::Daemon;
+use crate::process::{Daemon, Log};
 
 /// The remote's addresses.
 pub const REMOTE: [&str; 2] = ["198.18.0.2", "2001:2::2"];
@@ -57,6 +57,7 @@ pub struct Lab {
     pub gateway: Netns,
     /// Where the servers run.
     pub remote: Netns,
+    operator: Operator,
     folder: Folder,
 }
 
@@ -107,8 +108,24 @@ impl Lab {
         );
         let folder = Folder::new(client.name());
         let playground = start_playground(&remote, &folder);
-        let gateway_process = start_gateway(&gateway, &folder, operator, flags);
-        Self { gateway_process, _playground: playground, client, gateway, remote, folder }
+        let gateway_process = Daemon::start(&mut gateway_command(&gateway, &folder, operator, flags));
+        let mut lab = Self { gateway_process, _playground: playground, client, gateway, remote, operator, folder };
+        lab.gateway_process.wait_for_line("listening on");
+        lab
+    }
+
+    /// Ends the gateway, and begins another one with these flags in its place once `away` is done. Its log can be read.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart_gateway(&mut self, flags: &[&str], away: impl FnOnce(&Self)) -> Log {
+        assert_eq!(self.gateway_process.stop(), Some(0), "the gateway ends");
+        away(self);
+        let mut command = gateway_command(&self.gateway, &self.folder, self.operator, flags);
+        let log = Log::of(&mut command, self.file("gateway.log"));
+        self.gateway_process = Daemon::start(&mut command);
+        self.gateway_process.wait_for_line("listening on");
+        log
     }
 
     /// A native tool in the client's namespace, pointed at the gateway; ended after three minutes.
@@ -167,7 +184,7 @@ pub fn allow_ping_sockets(netns: &Netns, allowed: bool) {
     netns.exec("sh", &["-c", &format!("echo {groups} > /proc/sys/net/ipv4/ping_group_range")]);
 }
 
-fn start_gateway(netns: &Netns, folder: &Folder, operator: Operator, flags: &[&str]) -> Daemon {
+fn gateway_command(netns: &Netns, folder: &Folder, operator: Operator, flags: &[&str]) -> Command {
     let mut command = match operator {
         Operator::Root => netns.command(bins::gateway()),
         Operator::Nobody => {
@@ -182,10 +199,11 @@ fn start_gateway(netns: &Netns, folder: &Folder, operator: Operator, flags: &[&s
     for key in ["state_dir", "runtime_dir"] {
         command.arg("--set").arg(format!("{key}={:?}", folder.0.join(key)));
     }
-    command.args(["--log", "warn"]).args(flags);
-    let mut gateway = Daemon::start(&mut command);
-    gateway.wait_for_line("listening on");
-    gateway
+    if !flags.contains(&"--log") {
+        command.args(["--log", "warn"]);
+    }
+    command.args(flags);
+    command
 }
 
 #[derive(Debug)]

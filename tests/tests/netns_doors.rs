@@ -11,6 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio_tungstenite::tungstenite::Message;
 use webtun_tests::lab::{Lab, OUTSIDE, REMOTE, TOKEN};
+use webtun_tests::process::Log;
 
 const PREFIX: &str = "wt-doors";
 const WWW: &str = "www.playground.test";
@@ -109,27 +110,37 @@ fn a_lease_and_its_session_outlive_the_websocket() {
     });
 }
 
+/// The gateway begins anew, with a log that has everything for people.
+fn logged(lab: &mut Lab, flags: &[&str]) -> Log {
+    lab.restart_gateway(&[&["--log", "info"], flags].concat(), |_| ())
+}
+
 #[test]
 fn who_may_not_enter_is_told_why() {
     let rooms = r#"doors.room=[{name="only",groups=["insiders"]}]"#;
     let flags = ["--set", "doors.any_room=false", "--set", rooms, "--set", r#"group=[{name="insiders"}]"#];
-    let Some(lab) = lab(&flags) else { return };
+    let Some(mut lab) = lab(&flags) else { return };
+    let log = logged(&mut lab, &flags);
     let cases = [
-        ("/ethernet/unknown", TOKEN, 4404, "no such room"),
-        ("/ethernet/not%20a%20name", TOKEN, 4404, "no such room"),
-        ("/qemu/only", TOKEN, 4403, "group"),
-        ("/qemu/only?mtu=70000", TOKEN, 4400, "option"),
-        ("/ethernet/only", "wrong-token", 4401, "token is wrong"),
-        ("/ethernet/only?ticket=0123456789abcdef0123456789abcdef", "", 4401, "ticket"),
-        ("/ethernet/only", "", 4401, "token is needed"),
+        ("/ethernet/unknown", TOKEN, 4404, "there is no such room"),
+        ("/ethernet/not%20a%0aname", TOKEN, 4404, "there is no such room"),
+        ("/qemu/only", TOKEN, 4403, "the room is not for this token's group"),
+        ("/qemu/only?mtu=70000", TOKEN, 4400, "an option in the address is malformed or contradicts another"),
+        ("/ethernet/only", "wrong-token", 4401, "the token is wrong"),
+        ("/ethernet/only?token=wrong-token", "", 4401, "the token is wrong"),
+        ("/ethernet/only?ticket=0123456789abcdef0123456789abcdef", "", 4401, "the ticket is wrong, spent or too old"),
+        ("/ethernet/only", "", 4401, "a token is needed"),
     ];
     block_on(async {
-        for (path, token, code, reason) in cases {
+        for (index, (path, token, code, reason)) in cases.into_iter().enumerate() {
             let protocols = (!token.is_empty()).then(|| format!("binary, bearer.{token}"));
             let (mut socket, _) = try_open(&lab, path, protocols.as_deref()).await.expect("a WebSocket");
-            let (got, words) = closing(&mut socket).await;
-            assert_eq!(got, code, "{path}: {words}");
-            assert!(words.contains(reason), "{path}: {words}");
+            assert_eq!(closing(&mut socket).await, (code, reason.to_owned()), "{path}");
+            let room = path.split(['/', '?']).nth(2).expect("a room");
+            let line = log.wait_for("a door stays closed", index + 1);
+            let told = format!("room={room:?} client=10.81.0.2 code={code} reason={reason:?}");
+            assert!(line.ends_with(&told), "{line} without {told}");
+            assert!(!line.contains("wrong-token") && !line.contains("0123456789abcdef"), "{line}");
         }
     });
     assert_eq!(figure(&lab, "webtun_door_ports"), 0);
@@ -137,17 +148,29 @@ fn who_may_not_enter_is_told_why() {
 
 #[test]
 fn wrong_framing_is_told_and_keep_alive_answered() {
-    let Some(lab) = lab(&[]) else { return };
+    let Some(mut lab) = lab(&[]) else { return };
+    let log = logged(&mut lab, &[]);
     block_on(async {
-        for (path, message, code) in [
-            ("/qemu/a", binary(&[0xff; 60]), 1002),
-            ("/ethernet/a", binary(&[&[0, 0, 0, 60][..], &[0xff; 60]].concat()), 1002),
-            ("/ethernet/a", Message::text("hello"), 1003),
-            ("/ethernet/a", binary(&vec![0; (1 << 20) + 1]), 1009),
-        ] {
+        for (index, (path, message, code, reason)) in [
+            ("/qemu/a", binary(&[0xff; 60]), 1002, "wrong framing: at /qemu/ each frame stands behind its length"),
+            (
+                "/ethernet/a",
+                binary(&[&[0, 0, 0, 60][..], &[0xff; 60]].concat()),
+                1002,
+                "wrong framing: at /ethernet/ a message is a frame",
+            ),
+            ("/ethernet/a", Message::text("hello"), 1003, "of text, only ping: and pong: have a meaning here"),
+            ("/ethernet/a", binary(&vec![0; (1 << 20) + 1]), 1009, ""),
+        ]
+        .into_iter()
+        .enumerate()
+        {
             let mut socket = open(&lab, path).await;
             socket.send(message).await.expect("sending");
-            assert_eq!(closing(&mut socket).await.0, code, "{path}");
+            let (got, words) = closing(&mut socket).await;
+            assert!(got == code && words.starts_with(reason) && !words.is_empty(), "{path}: {got} {words}");
+            let line = log.wait_for("a door is closed", index + 1);
+            assert!(line.contains(&format!("room=\"a\" client=10.81.0.2 code={code} reason={words:?}")), "{line}");
         }
         let mut socket = open(&lab, "/ethernet/a").await;
         socket.send(Message::text("pong:1")).await.expect("sending");

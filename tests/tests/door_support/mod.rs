@@ -36,7 +36,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Opens a WebSocket from the lab's client to a path of its gateway, with these subprotocols.
 pub async fn try_open(lab: &Lab, path: &str, protocols: Option<&str>) -> Result<(WebSocket, Option<String>), Error> {
-    let stream = lab.client.within(|| std::net::TcpStream::connect(GATEWAY).expect("the gateway listens"));
+    let stream = lab.client.within(|| std::net::TcpStream::connect(GATEWAY))?;
     stream.set_nonblocking(true).expect("a setting");
     stream.set_nodelay(true).expect("a setting");
     let mut request = format!("ws://{GATEWAY}{path}").into_client_request()?;
@@ -47,6 +47,20 @@ pub async fn try_open(lab: &Lab, path: &str, protocols: Option<&str>) -> Result<
     let (socket, response) = client_async(request, TcpStream::from_std(stream)?).await?;
     let chosen = response.headers().get("sec-websocket-protocol");
     Ok((socket, chosen.map(|it| it.to_str().expect("text").to_owned())))
+}
+
+/// Opens one by its address alone, as often as it takes: for emulators that try again.
+pub async fn open_again(lab: &Lab, path: &str) -> WebSocket {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match try_open(lab, path, None).await {
+            Ok((socket, _)) => return socket,
+            Err(Error::Io(_)) if tokio::time::Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => panic!("the door does not open: {error}"),
+        }
+    }
 }
 
 /// Opens one with the lab's token.
@@ -102,11 +116,20 @@ pub struct Vm {
 impl Vm {
     /// Switched on, at `/ethernet/` or `/qemu/`.
     pub async fn new(lab: &Lab, path: &str, mac: u8, mtu: usize) -> Self {
+        Self::behind(open(lab, path).await, path, mac, mtu)
+    }
+
+    /// The same, by an address that has its credential.
+    pub async fn by_address(lab: &Lab, path: &str, mac: u8) -> Self {
+        Self::behind(open_again(lab, path).await, path, mac, 1500)
+    }
+
+    fn behind(socket: WebSocket, path: &str, mac: u8, mtu: usize) -> Self {
         let mac = MacAddress([2, 0, 0, 0, 0, mac]);
         let stream = path.starts_with("/qemu/").then(|| (SimRng::new(mac.0[5].into(), path), BytesMut::new()));
         let guest = Guest::new(mac, mtu, Instant::from_micros(0));
         let started = std::time::Instant::now();
-        Self { guest, socket: open(lab, path).await, seen: Vec::new(), stream, started }
+        Self { guest, socket, seen: Vec::new(), stream, started }
     }
 
     fn now(&self) -> Instant {
@@ -206,6 +229,12 @@ impl Vm {
             guest.receive_icmp().is_some_and(|(message, from)| from == to && message[0] == 0)
         })
         .await;
+    }
+
+    /// Lives on for a while.
+    pub async fn idle(&mut self, time: Duration) {
+        let end = tokio::time::Instant::now() + time;
+        self.run_until("the end", |_| tokio::time::Instant::now() >= end).await;
     }
 
     /// The body of an HTTP answer.

@@ -1,0 +1,190 @@
+//! Rooms of a real gateway: whose they are, and that their guests are clients like any others.
+
+mod door_support;
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use door_support::{GATEWAY, Vm, block_on, closing, figure, frame, open_again, run};
+use webtun_tests::lab::{Lab, REMOTE, TOKEN};
+
+const PREFIX: &str = "wt-doorr";
+/// Of another peer than [`TOKEN`]'s.
+const OTHER: &str = "another-token";
+const MIB: usize = 1 << 20;
+const MARK: &[u8] = b"is anybody else here?";
+const PAUSE: Duration = Duration::from_millis(300);
+
+fn lab(flags: &[&str]) -> Option<Lab> {
+    Lab::start_if_available(PREFIX, &[&["--token", OTHER], flags].concat())
+}
+
+fn remote() -> IpAddr {
+    REMOTE[0].parse().expect("an address")
+}
+
+/// A guest of each peer, in the room of this name.
+async fn one_of_each(lab: &Lab, room: &str) -> (Vm, Vm) {
+    let path = |door, token| format!("/{door}/{room}?token={token}");
+    let mine = Vm::by_address(lab, &path("ethernet", TOKEN), 1).await;
+    (mine, Vm::by_address(lab, &path("qemu", OTHER), 2).await)
+}
+
+/// Everything that may reach a neighbour, marked.
+async fn shout(vm: &mut Vm) {
+    let own = vm.guest.mac.0;
+    let arp = |target: [u8; 4]| [&[0, 1, 8, 0, 6, 4, 0, 1][..], &own, &[0; 10], &target, MARK].concat();
+    for to in [[0xff; 6], [2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]] {
+        for last in 1..10 {
+            vm.send(&frame(to, own, 0x0806, &arp([192, 168, 127, last]))).await;
+        }
+    }
+    vm.idle(PAUSE).await;
+}
+
+fn has_heard(vm: &Vm) -> bool {
+    vm.seen.iter().any(|frame| frame.windows(MARK.len()).any(|part| part == MARK))
+}
+
+#[test]
+fn peers_meet_in_shared_rooms_and_nowhere_else() {
+    let Some(lab) = lab(&["--set", r#"doors.room=[{name="all",shared=true},{name="each"}]"#]) else { return };
+    block_on(async {
+        for room in ["each", "unconfigured"] {
+            let (mut mine, mut theirs) = one_of_each(&lab, room).await;
+            let first = mine.boot().await.0;
+            assert_eq!(theirs.boot().await.0, first, "each is alone with its router");
+            shout(&mut mine).await;
+            shout(&mut theirs).await;
+            mine.ping(remote()).await;
+            theirs.ping(remote()).await;
+            assert!(!has_heard(&mine) && !has_heard(&theirs), "{room}");
+        }
+        let (mut mine, mut theirs) = one_of_each(&lab, "all").await;
+        let (server, client) = (mine.boot().await.0, theirs.boot().await.0);
+        assert_ne!(server, client);
+        shout(&mut theirs).await;
+        mine.ping(remote()).await;
+        assert!(has_heard(&mine), "so that silence means something above");
+        mine.guest.listen(9000, 5, MIB as u64);
+        theirs.guest.connect(SocketAddr::new(server.into(), 9000), 30_000, 5, MIB as u64);
+        run(&mut [&mut mine, &mut theirs], "both streams", |all| {
+            all.iter().all(|vm| vm.guest.connections[0].is_complete())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn the_places_of_a_full_room_are_shared() {
+    let flags =
+        ["--set", r#"doors.room=[{name="all",shared=true}]"#, "--set", "doors.ports=2", "--set", "doors.guests=4"];
+    let Some(lab) = lab(&flags) else { return };
+    block_on(async {
+        let mine = format!("/ethernet/all?token={TOKEN}");
+        let mut first = Vm::by_address(&lab, &mine, 1).await;
+        first.boot().await;
+        let mut second = open_again(&lab, &mine).await;
+        assert_eq!(closing(&mut open_again(&lab, &mine).await).await, (1013, "the room is full".to_owned()));
+        let mut theirs = Vm::by_address(&lab, &format!("/ethernet/all?token={OTHER}"), 2).await;
+        let (code, words) = closing(&mut second).await;
+        assert!(code == 1013 && words.contains("others have fewer places"), "{code} {words}");
+        assert_eq!(closing(&mut open_again(&lab, &mine).await).await.0, 1013, "now they are even");
+        theirs.boot().await;
+        // Cards up to the bound.
+        for number in 0..4 {
+            let mac = [2, 7, 7, 7, 7, number];
+            let arp = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &mac, &[0; 10], &[192, 168, 127, 1]].concat();
+            first.send(&frame([0xff; 6], mac, 0x0806, &arp)).await;
+        }
+        first.idle(Duration::from_millis(1100)).await;
+        assert!(figure(&lab, "webtun_door_dropped_frames_total{reason=\"too_many_guests\"}") > 0);
+        theirs.ping(remote()).await;
+    });
+}
+
+/// An ICMP error (RFC 792: destination unreachable) about a packet to this address.
+fn is_unreachable(frame: &[u8], to: Ipv4Addr) -> bool {
+    frame.len() >= 14 + 20 + 8 + 20 && frame[23] == 1 && frame[34] == 3 && frame[58..62] == to.octets()
+}
+
+#[test]
+fn guests_are_under_policy_limits_and_audit() {
+    let flags = ["--set", "limits.sessions_per_peer=2", "--set", "audit.output=stdout"];
+    let Some(mut lab) = lab(&flags) else { return };
+    block_on(async {
+        let mut vm = Vm::new(&lab, "/ethernet/a", 1, 1500).await;
+        vm.boot().await;
+        vm.ping(remote()).await;
+        let denied = Ipv4Addr::new(10, 9, 8, 7);
+        vm.guest.send_datagram(SocketAddr::new(denied.into(), 7), b"not there");
+        vm.idle(PAUSE).await;
+        assert!(vm.seen.iter().any(|frame| is_unreachable(frame, denied)), "the guest is told");
+        assert_eq!(figure(&lab, "webtun_denied_flows_total{reason=\"destination_class\"}"), 1);
+        let mut second = Vm::new(&lab, "/qemu/a", 2, 1500).await;
+        second.boot().await;
+        second.ping(remote()).await;
+        let mut third = Vm::new(&lab, "/ethernet/b", 3, 1500).await;
+        third.boot().await;
+        let datagram = SocketAddr::new(remote(), 7);
+        third.guest.send_datagram(datagram, b"echo");
+        third.idle(PAUSE).await;
+        assert_eq!(third.guest.receive_datagram(), None, "it has an address in its room, and no session");
+        second.guest.send_datagram(datagram, b"echo");
+        second.run_until("the echo that others get", |guest| guest.receive_datagram().is_some()).await;
+        assert_eq!(figure(&lab, "webtun_sessions{state=\"connected\"}"), 2);
+    });
+    let mut opened = Vec::new();
+    while opened.len() < 2 {
+        let line = lab.gateway_process.wait_for_line("{");
+        if line.contains("\"session_opened\"") {
+            assert!(line.contains("\"peer\":\"token 1\""), "{line}");
+            assert!(line.contains("\"inner_v4\":\"100."), "{line}");
+            opened.push(line);
+        }
+    }
+}
+
+#[test]
+fn the_host_of_a_room_of_container2wasm_stands_for_the_one_that_is_configured() {
+    let room = format!(r#"doors.room=[{{name="c2w",profile="container2wasm",host="{}"}}]"#, REMOTE[0]);
+    let Some(lab) = lab(&["--set", &room]) else { return };
+    let host = IpAddr::from([192, 168, 127, 254]);
+    block_on(async {
+        let mut vm = Vm::new(&lab, "/qemu/c2w", 1, 1500).await;
+        assert_eq!(vm.boot().await.0, Ipv4Addr::new(192, 168, 127, 3));
+        vm.ping(host).await;
+        assert_eq!(vm.get(host, 20_001, "/blob?size=100000").await.len(), 100_000);
+        let mut vm = Vm::new(&lab, "/qemu/other?profile=container2wasm", 1, 1500).await;
+        vm.boot().await;
+        vm.guest.send_icmp(&door_support::echo_request(), host);
+        vm.idle(PAUSE).await;
+        assert_eq!(vm.guest.receive_icmp(), None, "nobody has said for whom it stands");
+    });
+}
+
+#[test]
+fn guests_come_back_by_their_address_when_the_gateway_does() {
+    let Some(mut lab) = lab(&[]) else { return };
+    let room = format!("/ethernet/home?token={TOKEN}");
+    block_on(async {
+        let mut first = Vm::by_address(&lab, &room, 1).await;
+        let mut second = Vm::by_address(&lab, &room, 2).await;
+        let (_, (address, ..)) = (first.boot().await, second.boot().await);
+        second.ping(remote()).await;
+        lab.restart_gateway(&[], |lab| {
+            let refused = lab.client.within(|| TcpStream::connect(GATEWAY)).expect_err("nobody is there");
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        });
+        let back = tokio::time::Instant::now();
+        assert_eq!(closing(&mut second.socket).await.0, 1001, "the gateway has gone");
+        second.socket = open_again(&lab, &room).await;
+        second.ping(remote()).await;
+        assert_eq!(second.guest.lease.map(|it| it.0), Some(address));
+        let mut third = Vm::by_address(&lab, &room, 3).await;
+        assert_ne!(third.boot().await.0, address, "who boots only now gets another one");
+        third.ping(remote()).await;
+        assert!(back.elapsed() < Duration::from_secs(12), "{:?}", back.elapsed());
+    });
+}
