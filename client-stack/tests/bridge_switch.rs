@@ -140,6 +140,29 @@ fn too_many_cards_at_one_door_leave_room_for_others() {
 }
 
 #[test]
+fn ipv6_addresses_belong_to_the_card_in_them_and_to_whom_has_asked_for_them_first() {
+    let (mut lab, ..) = Lab::settled();
+    let (a, b) = (lab.a, lab.b);
+    let below = |tail: u64| Ipv6Addr::from(u128::from(PREFIX) | u128::from(tail));
+    // The modified EUI-64 of A's card, 00:22:15:00:00:0a.
+    let (of_card, opaque) = (below(0x0222_15ff_fe00_000a), below(0x1234_5678_9abc_def0));
+    let all = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let claims = |mac, own: Ipv6Addr, target: Ipv6Addr| ndp(mac, (own, all), 136, [0x20, 0, 0, 0], &target.octets());
+    lab.refuses(b, &claims(B, below(7), of_card), FrameDrop::SpoofedGuest);
+    lab.refuses(b, &claims(B, of_card, below(7)), FrameDrop::SpoofedGuest);
+    // Duplicate address detection (RFC 4862 section 5.4.2).
+    lab.send(a, &ndp(A, (Ipv6Addr::UNSPECIFIED, all), 135, [0; 4], &opaque.octets()));
+    assert_eq!(lab.frames(b).len(), 1, "the others hear of it");
+    lab.refuses(b, &claims(B, below(7), opaque), FrameDrop::SpoofedGuest);
+    lab.send(a, &claims(A, opaque, opaque));
+    assert_eq!(lab.frames(b).len(), 1);
+    lab.send(b, &ndp(B, (Ipv6Addr::UNSPECIFIED, all), 135, [0; 4], &opaque.octets()));
+    lab.send(b, &ndp(B, (Ipv6Addr::UNSPECIFIED, all), 135, [0; 4], &of_card.octets()));
+    assert_eq!(lab.frames(a).len(), 2, "whoever asks second asks the first");
+    lab.refuses(b, &claims(B, below(7), opaque), FrameDrop::SpoofedGuest);
+}
+
+#[test]
 fn owners_share_a_full_segment_evenly() {
     let mut lab = Lab::with(SegmentConfig { max_guests: 5, ..SegmentConfig::default() });
     let (a, b) = (lab.a, lab.b);

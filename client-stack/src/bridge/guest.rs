@@ -264,18 +264,19 @@ impl Segment {
         if self.config.fixed.iter().any(is_anothers) { Err(FrameDrop::SpoofedGuest) } else { Ok(()) }
     }
 
-    /// Whether those who have the address, or a lease of it, leave it to this guest.
+    /// Whether those who have the address, a lease of it, or the network card that it is made of, leave it to this guest.
     fn check_holders(&mut self, id: GuestId, address: IpAddr, now: Instant) -> Result<(), FrameDrop> {
         let (port, mac) = self.guests.get(&id).map(|it| (it.port, it.mac)).ok_or(FrameDrop::NoSuchPort)?;
-        let leased = match address {
-            IpAddr::V4(v4) => self.leases.holder(v4, now).filter(|it| *it != mac),
-            IpAddr::V6(_) => None,
+        let holder = match address {
+            IpAddr::V4(v4) => self.leases.holder(v4, now),
+            IpAddr::V6(v6) => MacAddress::of_address(v6),
         };
-        if leased.is_some_and(|it| self.is_reserved(it, port)) {
+        let holder = holder.filter(|it| *it != mac);
+        if holder.is_some_and(|it| self.is_reserved(it, port)) {
             return Err(FrameDrop::SpoofedGuest);
         }
         let user = self.owners.get(&address).copied();
-        for other in user.into_iter().chain(leased.and_then(|it| self.by_mac.get(&it).copied())) {
+        for other in user.into_iter().chain(holder.and_then(|it| self.by_mac.get(&it).copied())) {
             let is_elsewhere = self.guests.get(&other).is_some_and(|it| it.port != port || it.is_host);
             if is_elsewhere && !self.gives_way(other, port, now) {
                 return Err(FrameDrop::SpoofedGuest);

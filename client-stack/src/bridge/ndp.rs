@@ -94,6 +94,11 @@ impl Segment {
             return self.forward(port, frame, now);
         }
         let Some((mac, is_router)) = self.advertises_for(target) else {
+            // Whoever asks first has it from then on (RFC 6620), so that nobody can answer for it out of turn. One who may
+            // not have it hears that from whoever has.
+            if view.source.is_unspecified() && !self.owners.contains_key(&target.into()) {
+                let _ = self.claim(guest, target.into(), now);
+            }
             return self.forward(port, frame, now);
         };
         // Whoever asks without an address is about to take the target (RFC 4862 section 5.4).

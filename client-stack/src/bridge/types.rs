@@ -41,6 +41,12 @@ impl MacAddress {
         octets[8..].copy_from_slice(&[a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
         Ipv6Addr::from(octets)
     }
+
+    /// Whose such an address is.
+    pub(super) fn of_address(address: Ipv6Addr) -> Option<Self> {
+        let [.., a, b, c, 0xff, 0xfe, d, e, f] = address.octets() else { return None };
+        Some(Self([a ^ 2, b, c, d, e, f]))
+    }
 }
 
 impl fmt::Display for MacAddress {
