@@ -20,7 +20,7 @@ fn a_lease_says_everything() {
     assert_eq!((kind, offered), (2, A_V4));
     let (kind, given, options) = ask(&mut lab, a, &dhcp(A, 3, NOWHERE, &[&requested(A_V4), SERVER, &name, &id]));
     assert_eq!((kind, given), (5, A_V4));
-    let expected: [(u8, &[u8]); 9] = [
+    let expected: [(u8, &[u8]); 10] = [
         (1, &[255, 255, 255, 0]),
         (3, &[192, 168, 127, 1]),
         (6, &[192, 168, 127, 1]),
@@ -29,6 +29,7 @@ fn a_lease_says_everything() {
         (51, &3600_u32.to_be_bytes()),
         (54, &[192, 168, 127, 1]),
         (58, &1800_u32.to_be_bytes()),
+        (59, &3150_u32.to_be_bytes()),
         (61, &[0, 1, 2]),
     ];
     for (kind, data) in expected {
