@@ -1,5 +1,5 @@
 //! The egress `user`, run by a user without any capability: how connections come about and end, datagrams of every size, echo,
-//! and what is refused. `native_tools` runs over it as well, where `LAB_EGRESS` is `user`.
+//! and what is refused. `native_tools` and the tests of the doors run over it as well, where `LAB_EGRESS` is `user`.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};

@@ -172,13 +172,16 @@ fn npm(_: bool) -> Result<Plan> {
     Ok(Plan::Run(vec![xtask("npm"), Command::line("npm test --silent").in_folder(root().join("wasm/npm"))]))
 }
 
+/// The tests of the lab that run over either egress.
+const USER: &str = "--test native_tools --test netns_doors --test netns_doors_rooms";
+
 fn netns(full: bool) -> Result<Plan> {
     // Tests that wait for minutes are marked as ignored.
     let long = if full { "-- --include-ignored" } else { "" };
     with_root(|| {
         let all = test("").args(netns_files()?).args(long.split_ascii_whitespace());
         // The same programs by sockets in place of a TUN device.
-        let user = full.then(|| test("--test native_tools").env("LAB_EGRESS", "user"));
+        let user = full.then(|| test(USER).env("LAB_EGRESS", "user"));
         Ok(Plan::Run(std::iter::once(all).chain(user).collect()))
     })
 }
