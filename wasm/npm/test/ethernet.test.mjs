@@ -15,6 +15,9 @@ const ARP = [
 const isAnswer = (frame) =>
   frame[12] === 8 && frame[13] === 6 && frame[21] === 2 && MAC.every((octet, at) => frame[at] === octet);
 
+/** What an emulator sends is answered when it pauses. */
+const pause = () => Promise.resolve();
+
 const open = async (t, options) => {
   const net = await openEthernet(NOWHERE, options);
   t.after(() => net.close());
@@ -27,12 +30,31 @@ test("the router answers, a guest is seen, and a card without a plug hears nothi
   let send;
   const port = net.plug({ onSend: (listener) => (send = listener), receive: (frame) => heard.push(frame) });
   send(Uint8Array.from(ARP));
+  assert.equal(heard.length, 0, "the emulator is still at it");
+  await pause();
   assert.ok(heard.some(isAnswer));
   assert.deepEqual(net.guests().map(({ mac, tunnel }) => [mac, tunnel]), [["02:00:00:00:00:07", undefined]]);
   port.unplug();
   heard.length = 0;
   send(Uint8Array.from(ARP));
+  await pause();
   assert.equal(heard.length, 0);
+});
+
+test("a burst without a pause is answered meanwhile, and a frame is not looked at after its time", async (t) => {
+  const net = await open(t, { mtu: 65_000 });
+  const heard = [];
+  let send;
+  net.plug({ onSend: (listener) => (send = listener), receive: (frame) => heard.push(frame) });
+  const memory = new Uint8Array(64_000);
+  for (let count = 0; count < 8; count++) {
+    memory.set(ARP);
+    send(memory);
+    memory.fill(0);
+  }
+  assert.ok(heard.filter(isAnswer).length >= 4, `${heard.length} frames for half a megabyte`);
+  await pause();
+  assert.equal(heard.filter(isAnswer).length, 8);
 });
 
 test("frames wait for a card without room, and one that answers at once is no trouble", async (t) => {
@@ -48,6 +70,7 @@ test("frames wait for a card without room, and one that answers at once is no tr
     hasRoom: () => room,
   });
   send(Uint8Array.from(ARP));
+  await pause();
   assert.equal(heard.length, 0);
   room = true;
   await new Promise((resolve) => setTimeout(resolve, 100));
@@ -72,6 +95,7 @@ test("v86's card is used by its events, as far as its ring has room", async (t) 
     { card: 1 },
   );
   listeners.get("net1-send")(Uint8Array.from(ARP));
+  await pause();
   assert.equal(heard.length, 0, "three pages are too few");
   assert.ok(woken > 0, "a driver that has cleared the interrupt sleeps");
   [ring.boundary, flags[0], woken] = [69, 0, 0];

@@ -15,6 +15,9 @@ import { Tunnels, type Gateway } from "./tunnels.js";
 /** Milliseconds between two looks at what takes no more: neither WebSockets nor emulators have an event for it. */
 const DRAIN_INTERVAL = 4;
 
+/** Octets of frames after which a turn waits for no pause of the emulator: a fraction of what a tunnel's queue holds. */
+const BURST = 256 * 1024;
+
 /** The longest that `setTimeout` can wait. */
 const MAX_DELAY = 0x7fffffff;
 
@@ -59,6 +62,8 @@ export class Ethernet {
   readonly #mappings = new Map<string, Mapping>();
   readonly #online = (): void => this.#run(() => this.#bindings.reconnectNow());
   #inputs: (() => void)[] = [];
+  /** Octets of frames that have come since the last turn. */
+  #unturned = 0;
   #running = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
@@ -91,7 +96,7 @@ export class Ethernet {
     const id = this.#bindings.addPort();
     if (id === undefined) throw toException(failure("ENOBUFS"), "plug a network card in");
     const port = new Port(card, {
-      send: (frame) => this.#run(() => this.#bindings.frame(id, frame)),
+      send: (frame) => this.#takeFrame(id, frame),
       poll: () => this.#bindings.pollFrame(id),
       unplug: () => this.#remove(id),
       busy: () => this.#running,
@@ -197,22 +202,41 @@ export class Ethernet {
     this.#end();
   }
 
+  /**
+   * Frames are taken at once, and a turn follows when the emulator pauses: what it sends in one go leaves in few messages,
+   * each of which costs as much as the emulation of several frames.
+   */
+  #takeFrame(port: number, frame: Uint8Array): void {
+    const input = (): void => this.#bindings.frame(port, frame);
+    const before = this.#unturned;
+    this.#unturned += frame.length;
+    if (this.#running || this.#unturned >= BURST) return this.#run(input);
+    if (!this.#closed) this.#guard(input);
+    if (before === 0) queueMicrotask(() => this.#unturned > 0 && this.#run(() => {}));
+  }
+
   /** Each input is followed by a turn. One that comes during a turn waits for its end. */
   #run(input: () => void): void {
     if (this.#closed) return;
     this.#inputs.push(input);
     if (this.#running) return;
     this.#running = true;
-    try {
+    this.#guard(() => {
       for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
+        this.#unturned = 0;
         next();
         this.#turn();
       }
       this.#schedule();
+    });
+    this.#running = false;
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error));
-    } finally {
-      this.#running = false;
     }
   }
 
