@@ -204,13 +204,14 @@ export class Ethernet {
 
   /**
    * Frames are taken at once, and a turn follows when the emulator pauses: what it sends in one go leaves in few messages,
-   * each of which costs as much as the emulation of several frames.
+   * each of which costs as much as the emulation of several frames. Where frames wait for it, it gets them now: it is fastest
+   * with more to do before it pauses.
    */
   #takeFrame(port: number, frame: Uint8Array): void {
     const input = (): void => this.#bindings.frame(port, frame);
     const before = this.#unturned;
     this.#unturned += frame.length;
-    if (this.#running || this.#unturned >= BURST) return this.#run(input);
+    if (this.#running || this.#unturned >= BURST || this.#waiting.size > 0) return this.#run(input);
     if (!this.#closed) this.#guard(input);
     if (before === 0) queueMicrotask(() => this.#unturned > 0 && this.#run(() => {}));
   }
