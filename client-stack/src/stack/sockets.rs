@@ -31,6 +31,11 @@ impl Stack {
         result
     }
 
+    /// Whether an address is this host's own: loopback, or one that the gateway has assigned.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.host.addresses().iter().any(|(own, _)| *own == address)
+    }
+
     /// Whether connections can be split at the gateway now.
     pub fn splitting(&self) -> Splitting {
         self.streams.splitting()

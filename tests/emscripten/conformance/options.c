@@ -23,6 +23,8 @@ void options(void) {
   value(tcp, "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, 30);
   value(tcp, "TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, 5);
   value(tcp, "TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, 3);
+  for (int wanted = 1; wanted < 3; wanted++)
+    value(tcp, "TCP_FASTOPEN_CONNECT", IPPROTO_TCP, TCP_FASTOPEN_CONNECT, wanted);
   value(tcp, "SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, 50000);
   value(tcp, "SO_SNDBUF", SOL_SOCKET, SO_SNDBUF, 50000);
   int limits[] = {33, 255, -1, 0, 256};

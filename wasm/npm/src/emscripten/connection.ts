@@ -18,6 +18,7 @@ const MAX_TYPE = 5;
 
 function tuning({ options }: Socket): StreamTuning {
   return {
+    fastOpen: options.fastOpen,
     noDelay: options.noDelay,
     keepAliveDelay: options.keepAlive ? options.keepIdle * 1000 : 0,
     receiveBufferSize: options.receiveBuffer,

@@ -21,6 +21,8 @@ export interface Options {
   receiveTimeout: number;
   sendTimeout: number;
   noDelay: boolean;
+  /** TCP_FASTOPEN_CONNECT. */
+  fastOpen: boolean;
   ipv6Only: boolean;
   broadcast: boolean;
   keepAlive: boolean;
@@ -37,7 +39,7 @@ export interface Options {
 
 function defaults(): Options {
   return {
-    receiveTimeout: 0, sendTimeout: 0, noDelay: false, ipv6Only: false, broadcast: false,
+    receiveTimeout: 0, sendTimeout: 0, noDelay: false, fastOpen: false, ipv6Only: false, broadcast: false,
     keepAlive: false, keepIdle: 7200, linger: { on: false, seconds: 0 }, receiveBuffer: 0, sendBuffer: 0, ttl: 0, hops: 0,
     others: new Map(),
   };

@@ -31,6 +31,7 @@ const SO_SNDTIMEO = [21, 67];
 
 const TCP_NODELAY = 1;
 const TCP_KEEPIDLE = 4;
+const TCP_FASTOPEN_CONNECT = 30;
 const IPV6_V6ONLY = 26;
 
 /** What Linux tells of an untouched socket. */
@@ -68,11 +69,12 @@ const HOP_LIMITS: ReadonlyMap<string, { field: "ttl" | "hops"; least: number }> 
 /** What Linux sends with, and the stack. */
 const DEFAULT_HOP_LIMIT = 64;
 
-type Field = "noDelay" | "keepAlive" | "broadcast" | "keepIdle" | "ipv6Only";
+type Field = "noDelay" | "fastOpen" | "keepAlive" | "broadcast" | "keepIdle" | "ipv6Only";
 
 const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
   [`${IPPROTO_TCP} ${TCP_NODELAY}`, "noDelay"],
   [`${IPPROTO_TCP} ${TCP_KEEPIDLE}`, "keepIdle"],
+  [`${IPPROTO_TCP} ${TCP_FASTOPEN_CONNECT}`, "fastOpen"],
   [`${SOL_SOCKET} ${SO_KEEPALIVE}`, "keepAlive"],
   [`${SOL_SOCKET} ${SO_BROADCAST}`, "broadcast"],
   [`${IPPROTO_IPV6} ${IPV6_V6ONLY}`, "ipv6Only"],
@@ -116,6 +118,7 @@ export function setOption(
     options.keepIdle = value;
   } else if (field !== undefined) {
     if (field === "ipv6Only" && (stream.role !== "new" || stream.bound !== undefined)) return -Errno.EINVAL;
+    if (field === "fastOpen" && (stream.role !== "new" || (value !== 0 && value !== 1))) return -Errno.EINVAL;
     options[field] = value !== 0;
   } else if (level === SOL_SOCKET && name === SO_LINGER) {
     if (length < 8) return -Errno.EINVAL;

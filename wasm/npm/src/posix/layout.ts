@@ -127,6 +127,8 @@ export type Request =
 
 /** Options that have to be known before a connection is made. */
 export interface StreamTuning {
+  /** The connection may be the gateway's, and counts as made when it is asked for. */
+  readonly fastOpen: boolean;
   readonly noDelay: boolean;
   /** Milliseconds, 0 for none. */
   readonly keepAliveDelay: number;

@@ -10,11 +10,16 @@ import { breakWith, type Owner, type ProgramSocket } from "./socket.js";
 /** Octets of room below which a ring is left alone until the program has read more: small copies cost too much. */
 const WORTHWHILE = 16 * 1024;
 
+/** The local end of a connection that is not there yet. */
+const anywhere = ({ address }: Endpoint): Endpoint => ({ address: address.includes(":") ? "::" : "0.0.0.0", port: 0 });
+
 export class ProgramTcp implements ProgramSocket {
   readonly shared: Shared;
   readonly #owner: Owner;
   readonly #handle: number;
   #id: number | undefined;
+  /** The connection counts as made for the program, and is not yet. */
+  #opening = false;
   #finished = false;
   #hopLimit = 0;
   #closing = false;
@@ -27,11 +32,16 @@ export class ProgramTcp implements ProgramSocket {
     this.shared = shared;
   }
 
-  connect(remote: Endpoint, tuning: StreamTuning): void {
+  connect(remote: Endpoint, { fastOpen, ...tuning }: StreamTuning): void {
+    const { stack } = this.#owner.context;
     this.#hopLimit = this.shared.get(Word.HopLimit);
-    const id = this.#owner.context.stack.connect(remote, { ...tuning, hopLimit: this.#hopLimit });
+    const split = stack.connectSplit(remote.address, remote.port, fastOpen);
+    const id = split ?? stack.connect(remote, { ...tuning, hopLimit: this.#hopLimit });
     if (id < 0) return this.#fail(id);
     this.#own(id);
+    // What the program sends at once travels with the request; a refusal is told to what it does next.
+    this.#opening = fastOpen && split !== undefined;
+    if (this.#opening) this.#established(anywhere(remote), remote);
   }
 
   /** What a listener has taken has the listener's hop limit already. */
@@ -45,6 +55,7 @@ export class ProgramTcp implements ProgramSocket {
     switch (kind) {
       case Kind.TcpConnected: {
         const { local, remote } = endpointsAt(words, 1);
+        this.#opening = false;
         return this.#established(local, remote);
       }
       case Kind.TcpReadable:
@@ -127,7 +138,7 @@ export class ProgramTcp implements ProgramSocket {
 
   #receive(): void {
     const shared = this.shared;
-    if (shared.get(Word.State) !== State.Connected) return;
+    if (shared.get(Word.State) !== State.Connected || this.#opening) return;
     while (this.#id !== undefined && !this.#closing && shared.get(Word.RxEnd) === 0) {
       const room = shared.rx.writable;
       if (room < WORTHWHILE) return shared.set(Word.RxStalled, 1);
