@@ -20,7 +20,12 @@ const LIBSSH2 = {
   sha256: "2d64e90f3ded394b91d3a2e774ca203a4179f69aebee03003e5a6fa621e41d51",
 };
 
-/** A library's files and objects, and the options for them and the program; all is kept in `folder`. */
+const IPERF3 = {
+  place: "i/iperf3/iperf3_3.9.orig.tar.gz",
+  sha256: "24b63a26382325f759f11d421779a937b63ca1bc17c44587d2fcfedab60ac038",
+};
+
+/** A library's files and objects, and the options for them and the program, which is not ours where it is named; all is kept in `folder`. */
 const LIBRARIES = {
   async redis(folder) {
     const sources = await unpacked(HIREDIS, folder);
@@ -28,6 +33,12 @@ const LIBRARIES = {
     return { files, options: [`-I${sources}`] };
   },
   postgres: libpq,
+  async iperf3(folder) {
+    const sources = path.join(await unpacked(IPERF3, folder), "src");
+    const all = fs.readdirSync(sources).filter((name) => name.endsWith(".c") && !name.startsWith("t_"));
+    const files = all.filter((name) => name !== "main.c").map((name) => path.join(sources, name));
+    return { files, options: [`-I${path.join(here, "iperf3")}`, `-I${sources}`], program: path.join(sources, "main.c") };
+  },
   async ssh(folder) {
     const sources = await unpacked(LIBSSH2, folder);
     const cache = path.join(folder, "curl");
@@ -45,7 +56,7 @@ const LIBRARIES = {
   },
 };
 
-/** The programs of `src`, in the order in which the page names them, each with a line to try against the playground. */
+/** The programs of `src` and of others, in the order in which the page names them, each with a line to try against the playground. */
 export const EXAMPLES = {
   curl: "curl -sS http://www.playground.test/",
   ping: "ping www.playground.test 64",
@@ -53,6 +64,7 @@ export const EXAMPLES = {
   httpd: "httpd 1",
   redis: "redis HOST 6379 SET key value",
   postgres: "postgres HOST 5432 PASSWORD 'SELECT version()'",
+  iperf3: "iperf3 -c iperf.playground.test -R",
   ssh: "ssh HOST 22 USER PRIVATE PUBLIC FINGERPRINT uname",
 };
 
@@ -62,9 +74,10 @@ export const EXAMPLES = {
  * @param flags - what `npx webtun emcc-flags` has printed, as a list
  */
 export async function buildExample(name, folder, flags) {
-  const { files = [], built = [], options = [] } = (await LIBRARIES[name]?.(folder)) ?? {};
+  const own = path.join(here, "src", `${name}.c`);
+  const { files = [], built = [], options = [], program = own } = (await LIBRARIES[name]?.(folder)) ?? {};
   const library = files.length === 0 ? [] : await objects(folder, `${name}-objects`, await compiler(), options, files);
-  const args = ["-O1", "-w", ...options, path.join(here, "src", `${name}.c`), ...library, ...built, ...flags];
+  const args = ["-O1", "-w", ...options, program, ...library, ...built, ...flags];
   // Debian's emcc finds some of its own parts only so.
   const env = { NODE_PATH: "/usr/share/nodejs", ...process.env };
   const output = ["-sALLOW_MEMORY_GROWTH=1", "-o", path.join(folder, `${name}.js`)];

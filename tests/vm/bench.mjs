@@ -9,7 +9,7 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { openEthernet } from "../../wasm/npm/dist/ethernet-node.js";
 import { attach } from "../../wasm/npm/dist/v86.js";
-import { iperf, PLAYGROUND } from "./checks.mjs";
+import { iperf, PLAYGROUND, unread } from "./checks.mjs";
 import { startV86 } from "./v86.mjs";
 
 const { WEBTUN_URL, PLAYGROUND_NETNS, BENCH_PEERS, BENCH_VM_RELAY } = process.env;
@@ -93,8 +93,11 @@ async function measure(by, mtu) {
   if (by !== "v86 wisp") {
     // TCP has warmed up other parts of the guest.
     await test(UDP);
-    const { sum } = await test(UDP);
-    console.log(`UDP lost, MTU ${mtu} ${sum.lost_percent}`);
+    const before = await unread(guest);
+    const { lost_percent: lost, lost_packets: count, packets } = (await test(UDP)).sum;
+    const onTheWay = Math.max(count - ((await unread(guest)) - before), 0);
+    console.log(`UDP lost, MTU ${mtu} ${lost}`);
+    console.log(`UDP lost on the way, MTU ${mtu} ${(100 * onTheWay) / packets}`);
   }
   await guest.stop();
   await guest.end?.();

@@ -113,7 +113,7 @@ async function tcp(guest, flags) {
 }
 
 /** Datagrams that the guest's own sockets had no room for: it was too slow to read them, and no network's fault. */
-async function unread({ shell }) {
+export async function unread({ shell }) {
   const [, names, values] = /^Udp: (.*)\nUdp: (.*)$/m.exec(await shell.must("grep ^Udp: /proc/net/snmp"));
   return Number(values.split(" ")[names.split(" ").indexOf("RcvbufErrors")]);
 }

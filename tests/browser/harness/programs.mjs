@@ -98,6 +98,7 @@ const BY_NAME = {
     await compile("emcc", ["-O1", source, ...(await linkFlags()), ...output("flows")]);
     await compile("emcc", ["-O1", "-DRETURNING", "-sASYNCIFY", source, ...output("flows-sockfs")]);
   },
+  iperf3: async () => buildExample("iperf3", PROGRAMS, await linkFlags()),
   redis: async () => buildExample("redis", PROGRAMS, await linkFlags()),
   postgres: async () => buildExample("postgres", PROGRAMS, await linkFlags()),
   ssh: async () => buildExample("ssh", PROGRAMS, await linkFlags()),
