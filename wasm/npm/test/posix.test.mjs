@@ -92,12 +92,14 @@ test("addresses survive as words, whatever their spelling", () => {
 });
 
 /** The engine's side over a stack whose every call is counted; the program's side over the same memory. */
-async function program(count) {
+async function program(t, count) {
   const { port1, port2 } = new MessageChannel();
+  t.after(() => port2.close());
   const control = new SharedArrayBuffer(CONTROL_SIZE);
   const calls = [];
   let next = 0;
   const stack = {
+    connectSplit: () => undefined,
     connect: () => next++,
     send: (id, data) => (calls.push(id), data.length),
     receive: (id) => (calls.push(id), "empty"),
@@ -107,18 +109,18 @@ async function program(count) {
   new ProgramHost(context, { control, port: port1 });
   const channel = new Channel({ control, port: port2 }, () => {});
   const sockets = Array.from({ length: count }, () => ({ id: channel.newId(), shared: channel.allocate() }));
-  const tuning = { noDelay: false, keepAliveDelay: 0, receiveBufferSize: 0, sendBufferSize: 0 };
+  const tuning = { fastOpen: false, noDelay: false, keepAliveDelay: 0, receiveBufferSize: 0, sendBufferSize: 0 };
   for (const { id, shared } of sockets) {
     shared.set(Word.State, State.Connected);
     channel.post({ op: "connect", id, memory: shared.memory, address: "192.0.2.1", port: 7, tuning });
   }
   const settled = () => new Promise((resolve) => setTimeout(resolve, 20));
   await settled();
-  return { channel, sockets, calls, settled, end: () => port2.close() };
+  return { channel, sockets, calls, settled };
 }
 
-test("what a kick costs follows the sockets that were touched, and not those that are open", async () => {
-  const { channel, sockets, calls, settled, end } = await program(1000);
+test("what a kick costs follows the sockets that were touched, and not those that are open", async (t) => {
+  const { channel, sockets, calls, settled } = await program(t, 1000);
   assert.equal(calls.length, 0);
   for (let round = 0; round < 3; round++) {
     for (const socket of [sockets[7], sockets[900]]) {
@@ -131,11 +133,10 @@ test("what a kick costs follows the sockets that were touched, and not those tha
     // One send and one look for what was received, for each of the two.
     assert.deepEqual(calls.splice(0), [7, 7, 900, 900]);
   }
-  end();
 });
 
-test("a list that is full makes the engine look at all, once", async () => {
-  const { channel, sockets, calls, settled, end } = await program(1500);
+test("a list that is full makes the engine look at all, once", async (t) => {
+  const { channel, sockets, calls, settled } = await program(t, 1500);
   for (const socket of sockets) {
     socket.shared.tx.write(pattern(1, 0));
     channel.kick(socket);
@@ -148,5 +149,4 @@ test("a list that is full makes the engine look at all, once", async () => {
   channel.kick(sockets[3]);
   await settled();
   assert.deepEqual(calls, [3, 3]);
-  end();
 });
