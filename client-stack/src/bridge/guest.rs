@@ -1,6 +1,5 @@
 //! Who is on the segment, and which addresses are whose.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use webtun_wire::{Instant, OffloadHeader};
 use super::flows::Flows;
 use super::leases::Standing;
 use super::outbox::Outbox;
+use super::share::greediest;
 use super::{Event, FrameDrop, GuestId, MacAddress, PortId, Segment, Uplink};
 
 /// IPv6 addresses of one guest; beyond it the one that was used least recently is forgotten.
@@ -180,15 +180,8 @@ impl Segment {
         if self.guests.len() < self.config.max_guests {
             return true;
         }
-        let mut counts = BTreeMap::<u32, usize>::new();
-        for owner in self.guests.values().filter_map(|it| self.owner_of(it.port)) {
-            *counts.entry(owner).or_default() += 1;
-        }
-        let own = self.owner_of(port).and_then(|it| counts.get(&it).copied()).unwrap_or_default();
-        let Some((most, _)) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| own + 2 <= *count)
-        else {
-            return false;
-        };
+        let owners = self.guests.values().filter_map(|it| self.owner_of(it.port));
+        let Some(most) = self.owner_of(port).and_then(|own| greediest(owners, own)) else { return false };
         let of_most = self.guests.iter().filter(|(_, it)| !it.is_host && self.owner_of(it.port) == Some(most));
         let silent = of_most.min_by_key(|(_, it)| it.heard).map(|(id, _)| *id);
         silent.inspect(|id| self.forget_guest(*id)).is_some()

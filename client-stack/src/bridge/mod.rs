@@ -41,6 +41,7 @@ mod page_host;
 mod pcp;
 mod port;
 mod router;
+mod share;
 mod switch;
 mod translate;
 mod tunnels;
@@ -61,6 +62,7 @@ use self::port::Port;
 
 pub use self::config::{ConfigError, SegmentConfig};
 pub use self::port::SegmentHost;
+pub use self::share::greediest;
 pub use self::tunnels::{Bridge, BridgeConfig, BridgeEvent, LinkId, LinkInfo};
 pub use self::types::{Event, FrameDrop, GuestId, MacAddress, PortError, PortId, SegmentStats, Uplink};
 

@@ -91,8 +91,8 @@ pub enum BridgeEvent {
 /// [`Bridge::poll_link`] names by [`Bridge::poll_transmit`], as many as their transport takes and later the rest.
 ///
 /// A port has an owner, a number that the shell gives: a network card that comes back at a port of the same owner goes on
-/// with the session that it had, and nobody else has that card while the session waits for it. At most `max_guests` sessions wait for their network cards; past it, the one that has
-/// waited longest ends.
+/// with the session that it had, and nobody else has that card while the session waits for it. At most `max_guests`
+/// sessions wait for their network cards; past it, the one that has waited longest ends.
 pub struct Bridge {
     pub(super) segment: Segment,
     config: BridgeConfig,

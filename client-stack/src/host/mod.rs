@@ -277,7 +277,8 @@ impl Host {
         }
     }
 
-    fn is_own(&self, address: IpAddr) -> bool {
+    /// Whether an address is this host's: loopback, or one that it was given.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         address == LOOPBACK_V4 || address == LOOPBACK_V6 || self.addresses.iter().any(|(own, _)| *own == address)
     }
 

@@ -31,9 +31,10 @@ impl Stack {
         result
     }
 
-    /// Whether an address is this host's own: loopback, or one that the gateway has assigned.
+    /// Whether an address is this host's own, so that connections to it never leave: loopback, or one that the gateway has
+    /// assigned.
     pub fn is_own(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.host.addresses().iter().any(|(own, _)| *own == address)
+        self.host.is_own(address)
     }
 
     /// Whether connections can be split at the gateway now.

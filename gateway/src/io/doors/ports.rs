@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::task::{Context, Poll};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use webtun_stack::Instant;
-use webtun_stack::bridge::{Bridge, MacAddress, PortId};
+use webtun_stack::bridge::{Bridge, MacAddress, PortId, greediest};
 
 /// Batches between a room and a WebSocket's writer: one is being written, one is ready to be.
 const DEPTH: usize = 2;
@@ -70,12 +70,7 @@ impl Ports {
 
     /// The last port of the owner with the most, where this owner has two fewer at least.
     pub(super) fn of_the_greediest(&self, owner: u32) -> Option<PortId> {
-        let mut counts = BTreeMap::<u32, usize>::new();
-        for port in self.ports.values() {
-            *counts.entry(port.owner).or_default() += 1;
-        }
-        let own = counts.get(&owner).copied().unwrap_or_default();
-        let (most, _) = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| own + 2 <= *count)?;
+        let most = greediest(self.ports.values().map(|port| port.owner), owner)?;
         self.ports.iter().rev().find(|(_, port)| port.owner == most).map(|(id, _)| *id)
     }
 
