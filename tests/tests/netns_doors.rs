@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use door_support::{Vm, WebSocket, binary, block_on, closing, figure, open, run, ticket, try_open};
+use door_support::{Vm, WebSocket, binary, block_on, closing, exchange, figure, open, ticket, try_open};
 use futures_util::{SinkExt, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio_tungstenite::tungstenite::Message;
@@ -78,12 +78,7 @@ fn two_in_one_room_talk_to_each_other() {
         let (server, ..) = one.boot().await;
         let (client, ..) = two.boot().await;
         assert_ne!(server, client);
-        one.guest.listen(9000, 5, MIB as u64);
-        two.guest.connect(SocketAddr::new(server.into(), 9000), 30_000, 5, MIB as u64);
-        run(&mut [&mut one, &mut two], "both streams", |all| {
-            all.iter().all(|vm| vm.guest.connections[0].is_complete())
-        })
-        .await;
+        exchange((&mut one, server), &mut two).await;
     });
 }
 

@@ -6,13 +6,12 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use door_support::{GATEWAY, Vm, block_on, closing, figure, frame, open_again, run};
+use door_support::{GATEWAY, Vm, block_on, closing, exchange, figure, frame, open_again};
 use webtun_tests::lab::{Lab, REMOTE, TOKEN};
 
 const PREFIX: &str = "wt-doorr";
 /// Of another peer than [`TOKEN`]'s.
 const OTHER: &str = "another-token";
-const MIB: usize = 1 << 20;
 const MARK: &[u8] = b"is anybody else here?";
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -67,12 +66,7 @@ fn peers_meet_in_shared_rooms_and_nowhere_else() {
         shout(&mut theirs).await;
         mine.ping(remote()).await;
         assert!(has_heard(&mine), "so that silence means something above");
-        mine.guest.listen(9000, 5, MIB as u64);
-        theirs.guest.connect(SocketAddr::new(server.into(), 9000), 30_000, 5, MIB as u64);
-        run(&mut [&mut mine, &mut theirs], "both streams", |all| {
-            all.iter().all(|vm| vm.guest.connections[0].is_complete())
-        })
-        .await;
+        exchange((&mut mine, server), &mut theirs).await;
     });
 }
 

@@ -288,6 +288,16 @@ pub async fn run(vms: &mut [&mut Vm], what: &str, mut done: impl FnMut(&mut [&mu
     }
 }
 
+/// A connection from the second to the first, which has this address, and a mebioctet each way.
+pub async fn exchange((server, address): (&mut Vm, Ipv4Addr), client: &mut Vm) {
+    const SEED: u64 = 5;
+    const OCTETS: u64 = 1 << 20;
+    server.guest.listen(9000, SEED, OCTETS);
+    client.guest.connect(SocketAddr::new(address.into(), 9000), 30_000, SEED, OCTETS);
+    let is_complete = |vm: &&mut Vm| vm.guest.connections[0].is_complete();
+    run(&mut [server, client], "both streams", |all| all.iter().all(is_complete)).await;
+}
+
 /// An ICMP echo request with identifier 7.
 pub fn echo_request() -> Vec<u8> {
     let mut message = vec![8, 0, 0, 0, 0, 7, 0, 1];
