@@ -79,6 +79,11 @@ export function isUnspecified(address: string): boolean {
   return /^[0:.]+$/.test(stripBrackets(address)) && literalFamily(address) !== undefined;
 }
 
+/** The local end of what is not bound yet, of the family of `remote`. */
+export function unspecifiedFor({ address }: Endpoint): Endpoint {
+  return { address: literalFamily(address) === "ipv6" ? "::" : "0.0.0.0", port: 0 };
+}
+
 function formatIPv4(word: number): string {
   return [word >>> 24, (word >>> 16) & 255, (word >>> 8) & 255, word & 255].join(".");
 }

@@ -1,5 +1,5 @@
 /** One UDP socket in the engine, bound or connected. */
-import { literalFamily, stripBrackets, unmapped, type Endpoint, type IpFamily } from "../address.js";
+import { literalFamily, stripBrackets, unmapped, unspecifiedFor, type Endpoint, type IpFamily } from "../address.js";
 import { failure, type Failure } from "../errors.js";
 import { datagramCost, type ExternalRequest } from "../link/protocol.js";
 import { failureOf } from "./codes.js";
@@ -109,17 +109,17 @@ export class UdpFlow implements EngineSocket, SocketOwner {
   }
 
   #connect({ receiveBufferSize }: UdpRequest, remote: Endpoint): void {
-    const family = literalFamily(remote.address);
-    const any = { address: family === "ipv6" ? "::" : "0.0.0.0", port: 0 };
     const { stack } = this.#context;
-    const id = stack.bind(any, true, receiveBufferSize);
+    const unbound = unspecifiedFor(remote);
+    const id = stack.bind(unbound, true, receiveBufferSize);
     if (id < 0) return this.#retire(failureOf(id));
     this.#own(id);
     this.#connected = true;
     const result = stack.connectUdp(id, remote);
     if (result < 0) return this.#retire(failureOf(result));
+    const family = literalFamily(remote.address);
     const own = stack.lease()?.addresses.find((address) => literalFamily(address) === family);
-    const local = { address: own ?? any.address, port: stack.localAddress(id)?.port ?? 0 };
+    const local = { address: own ?? unbound.address, port: stack.localAddress(id)?.port ?? 0 };
     this.#context.emit({ event: "opened", handle: this.#handle, opened: { local, remote } });
     this.#send();
   }

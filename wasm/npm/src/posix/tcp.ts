@@ -1,5 +1,5 @@
 /** A TCP connection of a program: octets between its rings and the stack's buffers. */
-import type { Endpoint } from "../address.js";
+import { unspecifiedFor, type Endpoint } from "../address.js";
 import { failureOf } from "../engine/codes.js";
 import { endpointsAt, Kind, word } from "../engine/events.js";
 import { putEndpoint } from "./endpoints.js";
@@ -9,9 +9,6 @@ import { breakWith, type Owner, type ProgramSocket } from "./socket.js";
 
 /** Octets of room below which a ring is left alone until the program has read more: small copies cost too much. */
 const WORTHWHILE = 16 * 1024;
-
-/** The local end of a connection that is not there yet. */
-const anywhere = ({ address }: Endpoint): Endpoint => ({ address: address.includes(":") ? "::" : "0.0.0.0", port: 0 });
 
 export class ProgramTcp implements ProgramSocket {
   readonly shared: Shared;
@@ -41,7 +38,7 @@ export class ProgramTcp implements ProgramSocket {
     this.#own(id);
     // What the program sends at once travels with the request; a refusal is told to what it does next.
     this.#opening = fastOpen && split !== undefined;
-    if (this.#opening) this.#established(anywhere(remote), remote);
+    if (this.#opening) this.#established(unspecifiedFor(remote), remote);
   }
 
   /** What a listener has taken has the listener's hop limit already. */
