@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import readline from "node:readline";
 import { OPEN } from "./everywhere.mjs";
-import { gatewayProgram } from "./options.mjs";
+import { spawnGateway } from "./gateway-process.mjs";
 
 const NAMESPACE = "webtun-strict";
 const DEVICE = "wtstrict0";
@@ -99,9 +99,7 @@ function createBeyond() {
 
 export class StrictGateway {
   #folder = fs.mkdtempSync(path.join(os.tmpdir(), "webtun-strict-"));
-  #child;
-  #log = "";
-  #gone;
+  #process;
   #beyond;
   url = new URL(`ws://${THEIRS}:${PORT}/`);
   /** The addresses at which somebody was let through to the machine behind it. */
@@ -109,7 +107,6 @@ export class StrictGateway {
 
   /** Resolves when it listens. */
   async start() {
-    const program = gatewayProgram();
     createNetwork();
     await this.#startBeyond();
     const file = path.join(this.#folder, "gateway.toml");
@@ -118,20 +115,9 @@ export class StrictGateway {
     // As the first one's: without a TUN device a user who is nobody runs it.
     const sockets = process.env.WEBTUN_EGRESS === "user";
     if (sockets) letNobody(this.#folder);
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("WEBTUN_")));
-    const as = sockets ? NOBODY : [];
-    const args = ["netns", "exec", NAMESPACE, ...as, program, "--egress", sockets ? "user" : "tun", "--config", file];
-    this.#child = spawn("ip", args, { env, stdio: ["ignore", "pipe", "pipe"] });
-    this.#gone = new Promise((resolve) => this.#child.once("exit", resolve));
-    await new Promise((resolve, reject) => {
-      const listen = (text) => {
-        this.#log = (this.#log + text).slice(-4000);
-        if (this.#log.includes("listening on ")) resolve();
-      };
-      this.#child.stdout.on("data", listen);
-      this.#child.stderr.on("data", listen);
-      this.#gone.then(() => reject(new Error(`the second gateway did not start: ${this.#log.trim()}`)));
-    });
+    const before = ["ip", "netns", "exec", NAMESPACE, ...(sockets ? NOBODY : [])];
+    this.#process = spawnGateway(["--egress", sockets ? "user" : "tun", "--config", file], before);
+    await this.#process.listening;
   }
 
   #startBeyond() {
@@ -150,14 +136,14 @@ export class StrictGateway {
 
   /** Ends it, and removes its network. */
   async stop() {
-    this.#child?.kill("SIGTERM");
-    await this.#gone;
+    this.#process?.child.kill("SIGTERM");
+    await this.#process?.gone;
     this.stopNow();
   }
 
   /** The same at once; for the exit of this process. */
   stopNow() {
-    this.#child?.kill("SIGKILL");
+    this.#process?.child.kill("SIGKILL");
     this.#beyond?.kill("SIGKILL");
     removeNetwork();
     fs.rmSync(this.#folder, { recursive: true, force: true });
