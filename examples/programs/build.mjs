@@ -25,7 +25,10 @@ const IPERF3 = {
   sha256: "24b63a26382325f759f11d421779a937b63ca1bc17c44587d2fcfedab60ac038",
 };
 
-/** A library's files and objects, and the options for them and the program, which is not ours where it is named; all is kept in `folder`. */
+/**
+ * A library's files and objects, the options for them and the program, and the program where it is not ours; all is kept in
+ * `folder`.
+ */
 const LIBRARIES = {
   async redis(folder) {
     const sources = await unpacked(HIREDIS, folder);
@@ -56,7 +59,7 @@ const LIBRARIES = {
   },
 };
 
-/** The programs of `src` and of others, in the order in which the page names them, each with a line to try against the playground. */
+/** The programs in the order in which the page names them, each with a line to try against the playground. */
 export const EXAMPLES = {
   curl: "curl -sS http://www.playground.test/",
   ping: "ping www.playground.test 64",

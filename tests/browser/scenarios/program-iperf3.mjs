@@ -5,12 +5,14 @@ export const about = "iperf3, unmodified, at a real iperf3: TCP both ways, by tw
 export const programs = ["iperf3"];
 
 const SERVER = "iperf.playground.test";
-const WAYS = { up: [], down: ["-R"], "two down": ["-R", "-P", "2"], "UDP up": ["-u", "-b", "4M"], "UDP down": ["-u", "-b", "4M", "-R"] };
+const UDP = ["-u", "-b", "4M"];
+const WAYS = { up: [], down: ["-R"], "two down": ["-R", "-P", "2"], "UDP up": UDP, "UDP down": [...UDP, "-R"] };
 
 export default async function (t) {
   const net = await t.open();
   for (const [what, flags] of Object.entries(WAYS)) {
-    const { lines, errors, exit } = await within(Program.run(t, net, "iperf3", "-J", "-t", "1", "-c", SERVER, ...flags), what);
+    const run = Program.run(t, net, "iperf3", "-J", "-t", "1", "-c", SERVER, ...flags);
+    const { lines, errors, exit } = await within(run, what);
     t.equal(exit, 0, `the exit status of ${what}; ${errors.join(" ")}`);
     const { error, end } = JSON.parse(lines.join("\n"));
     t.equal(error, undefined, `the error of ${what}`);
