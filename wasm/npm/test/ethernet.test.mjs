@@ -28,7 +28,7 @@ test("the router answers, a guest is seen, and a card without a plug hears nothi
   const net = await open(t);
   const heard = [];
   let send;
-  const port = net.plug({ onSend: (listener) => (send = listener), receive: (frame) => heard.push(frame) });
+  const port = net.plug({ onSend: (listener) => (send = listener), receive: (frame) => heard.push(frame.slice()) });
   send(Uint8Array.from(ARP));
   assert.equal(heard.length, 0, "the emulator is still at it");
   await pause();
@@ -45,7 +45,7 @@ test("a burst without a pause is answered meanwhile, and a frame is not looked a
   const net = await open(t, { mtu: 65_000 });
   const heard = [];
   let send;
-  net.plug({ onSend: (listener) => (send = listener), receive: (frame) => heard.push(frame) });
+  net.plug({ onSend: (listener) => (send = listener), receive: (frame) => heard.push(frame.slice()) });
   const memory = new Uint8Array(64_000);
   for (let count = 0; count < 8; count++) {
     memory.set(ARP);
@@ -65,7 +65,7 @@ test("frames wait for a card without room, and one that answers at once is no tr
   net.plug({
     onSend: (listener) => (send = listener),
     receive(frame) {
-      if (heard.push(frame) < 3) send(Uint8Array.from(ARP));
+      if (heard.push(frame.slice()) < 3) send(Uint8Array.from(ARP));
     },
     hasRoom: () => room,
   });
@@ -88,7 +88,7 @@ test("v86's card is used by its events, as far as its ring has room", async (t) 
     {
       add_listener: (event, listener) => listeners.set(event, listener),
       remove_listener: (event) => listeners.delete(event),
-      bus: { send: (event, frame) => heard.push([event, frame]) },
+      bus: { send: (event, frame) => heard.push([event, frame.slice()]) },
       v86: { cpu: { devices: { net: ring }, flags } },
     },
     net,

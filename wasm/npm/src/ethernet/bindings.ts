@@ -95,12 +95,11 @@ export class Bindings {
     return some(this.#inner.poll_port());
   }
 
-  /** The next frame for a port, copied. */
+  /** The next frame for a port as a view that the next call invalidates. */
   pollFrame(port: number): Uint8Array<ArrayBuffer> | undefined {
     const length = this.#inner.poll_frame(port);
     if (length === 0) return undefined;
-    const at = this.#inner.pointer();
-    return new Uint8Array(this.#memory.buffer.slice(at, at + length) as ArrayBuffer);
+    return new Uint8Array(this.#memory.buffer as ArrayBuffer, this.#inner.pointer(), length);
   }
 
   /** Octets that wait for a link's port; 0 while its network card is away. */

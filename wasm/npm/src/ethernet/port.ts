@@ -4,7 +4,7 @@
 export interface NetworkCard {
   /** Has `listener` called with each frame that the machine sends, which is copied before that returns. */
   onSend(listener: (frame: Uint8Array) => void): void;
-  /** Takes a frame for the machine, which it may keep. */
+  /** Takes a frame for the machine: a view, so what is kept has to be copied before that returns. */
   receive(frame: Uint8Array<ArrayBuffer>): void;
   /** False while another frame would be lost; absent where there is always room. */
   hasRoom?(): boolean;
@@ -19,7 +19,7 @@ export interface EthernetPort {
 /** What a port needs of its segment. */
 export interface Socket {
   send(frame: Uint8Array): void;
-  /** The next frame for the card. */
+  /** The next frame for the card, as a view. */
   poll(): Uint8Array<ArrayBuffer> | undefined;
   unplug(): void;
   /** True while the segment is at work, and a frame has to wait until it is not. */

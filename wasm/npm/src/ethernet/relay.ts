@@ -91,7 +91,7 @@ export function relayWebSocket(net: Ethernet, { framing }: RelayOptions): typeof
       try {
         this.#port = net.plug({
           onSend: (listener) => (this.#listener = listener),
-          receive: (frame) => this.#message(framing === "frame" ? frame.buffer : withLength(frame)),
+          receive: (frame) => this.#message(framing === "frame" ? frame.slice().buffer : withLength(frame)),
         });
       } catch (error) {
         this.#tell(new Event("error"), this.onerror);
