@@ -1,4 +1,5 @@
-/* `fastopen ADDRESS PORT [OPTION]`: connects, with OPTION by TCP_FASTOPEN_CONNECT; writes, reads, and prints how each went. */
+/* `fastopen ADDRESS PORT [OPTION]`: connects, with OPTION by TCP_FASTOPEN_CONNECT; writes, reads, and prints how each went,
+ * and from which address. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -27,6 +28,11 @@ int main(int count, char **given) {
     while ((got = read(fd, back + length, sizeof back - length)) > 0 && (length += got) < (ssize_t)sizeof back) {}
     tell("read", got);
     if (got > 0) printf("the same: %s\n", strcmp(octets, back) == 0 ? "yes" : "no");
+    struct sockaddr_in local;
+    char text[INET_ADDRSTRLEN];
+    socklen_t size = sizeof local;
+    getsockname(fd, (struct sockaddr *)&local, &size);
+    if (got > 0) printf("from %s\n", inet_ntop(AF_INET, &local.sin_addr, text, sizeof text));
   }
   close(fd);
   return 0;

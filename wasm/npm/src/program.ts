@@ -17,6 +17,11 @@ export interface ProgramOptions {
    * (ports of the session's own block it does). With port 0 the program gets one of these.
    */
   external?: boolean | undefined;
+  /**
+   * TCP connections outwards are made by the gateway's own kernel where it does that, as those of `net.connect()` are: faster,
+   * and better where packets are lost. `connect()` tells a failure as ever. False when not given: end to end.
+   */
+  split?: boolean | undefined;
 }
 
 function sharedMemory(): SharedArrayBuffer {
@@ -28,6 +33,11 @@ function sharedMemory(): SharedArrayBuffer {
     );
   }
   return new SharedArrayBuffer(CONTROL_SIZE);
+}
+
+/** What the engine has to know. */
+function chosen({ external = false, split = false }: ProgramOptions): Pick<Attachment, "external" | "split"> {
+  return { external: Boolean(external), split: Boolean(split) };
 }
 
 /** Lets the program know when the tunnel is gone. */
@@ -55,16 +65,16 @@ export function attachmentHere(link: Link, status: NetworkStatus, options: Progr
   const control = new ArrayBuffer(CONTROL_SIZE);
   const [engine, program] = localPorts();
   watch(link, status, control, () => engine.postMessage(undefined));
-  link.post({ op: "program", attachment: { control, port: engine, local: true, external: options.external === true } });
+  link.post({ op: "program", attachment: { control, port: engine, local: true, ...chosen(options) } });
   return { webtun: { control, port: program, local: true } };
 }
 
 function remoteAttachment(
-  link: Link, status: NetworkStatus, { external = false }: ProgramOptions,
+  link: Link, status: NetworkStatus, options: ProgramOptions,
 ): { attachment: Attachment; port: MessagePort } {
   const control = sharedMemory();
   watch(link, status, control, () => {});
   const { port1, port2 } = new MessageChannel();
-  link.post({ op: "program", attachment: { control, port: port1, external } }, port1);
+  link.post({ op: "program", attachment: { control, port: port1, ...chosen(options) } }, port1);
   return { attachment: { control, port: port2 }, port: port2 };
 }

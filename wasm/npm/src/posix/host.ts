@@ -32,17 +32,19 @@ export class ProgramHost implements Owner {
   readonly #control: Int32Array;
   readonly #local: boolean;
   readonly #external: boolean;
+  readonly split: boolean;
   /** Where the program's threads wait, if it has any. */
   #word: { words: Int32Array; index: number } | undefined;
   readonly #sockets = new Map<number, ProgramSocket>();
   #ended = false;
 
-  constructor(context: Context, { control, port, local = false, external = false }: Attachment) {
+  constructor(context: Context, { control, port, local = false, external = false, split = false }: Attachment) {
     this.context = context;
     this.#port = port;
     this.#control = new Int32Array(control);
     this.#local = local;
     this.#external = external;
+    this.split = split;
     port.onmessage = ({ data }: MessageEvent<Request>) => this.#enter(() => this.#request(data));
     port.addEventListener("close", () => this.#end());
     port.start();

@@ -155,4 +155,6 @@ export interface Attachment {
   readonly local?: boolean;
   /** The ports at which the program listens are to be reached from outside. */
   readonly external?: boolean;
+  /** Connections outwards are the gateway's, where it makes them. */
+  readonly split?: boolean;
 }

@@ -9,6 +9,8 @@ import type { Shared } from "./ring.js";
 /** What a socket needs of the program's host. */
 export interface Owner {
   readonly context: Context;
+  /** Connections outwards are the gateway's, where it makes them. */
+  readonly split: boolean;
   /** Something has changed in shared memory: the program shall look again. */
   changed(): void;
   /** This socket needs the engine no more. */

@@ -32,7 +32,7 @@ export class ProgramTcp implements ProgramSocket {
   connect(remote: Endpoint, { fastOpen, ...tuning }: StreamTuning): void {
     const { stack } = this.#owner.context;
     this.#hopLimit = this.shared.get(Word.HopLimit);
-    const split = stack.connectSplit(remote.address, remote.port, fastOpen);
+    const split = stack.connectSplit(remote.address, remote.port, fastOpen || this.#owner.split);
     const id = split ?? stack.connect(remote, { ...tuning, hopLimit: this.#hopLimit });
     if (id < 0) return this.#fail(id);
     this.#own(id);
