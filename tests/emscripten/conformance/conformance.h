@@ -23,6 +23,7 @@
 void streams(void);
 void connecting(void);
 void waiting(void);
+void multiplexing(void);
 void datagrams(void);
 void echoes(void);
 void options(void);

@@ -4,6 +4,7 @@ int main(void) {
   streams();
   connecting();
   waiting();
+  multiplexing();
   datagrams();
   echoes();
   options();

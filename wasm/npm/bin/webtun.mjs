@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const FOLDER = fileURLToPath(new URL("../dist/emscripten/", import.meta.url));
-const SOURCES = ["sockets", "files", "names", "threads"];
+const SOURCES = ["sockets", "files", "epoll", "names", "threads"];
 /** The functions of the library that may wait. */
-const WAITING = ["bind", "connect", "listen", "accept", "send", "receive", "poll", "resolve"].map((name) => `webtun_${name}`);
+const CALLS = ["bind", "connect", "listen", "accept", "send", "receive", "poll", "epollWait", "resolve"];
+const WAITING = CALLS.map((name) => `webtun_${name}`);
 const { WEBTUN_CACHE: cache = FOLDER, EMCC: emcc = "emcc" } = process.env;
 
 function fail(message) {

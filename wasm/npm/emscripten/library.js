@@ -21,11 +21,14 @@ const FUNCTIONS = {
   ioctl: 3,
   dup: 2,
   poll: 3,
+  epollCreate: 0,
+  epollControl: 4,
+  epollWait: 4,
   resolve: 5,
 };
 
 /** Those of them that may wait. */
-const WAITING = new Set(["bind", "connect", "listen", "accept", "send", "receive", "poll", "resolve"]);
+const WAITING = new Set(["bind", "connect", "listen", "accept", "send", "receive", "poll", "epollWait", "resolve"]);
 
 /** The functions by which a thread of the program waits by itself, each of one number. */
 const THREADED = ["resume", "limit", "useWord"];

@@ -23,6 +23,9 @@ int webtun_fcntl(int fd, int command, int argument);
 int webtun_ioctl(int fd, int request, void *argument);
 int webtun_dup(int fd, int to);
 int webtun_poll(void *entries, int count, int milliseconds);
+int webtun_epollCreate(void);
+int webtun_epollControl(int epfd, int operation, int fd, void *event);
+int webtun_epollWait(int epfd, void *events, int room, int milliseconds);
 int webtun_resolve(const char *name, int length, int family, void *addresses, int room);
 
 #ifdef __EMSCRIPTEN_PTHREADS__

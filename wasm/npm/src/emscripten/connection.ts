@@ -208,6 +208,7 @@ export function* accepting(channel: Channel, listener: Socket, flags: number): T
     // Another thread may have taken the one that was there.
     if (failed !== Errno.EAGAIN || timeout === 0) return -failed;
   }
+  listener.accepted += 1;
   const socket = new Socket(listener.family, SOCK_STREAM, IPPROTO_TCP);
   Object.assign(socket.options, { ...listener.options, others: new Map(listener.options.others) });
   socket.nonBlocking = (flags & SOCK_NONBLOCK) !== 0;

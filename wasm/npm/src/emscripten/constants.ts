@@ -34,6 +34,10 @@ export const POLLRDNORM = 0x40;
 export const POLLWRNORM = 0x100;
 export const POLLRDHUP = 0x2000;
 
+export const EPOLLEXCLUSIVE = 1 << 28;
+export const EPOLLONESHOT = 1 << 30;
+export const EPOLLET = 1 << 31;
+
 export const F_DUPFD = 0;
 export const F_GETFD = 1;
 export const F_SETFD = 2;
@@ -44,4 +48,7 @@ export const F_DUPFD_CLOEXEC = 1030;
 export const FIONREAD = 0x541b;
 export const FIONBIO = 0x5421;
 
+export const S_IFMT = 0o170000;
+export const S_IFDIR = 0o040000;
+export const S_IFREG = 0o100000;
 export const S_IFSOCK = 0o140000;

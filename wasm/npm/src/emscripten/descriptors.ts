@@ -1,9 +1,10 @@
 /** Sockets among the descriptors of emscripten's file system. */
 import { Errno } from "../posix/errno.js";
 import {
-  F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, O_NONBLOCK, O_RDWR, S_IFSOCK,
+  F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, F_SETFD, F_SETFL, O_NONBLOCK, O_RDWR, POLLIN, POLLRDNORM, S_IFSOCK,
 } from "./constants.js";
 import type { Environment, FileStream } from "./environment.js";
+import type { Epoll } from "./epoll.js";
 import type { ProgramStream } from "./socket.js";
 
 /** What read(), write() and close() by way of the file system end in. */
@@ -56,6 +57,20 @@ export class Descriptors {
     const flags = O_RDWR | (socket.nonBlocking ? O_NONBLOCK : 0);
     const stream = { node, path: "socket", flags, seekable: false, position: 0, stream_ops: this.#operations, socket };
     return FS.createStream(stream, from, to).fd;
+  }
+
+  /** A new descriptor for an instance of epoll, which is waited for as a file is, and neither read nor written. */
+  openEpoll(epoll: Epoll): number {
+    const { FS } = this.#environment;
+    const refuse = (): never => {
+      throw new FS.ErrnoError(Errno.EINVAL);
+    };
+    const operations = {
+      poll: () => (epoll.ready ? POLLIN | POLLRDNORM : 0), read: refuse, write: refuse, close: () => {},
+    };
+    const node = new FS.FSNode(null, "epoll", 0o600, 0);
+    const stream = { node, path: "epoll", flags: O_RDWR, seekable: false, position: 0, stream_ops: operations, epoll };
+    return FS.createStream(stream).fd;
   }
 
   /** dup(), and with `to` dup2() and dup3(), for a socket. */

@@ -1,4 +1,5 @@
 /** What the emcc program around the runtime gives it. The heap is asked for anew each time: it moves when it grows. */
+import type { Epoll } from "./epoll.js";
 import type { ProgramStream } from "./socket.js";
 
 export interface FileStream {
@@ -6,6 +7,8 @@ export interface FileStream {
   flags: number;
   shared?: { refcount: number };
   socket?: ProgramStream;
+  epoll?: Epoll;
+  node?: { mode: number };
   stream_ops?: { poll?(stream: FileStream, timeout?: number): number };
 }
 

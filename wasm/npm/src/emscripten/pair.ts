@@ -1,5 +1,6 @@
 /** socketpair(): two ends in one program, with no stack between them. */
 import { Errno } from "../posix/errno.js";
+import { edgesOf } from "./socket.js";
 import { POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM } from "./constants.js";
 
 /** Octets that one direction holds. */
@@ -16,6 +17,11 @@ export class Pipe {
   /** What the other end has sent: messages, or pieces of a stream. */
   #received: Uint8Array[] = [];
   #length = 0;
+  /** Pieces that have ever been received. */
+  #arrived = 0;
+  /** There was no room for what was to be sent, and nobody has seen room since. */
+  #full = false;
+  #refills = 0;
 
   constructor(type: number) {
     this.type = type;
@@ -47,11 +53,23 @@ export class Pipe {
   }
 
   poll(): number {
-    const other = this.other;
     const ready = this.#received.length > 0 || this.#ended ? POLLIN : 0;
-    const room = other === undefined || other.#length < CAPACITY ? POLLOUT : 0;
-    const gone = other === undefined || (this.#ended && this.writeShut) ? POLLHUP : 0;
+    const room = this.#room ? POLLOUT : 0;
+    const gone = this.other === undefined || (this.#ended && this.writeShut) ? POLLHUP : 0;
     return ready | room | gone | (this.#ended ? POLLRDHUP : 0);
+  }
+
+  get #room(): boolean {
+    return this.other === undefined || this.other.#length < CAPACITY;
+  }
+
+  /** See `Source.edges`. */
+  edges(): number {
+    if (this.#full && this.#room) {
+      this.#full = false;
+      this.#refills += 1;
+    }
+    return edgesOf(this.#arrived, this.#refills, 0, [this.#ended, this.writeShut, this.other === undefined]);
   }
 
   /** Octets taken, or a negative errno. */
@@ -60,9 +78,13 @@ export class Pipe {
     if (other === undefined || this.writeShut || other.readShut) return -Errno.EPIPE;
     const room = CAPACITY - other.#length;
     if (!this.stream && data.length > CAPACITY) return -Errno.EMSGSIZE;
+    this.#full ||= data.length > room || room <= 0;
     if (room <= 0 || (!this.stream && data.length > room)) return -Errno.EAGAIN;
     const piece = data.slice(0, room);
-    if (piece.length > 0 || !this.stream) other.#received.push(piece);
+    if (piece.length > 0 || !this.stream) {
+      other.#received.push(piece);
+      other.#arrived += 1;
+    }
     other.#length += piece.length;
     return piece.length;
   }

@@ -13,7 +13,8 @@ import {
 } from "./constants.js";
 import { Channel, type Task } from "./control.js";
 import { Descriptors } from "./descriptors.js";
-import { Memory, type Environment } from "./environment.js";
+import { Memory, type Environment, type FileStream } from "./environment.js";
+import { EpollCalls } from "./epoll-calls.js";
 import { firstDatagram } from "../posix/datagram.js";
 import { Pipe } from "./pair.js";
 import { encodeAddress, readAddress, unspecified, writeAddress } from "./sockaddr.js";
@@ -36,6 +37,7 @@ export class Runtime {
   /** Kept for the library: a call of this program has been unwound before. */
   begun = false;
   readonly #descriptors: Descriptors;
+  readonly #epolls: EpollCalls;
   #channel: Channel | undefined;
   #open = 0;
   #explained = false;
@@ -50,6 +52,13 @@ export class Runtime {
         this.#byFile((channel) => sending(channel, stream, [data], 0, undefined), (length) => length),
       poll: (stream) => this.#poll(stream),
       close: (stream) => this.#close(stream),
+    });
+    this.#epolls = new EpollCalls({
+      FS: environment.FS,
+      memory: this.memory,
+      descriptors: this.#descriptors,
+      events: (file) => this.#eventsOfFile(file),
+      down: () => this.#channel?.down ?? 0,
     });
   }
 
@@ -255,6 +264,25 @@ export class Runtime {
       }
       return ready === 0 ? undefined : ready;
     };
+    return yield* this.#looking(timeout, look);
+  }
+
+  epollCreate(): number {
+    return this.#with(() => this.#epolls.create());
+  }
+
+  /** @param at - a `struct epoll_event` */
+  epollControl(epfd: number, operation: number, fd: number, at: number): number {
+    return this.#epolls.control(epfd, operation, fd, at);
+  }
+
+  /** @param at - an array of `room` `struct epoll_event`; @param timeout - milliseconds, negative for ever */
+  *epollWait(epfd: number, at: number, room: number, timeout: number): Task<number> {
+    return yield* this.#looking(timeout, () => this.#epolls.look(epfd, at, room));
+  }
+
+  /** Waits until `look` gives something, and gives 0 when the time is over. */
+  *#looking(timeout: number, look: () => number | undefined): Task<number> {
     if (this.#channel === undefined) return look() ?? 0;
     return (yield* this.#channel.waiting(timeout < 0 ? Infinity : timeout, look)) ?? 0;
   }
@@ -311,10 +339,13 @@ export class Runtime {
   }
 
   #eventsOf(fd: number): number {
-    const stream = this.#environment.FS.getStream(fd);
-    if (!stream) return POLLNVAL;
-    if (stream.socket !== undefined) return this.#poll(stream.socket);
-    return stream.stream_ops?.poll?.(stream, 0) ?? ALWAYS;
+    const file = this.#environment.FS.getStream(fd);
+    return file ? this.#eventsOfFile(file) : POLLNVAL;
+  }
+
+  #eventsOfFile(file: FileStream): number {
+    if (file.socket !== undefined) return this.#poll(file.socket);
+    return file.stream_ops?.poll?.(file, 0) ?? ALWAYS;
   }
 
   #with(action: (channel: Channel) => number): number {

@@ -66,6 +66,11 @@ export class Socket {
   connecting = false;
   readShut = false;
   writeShut = false;
+  /** There was no room for what was to be sent, and nobody has seen room since. */
+  full = false;
+  #refills = 0;
+  /** Connections that the program has taken from a listener. */
+  accepted = 0;
 
   constructor(family: number, type: number, protocol: number) {
     this.family = family;
@@ -141,6 +146,17 @@ export class Socket {
     }
   }
 
+  /** See `Source.edges`: what arrives, what happens to the connection, and room after there was none. */
+  edges(down: number): number {
+    if (this.full && this.#room()) {
+      this.full = false;
+      this.#refills += 1;
+    }
+    const arrived = this.role === "listener" ? this.accepted + this.word(Word.Incoming) : this.word(Word.RxHead);
+    const ends = [Word.RxEnd, Word.TxEnd, Word.Error].map((word) => this.word(word) !== 0);
+    return edgesOf(arrived, this.#refills, this.state, [...ends, this.readShut, this.writeShut, down !== 0]);
+  }
+
   #datagram(): boolean {
     return this.readShut || (this.shared !== undefined && firstDatagram(this.shared.rx) !== undefined);
   }
@@ -162,6 +178,12 @@ export class Socket {
     const writable = over || failed || this.#room();
     return error | (readable ? POLLIN : 0) | (writable ? POLLOUT : 0) | (ended ? POLLRDHUP : 0) | (ended && over ? POLLHUP : 0);
   }
+}
+
+/** One number for all of it: the arrivals in the lower 32 bits, at most 20 more above them. */
+export function edgesOf(arrived: number, refills: number, state: number, flags: readonly boolean[]): number {
+  const bits = flags.reduce((sum, flag, index) => sum | (flag ? 4 << index : 0), state);
+  return (arrived >>> 0) + 2 ** 32 * (bits | ((refills & 0xfff) << 8));
 }
 
 /** The errno of a call that the state of a stream does not allow, or 0. */

@@ -96,6 +96,7 @@ function* sendOctets(channel: Channel, socket: Socket, data: Uint8Array, flags: 
     const taken = shared.tx.write(data.subarray(sent));
     sent += taken;
     if (taken > 0) channel.kick(socket);
+    socket.full ||= sent < data.length;
     return sent === data.length ? sent : undefined;
   };
   return (yield* channel.waiting(waiting, step)) ?? (sent || -Errno.EAGAIN);
@@ -127,7 +128,9 @@ function* sendDatagram(
     if (socket.shared !== shared) return -Errno.EBADF;
     const error = channel.down || socket.takeError();
     if (error !== 0) return -error;
-    return putDatagram(shared.tx, data, to, socket.hopLimit) ? data.length : undefined;
+    if (putDatagram(shared.tx, data, to, socket.hopLimit)) return data.length;
+    socket.full = true;
+    return undefined;
   };
   const result = (yield* channel.waiting(patience(socket, flags, "send"), step)) ?? -Errno.EAGAIN;
   if (result >= 0) channel.kick(socket);
