@@ -32,6 +32,11 @@ async function compile(compiler, args) {
   }
 }
 
+const conformance = sourcesIn(path.join(sources, "conformance"));
+
+/** The conformance program for this machine. */
+const compileNative = () => compile("cc", ["-O1", ...conformance, "-o", path.join(PROGRAMS, "conformance")]);
+
 /** What the package has to say to emcc, or to rustc. */
 export async function linkFlags(command = "emcc-flags", ...options) {
   const { stdout } = await run(process.execPath, [path.join(root, "wasm/npm/bin/webtun.mjs"), command, ...options]);
@@ -56,8 +61,7 @@ const BY_NAME = {
     await compile("emcc", ["-O1", ...threads, ...(await linkFlags("emcc-flags", "-pthread")), ...files]);
   },
   async "conformance-modes"() {
-    const conformance = sourcesIn(path.join(sources, "conformance"));
-    await compile("cc", ["-O1", ...conformance, "-o", path.join(PROGRAMS, "conformance")]);
+    await compileNative();
     const unwinding = [...conformance, "-o", path.join(PROGRAMS, "conformance-asyncify.js")];
     await compile("emcc", ["-O1", ...(await linkFlags("emcc-flags", "-sASYNCIFY")), ...unwinding]);
     const threads = ["-pthread", "-sPROXY_TO_PTHREAD", "-sPTHREAD_POOL_SIZE=4", "-sINITIAL_MEMORY=64MB"];
@@ -81,10 +85,14 @@ const BY_NAME = {
     fs.mkdirSync(cache, { recursive: true });
     const command = [path.join(root, "wasm/npm/bin/webtun.mjs"), "emcc-flags"];
     const env = { ...process.env, EMCC: latest, WEBTUN_CACHE: cache };
-    for (const [source, name, ...mode] of [["get", "latest"], ["get", "jspi", "-sJSPI"], ["echo", "jspi", "-sJSPI"]]) {
-      const { stdout } = await run(process.execPath, [...command, ...mode], { env });
-      const files = [path.join(sources, `programs/${source}.c`), "-o", path.join(PROGRAMS, `${source}-${name}.js`)];
-      await compile(latest, ["-O1", ...files, ...stdout.trim().split(" ")]);
+    await compileNative();
+    const [get, echo] = ["get", "echo"].map((name) => [path.join(sources, `programs/${name}.c`)]);
+    for (const [mode, all, ...flags] of [["latest", { get, conformance }], ["jspi", { get, echo, conformance }, "-sJSPI"]]) {
+      const { stdout } = await run(process.execPath, [...command, ...flags], { env });
+      for (const [name, files] of Object.entries(all)) {
+        const output = ["-o", path.join(PROGRAMS, `${name}-${mode}.js`)];
+        await compile(latest, ["-O1", ...files, ...stdout.trim().split(" "), ...output]);
+      }
     }
   },
   /** By emcc's own sockets, as an emulator's are that is built by it. */
@@ -138,8 +146,7 @@ export async function buildPrograms() {
   fs.mkdirSync(PROGRAMS, { recursive: true });
   const flags = await linkFlags();
   const emcc = (name, files) => compile("emcc", ["-O1", ...files, ...flags, "-o", path.join(PROGRAMS, `${name}.js`)]);
-  const conformance = sourcesIn(path.join(sources, "conformance"));
-  await compile("cc", ["-O1", ...conformance, "-o", path.join(PROGRAMS, "conformance")]);
+  await compileNative();
   await emcc("conformance", conformance);
   const plain = sourcesIn(path.join(sources, "programs")).filter((file) => !file.endsWith("threads.c"));
   await Promise.all(plain.map((file) => emcc(path.basename(file, ".c"), [file])));
