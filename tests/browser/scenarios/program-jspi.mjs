@@ -6,6 +6,7 @@ export const about = "programs of Debian's newest emcc: suspended by JSPI, with 
 export const where = ["chromium"];
 export const programs = ["suspended"];
 export const full = true;
+export const deadline = 120;
 
 export const host = native;
 
