@@ -61,8 +61,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A SOCKS5 server and, where a WebSocket reaches it, websockify.
 fn socks(lab: &Lab, websockify: &Path) -> [Daemon; 2] {
-    let mut server = lab.gateway.command("microsocks");
-    let server = Daemon::start(server.args(["-q", "-i", "127.0.0.1", "-p", "1080"]));
+    // Debian 12's knows no way to be told that each connection is not worth a line.
+    let mut server = lab.gateway.command("sh");
+    let server = Daemon::start(server.args(["-c", "exec microsocks -i 127.0.0.1 -p 1080 2>/dev/null"]));
     // It speaks on its stderr.
     let mut relay = lab.gateway.command("sh");
     relay.args(["-c", r#"exec "$0" "$@" 2>&1"#]).arg(websockify);

@@ -1,5 +1,5 @@
-// Arguments: 0 for emcc's own sockets with websockify and a SOCKS5 server, 1 for ours; MiB of the long connection; how many
-// short ones.
+// Arguments: 0 for emcc's own sockets with websockify and a SOCKS5 server, 1 for ours, 2 for ours with connections that the
+// gateway makes; MiB of the long connection; how many short ones.
 import { openTunnel } from "../client/flows.mjs";
 import { Program } from "../client/program.mjs";
 
@@ -15,7 +15,8 @@ export default async function (t) {
   const net = variant === 0 ? undefined : await openTunnel(t);
   const figure = async (...args) => {
     const [program, proxy] = net === undefined ? ["flows-sockfs", PROXY] : ["flows", []];
-    const { lines, errors, exit } = await Program.run(t, net, program, HOST, ...args, ...proxy);
+    const given = net && { attach: (worker) => net.attach(worker, { split: variant === 2 }) };
+    const { lines, errors, exit } = await Program.run(t, given, program, HOST, ...args, ...proxy);
     if (exit !== 0) throw new Error(`flows ${args.join(" ")}: ${exit} ${[...lines, ...errors].join(" ")}`);
     return Number.parseFloat(lines[0]);
   };

@@ -103,23 +103,24 @@ pub static EMSCRIPTEN: Family = Family {
 };
 
 const SOCKFS: &str = "websockify";
+const SPLIT: &str = "emscripten, split";
 
 /// By whose sockets.
 pub static WEBSOCKIFY: Family = Family {
     name: "websockify",
     about: "connections of a C program in Chromium, one long and 200 short, by emcc's own sockets, websockify and SOCKS5, \
-            and by ours",
+            and by ours, end to end and split",
     reference: SOCKFS,
     figures: &[Figure { name: "one long", unit: MB_S }, Figure { name: "short ones", unit: "per s" }],
     measure: |context| {
         context.built.npm()?;
         build_programs("websockify")?;
-        let sizes = context.or_least("64 200", "1 2");
+        let sizes = context.or_least("256 200", "1 2");
         let websockify = if context.smoke { None } else { Some(websockify()?) };
-        let variants: &[&str] = context.or_least(&[SOCKFS, "emscripten"], &["emscripten"]);
+        let variants: &[&str] = context.or_least(&[SOCKFS, "emscripten", SPLIT], &["emscripten"]);
         measure(context, variants, |variant| match &websockify {
             Some(file) if variant == SOCKFS => format!("--websockify {file} websockify 0 {sizes}"),
-            _ => format!("websockify 1 {sizes}"),
+            _ => format!("websockify {} {sizes}", if variant == SPLIT { 2 } else { 1 }),
         })
     },
 };
