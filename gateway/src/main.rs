@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use webtun_gateway::config::cli::{Cli, Command, TokenCommand};
-use webtun_gateway::config::{Config, EgressChoice, LogFormat, Token, load};
+use webtun_gateway::config::{Config, LogFormat, Token, load};
 use webtun_gateway::io::auth::fresh_token;
 use webtun_gateway::io::health;
 use webtun_gateway::io::run::{Ready, run};
@@ -36,7 +36,7 @@ fn start(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     }
     start_logging(&config)?;
     #[cfg(target_os = "linux")]
-    if config.egress != EgressChoice::User {
+    if config.egress != webtun_gateway::config::EgressChoice::User {
         webtun_gateway::io::egress::capability::raise();
     }
     let threads = config.threads(std::thread::available_parallelism().map_or(1, usize::from));

@@ -11,6 +11,7 @@ pub mod egress;
 pub mod health;
 pub mod http;
 pub mod inner;
+mod kernel;
 pub mod metrics;
 pub mod pace;
 pub mod run;

@@ -4,6 +4,7 @@
 //! that would take megabytes. So both are kept as short as the connection is slow: `DELAY` worth of octets in a message,
 //! and as many unsent in the socket (`TCP_NOTSENT_LOWAT`). On a fast connection neither bound is felt.
 
+use super::kernel;
 use socket2::SockRef;
 use std::io;
 use std::pin::Pin;
@@ -122,7 +123,7 @@ impl PacedStream {
     /// Takes an accepted connection. Its congestion control is BBR where the kernel has it, since that keeps the queues of
     /// the path short, too.
     pub fn new(stream: TcpStream) -> Self {
-        if let Err(error) = SockRef::from(&stream).set_tcp_congestion(b"bbr") {
+        if let Err(error) = kernel::set_congestion(&SockRef::from(&stream), b"bbr") {
             tracing::debug!(%error, "BBR is not to be had; the kernel's default does");
         }
         limit_unsent(&stream, FIRST as u32);
@@ -152,7 +153,7 @@ impl PacedStream {
 
 /// Lets so many octets wait unsent in the kernel.
 fn limit_unsent(stream: &TcpStream, octets: u32) {
-    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(octets) {
+    if let Err(error) = kernel::set_unsent(&SockRef::from(stream), octets) {
         tracing::debug!(%error, "TCP_NOTSENT_LOWAT cannot be set");
     }
 }

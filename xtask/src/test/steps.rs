@@ -78,6 +78,7 @@ pub static STEPS: &[Step] = &[
     step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device, and through sockets"),
     step("vm", Normal, 15, vm, "real Linux guests under v86 and QEMU, at the doors and on a page's Ethernet"),
     step("emscripten-latest", Full, 40, emscripten_latest, "programs of Debian's newest emcc, with JSPI and without"),
+    step("macos", Full, 20, macos, "the gateway and the native client compile for macOS, where nobody runs them"),
     step("firefox", Full, 20, firefox, "every panel of the demo page, in Firefox"),
 ];
 
@@ -281,6 +282,20 @@ fn emscripten_latest(_: bool) -> Result<Plan> {
         }
         one(xtask("demo --dev --run node tests/browser/run.mjs -k program-jspi"))
     })
+}
+
+fn macos(_: bool) -> Result<Plan> {
+    const TARGET: &str = "aarch64-apple-darwin";
+    const PACKAGES: &str = "--package webtun-gateway --package webtun-stack --package webtun-native-examples";
+    if !has("zig") && Command::line("python3 -m ziglang version").output().is_err() {
+        return Ok(Plan::Skip("a C compiler for macOS is needed: zig (`pip install ziglang` does)".into()));
+    }
+    let compiler = root().join("tests/macos/cc");
+    let check = format!("clippy {PACKAGES} --all-features --lib --bins --target {TARGET} -- --deny warnings");
+    // Nobody asks Xcode where the system's headers are, and nothing is linked.
+    let check = cargo_line(&check).env("SDKROOT", "/").env("CC_aarch64_apple_darwin", compiler);
+    let target = Command::line(&format!("rustup target add {TARGET}"));
+    Ok(Plan::Run(vec![target, check.env("AR_aarch64_apple_darwin", "true")]))
 }
 
 fn firefox(_: bool) -> Result<Plan> {

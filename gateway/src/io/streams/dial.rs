@@ -1,6 +1,7 @@
-use crate::io::dial;
+use crate::io::{dial, kernel};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -46,7 +47,7 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Res
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = dial::tcp(address)?;
     // A kernel without it has another one.
-    let _ = socket.set_tcp_congestion(CONGESTION);
+    let _ = kernel::set_congestion(&SockRef::from(&socket), CONGESTION);
     TcpSocket::from_std_stream(socket.into()).connect(address).await
 }
 

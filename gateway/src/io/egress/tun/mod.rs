@@ -1,5 +1,7 @@
 //! The TUN device: whole IP packets, without blocking, and where the kernel can, many segments in one.
 
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
+mod create;
 mod sys;
 mod vnet;
 
@@ -7,7 +9,6 @@ pub(super) use sys::watch_poll;
 
 use super::SetupError;
 use crate::dataplane::EgressOffload;
-use ::tun::Configuration;
 use bytes::BytesMut;
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -37,41 +38,15 @@ pub struct TunDevice {
 /// [`SetupError::NoTun`], [`SetupError::Privilege`], [`SetupError::TunBusy`], or [`SetupError::Tun`] for the rest.
 pub(super) fn open(name: &str, wants_offload: bool) -> Result<TunDevice, SetupError> {
     if wants_offload {
-        match create(name, true) {
-            Ok(device) => {
-                let offload = sys::enable_offload(device.get_ref());
-                return Ok(TunDevice { device, has_header: true, offload });
-            }
+        match create::create(name, true) {
+            Ok((device, offload)) => return Ok(TunDevice { device, has_header: true, offload }),
             // The kernel knows no such header, or the device was made without it and cannot change.
             Err(SetupError::Tun { message, .. }) => tracing::debug!(message, "the TUN device without offload"),
             Err(error) => return Err(error),
         }
     }
-    Ok(TunDevice { device: create(name, false)?, has_header: false, offload: EgressOffload::None })
-}
-
-fn create(name: &str, with_header: bool) -> Result<AsyncFd<File>, SetupError> {
-    let mut configuration = Configuration::default();
-    configuration.tun_name(name);
-    // Address, MTU and state are set by `ip`, in one batch with the routes.
-    configuration.platform_config(|platform| {
-        platform.ensure_root_privileges(false).vnet_hdr(with_header);
-    });
-    let other = |message: String| SetupError::Tun { name: name.to_owned(), message };
-    let device = ::tun::create(&configuration).map_err(|error| match error {
-        ::tun::Error::Io(error) => explain(name, &error),
-        error => other(error.to_string()),
-    })?;
-    sys::watch(device, with_header).map_err(|error| other(error.to_string()))
-}
-
-fn explain(name: &str, error: &io::Error) -> SetupError {
-    match error.raw_os_error() {
-        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => SetupError::NoTun,
-        Some(libc::EPERM | libc::EACCES) => SetupError::Privilege { what: format!("make the TUN device {name}") },
-        Some(libc::EBUSY) => SetupError::TunBusy { name: name.to_owned() },
-        _ => SetupError::Tun { name: name.to_owned(), message: error.to_string() },
-    }
+    let (device, offload) = create::create(name, false)?;
+    Ok(TunDevice { device, has_header: false, offload })
 }
 
 impl TunDevice {

@@ -2,24 +2,31 @@
 //! know to ask of it, reading without clearing a buffer first, and letting the runtime watch a descriptor.
 #![allow(unsafe_code)]
 
-use crate::dataplane::EgressOffload;
-use ::tun::Device;
 use bytes::BytesMut;
-use std::ffi::{c_int, c_uint, c_ulong};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::AsRawFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use webtun_wire::OFFLOAD_HEADER_LEN;
+#[cfg(target_os = "linux")]
+use {
+    crate::dataplane::EgressOffload,
+    ::tun::Device,
+    std::ffi::{c_int, c_uint, c_ulong},
+    std::os::fd::{FromRawFd, IntoRawFd},
+    webtun_wire::OFFLOAD_HEADER_LEN,
+};
 
 /// What a kernel may have taken over before USO was there (Linux 6.2).
+#[cfg(target_os = "linux")]
 const TCP: c_uint = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+#[cfg(target_os = "linux")]
 const ALL: c_uint = TCP | libc::TUN_F_USO4 | libc::TUN_F_USO6;
 
 /// The device as a file that the runtime watches for reading. As a file, because `Device::recv` and `Device::send` clear
 /// a buffer on the stack per packet, and `Device` does not vouch for its descriptor. `with_header`: packets have a
 /// `virtio_net_hdr` of 10 octets, also where a device was made beforehand with a longer one.
+#[cfg(target_os = "linux")]
 pub(super) fn watch(device: Device, with_header: bool) -> io::Result<AsyncFd<File>> {
     device.set_nonblock()?;
     // SAFETY: `into_raw_fd` gives up ownership of an open descriptor, which nothing else owns from here on.
@@ -37,6 +44,7 @@ pub(in super::super) fn watch_poll(poll: mio::Poll) -> io::Result<AsyncFd<mio::P
     unsafe { AsyncFd::register_with_interest(poll, Interest::READABLE) }.map_err(io::Error::from)
 }
 
+#[cfg(target_os = "linux")]
 fn set_header_len(device: &File) -> io::Result<()> {
     let len = OFFLOAD_HEADER_LEN as c_int;
     // SAFETY: the descriptor is open, and TUNSETVNETHDRSZ reads one `int` behind the pointer.
@@ -45,6 +53,7 @@ fn set_header_len(device: &File) -> io::Result<()> {
 }
 
 /// Has the kernel hand over, and take, packets whose checksums and segments are left to be made: as much of it as it knows.
+#[cfg(target_os = "linux")]
 pub(super) fn enable_offload(device: &File) -> EgressOffload {
     let takes = |features: c_uint| {
         // SAFETY: the descriptor is open, and TUNSETOFFLOAD takes its argument by value.

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 /// Reports taken at once.
+#[cfg(target_os = "linux")]
 const AT_ONCE: usize = 16;
 
 /// What has become of a datagram.
