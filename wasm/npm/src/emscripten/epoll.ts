@@ -74,16 +74,19 @@ export class Epoll {
   collect(room: number): EpollEvent[] {
     const found: EpollEvent[] = [];
     const told: Interest[] = [];
+    const others: Interest[] = [];
     for (const interest of this.#interests) {
-      if (found.length === room) break;
-      const { events, edges } = due(interest);
-      if (events === 0) continue;
+      const { events, edges } = found.length < room ? due(interest) : NOTHING;
+      if (events === 0) {
+        others.push(interest);
+        continue;
+      }
       found.push({ events, data: interest.data });
       interest.seen = edges;
       interest.spent = (interest.events & EPOLLONESHOT) !== 0;
       told.push(interest);
     }
-    if (told.length > 0) this.#interests = [...this.#interests.filter((each) => !told.includes(each)), ...told];
+    if (told.length > 0) this.#interests = others.concat(told);
     return found;
   }
 
@@ -105,12 +108,18 @@ export class Epoll {
   }
 }
 
-/** The events that are to be told of, and the edges that they tell of. */
-function due({ source, events, seen, spent }: Interest): { events: number; edges: number | undefined } {
-  if (spent || !source.open) return { events: 0, edges: seen };
+/** The events that are to be told of, and for the edge-triggered the edges that they tell of. */
+interface Due {
+  readonly events: number;
+  readonly edges: number | undefined;
+}
+
+const NOTHING: Due = { events: 0, edges: undefined };
+
+function due({ source, events, seen, spent }: Interest): Due {
+  if (spent || !source.open) return NOTHING;
   // The edges come first: what happens between the two looks is an edge at the next.
-  const { edges } = source;
-  const told = source.events & (events | POLLERR | POLLHUP);
-  const silent = (events & EPOLLET) !== 0 && seen !== undefined && edges === seen;
-  return { events: silent ? 0 : told, edges };
+  const edges = (events & EPOLLET) === 0 ? undefined : source.edges;
+  if (edges !== undefined && edges === seen) return NOTHING;
+  return { events: source.events & (events | POLLERR | POLLHUP), edges };
 }
