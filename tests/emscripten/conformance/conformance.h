@@ -1,4 +1,4 @@
-/* Each part prints lines that are the same on Linux and under webtun; `expect` in ../run.mjs compares them. */
+/* Each part prints lines that are the same on Linux and under webtun; the scenario program-conformance compares them. */
 #pragma once
 #define _GNU_SOURCE
 #include <arpa/inet.h>
