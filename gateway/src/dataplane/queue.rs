@@ -18,6 +18,9 @@ pub(super) const PACKET_OVERHEAD: usize = 64;
 /// Lanes that flows are sorted into by their hash. Those behind them are for streams, which lose nothing at the bound.
 const LANES: usize = Turns::LANES;
 const PACKET_LANES: usize = LANES / 4 * 3;
+/// Lanes next to each other in which a flow looks for one that no other has, as CAKE's flows do: what shares a lane shares the
+/// losses of the largest.
+const WAYS: u64 = 8;
 /// Up to this length, what of a stream waits behind each other becomes one piece: a server that sends octet by octet must not fill
 /// memory with what each piece costs.
 const GATHERED: usize = 16 * 1024;
@@ -94,6 +97,10 @@ struct Lane {
     packets: Chain,
     octets: usize,
     credit: usize,
+    /// The hash of the flow that has it, for as long as there are packets.
+    flow: u64,
+    /// Flows that found no other have packets in it, too.
+    is_shared: bool,
 }
 
 impl Lane {
@@ -130,7 +137,7 @@ impl Queue {
     ///
     /// [`DropReason::QueueFull`] where it is this one that is dropped.
     pub(super) fn push(&mut self, packet: BytesMut, offload: OffloadHeader, now: Instant) -> Result<u64, DropReason> {
-        let number = (self.hasher.hash_one(FlowKey(&packet)) % PACKET_LANES as u64) as u8;
+        let number = self.lane_of(self.hasher.hash_one(FlowKey(&packet)));
         let lane = self.begin(number);
         if self.coalesces && self.octets - self.stream_octets + packet.len() <= self.limit {
             let lane = &mut self.lanes[lane];
@@ -179,6 +186,27 @@ impl Queue {
         self.stream_octets += queued.cost();
         self.stream_items += 1;
         self.append(lane, queued);
+    }
+
+    /// Where a flow's next packet waits: behind those that it has waiting, so that none overtakes another.
+    fn lane_of(&mut self, flow: u64) -> u8 {
+        if self.lanes.is_empty() {
+            self.lanes.resize(LANES, Lane::default());
+        }
+        let lanes = PACKET_LANES as u64;
+        let ways = (0..WAYS).map(|way| ((flow % lanes + way) % lanes) as usize);
+        let own = ways.clone().find(|at| !self.lanes[*at].packets.is_empty() && self.lanes[*at].flow == flow);
+        if let Some(own) = own {
+            return own as u8;
+        }
+        let first = (flow % lanes) as usize;
+        let may_move = self.lanes[first].packets.is_empty() || !self.lanes[first].is_shared;
+        let free = ways.clone().find(|at| may_move && self.lanes[*at].packets.is_empty());
+        match free {
+            Some(free) => (self.lanes[free].flow, self.lanes[free].is_shared) = (flow, false),
+            None => self.lanes[first].is_shared = true,
+        }
+        free.unwrap_or(first) as u8
     }
 
     /// A lane that is about to have something.
@@ -492,6 +520,41 @@ mod tests {
         assert!(queue.octets() <= 20_000);
         let small = core::iter::from_fn(|| queue.pop()).filter(|it| it.packet[21] == 2).count();
         assert_eq!((small, queue.octets()), (5, 0));
+    }
+
+    #[test]
+    fn flows_of_one_hash_share_no_losses() {
+        let mut queue = Queue::new(20_000, 1);
+        let lane = |port: u8| queue.hasher.hash_one(FlowKey(&packet(port, 100))) % PACKET_LANES as u64;
+        let others: Vec<u8> = (2..=255).filter(|port| lane(*port) == lane(1)).collect();
+        assert!(others.len() >= 2, "{others:?}");
+        while queue.push(packet(1, 1000), OffloadHeader::default(), NOW).is_ok() {}
+        for port in &others {
+            assert!(queue.push(packet(*port, 1000), OffloadHeader::default(), NOW).is_ok());
+        }
+        let left = core::iter::from_fn(|| queue.pop()).filter(|it| it.packet[21] != 1).count();
+        assert_eq!(left, others.len());
+    }
+
+    #[test]
+    fn no_packet_of_a_flow_overtakes_another_however_many_flows_there_are() {
+        for flows in [3, 20, 60, 250] {
+            let mut queue = Queue::new(200_000, flows);
+            let (mut seed, mut last) = (flows, [0; 256]);
+            for number in 1..20_000_u32 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let mut octets = packet((seed >> 33) as u8 % flows as u8, 100 + (seed >> 50) as usize % 1000);
+                octets[28..32].copy_from_slice(&number.to_be_bytes());
+                let _ = queue.push(octets, OffloadHeader::default(), NOW);
+                // In spells, so that lanes become empty, and full.
+                for _ in 0..(seed >> 41) % if number / 500 % 2 == 0 { 2 } else { 4 } {
+                    let Some(it) = queue.pop() else { break };
+                    let number = it.packet[28..32].try_into().map(u32::from_be_bytes).expect("four octets");
+                    let before = core::mem::replace(&mut last[usize::from(it.packet[21])], number);
+                    assert!(before < number, "of {flows} flows");
+                }
+            }
+        }
     }
 
     #[test]
