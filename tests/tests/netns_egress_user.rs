@@ -335,6 +335,14 @@ fn resumptions(gateway: &Netns) -> usize {
     figure.and_then(|number| number.trim().parse().ok()).expect("the figure")
 }
 
+/// What the gateway has dropped so far, and why.
+fn drops(gateway: &Netns) -> String {
+    let figures = gateway.exec("curl", &["-sS", "http://127.0.0.1:9077/metrics"]);
+    let drops =
+        figures.lines().filter(|line| line.contains("dropped") && !line.starts_with('#') && !line.ends_with(" 0"));
+    drops.collect::<Vec<_>>().join(", ")
+}
+
 /// Both kernels take the WebSocket's connection for reset. Waits until the session goes on.
 fn cut(client: &Netns, gateway: &Netns) {
     let before = resumptions(gateway);
@@ -407,7 +415,12 @@ fn eight_cuts_of_the_websocket_lose_nothing() {
             while !missing.is_empty() {
                 let echoed = client.recv(&mut number);
                 let number = u32::from_be_bytes(number);
-                assert!(echoed.is_ok() && missing.remove(&number), "{echoed:?} of {number}, missing: {missing:?}");
+                let is_new = missing.remove(&number);
+                assert!(
+                    echoed.is_ok() && is_new,
+                    "{echoed:?} of {number}, missing {missing:?}; {}",
+                    drops(gateway_netns)
+                );
             }
         });
         let (told, results) = std::sync::mpsc::sync_channel(2);

@@ -16,9 +16,11 @@ use super::{ConnectOptions, OpenError, WebSocketConnector};
 use crate::tunnel::{Incoming, Tunnel, TunnelEvent};
 use crate::{Instant, Lease, StackConfig, Status};
 
-/// Octets of packets that may wait each way. To the gateway the sender waits for room; from the gateway what is beyond
-/// it is dropped, as a full network card would.
-const QUEUE_OCTETS: usize = 1 << 20;
+/// Octets of packets that may wait for the gateway; the sender waits for room.
+const UPLINK_OCTETS: usize = 1 << 20;
+/// Octets of packets from the gateway that may wait; what is beyond it is dropped, as a full network card would. There is room
+/// for what a gateway sends at once after a cut: by default 4 MiB that were not acknowledged, and 2 that were queued.
+const DOWNLINK_OCTETS: usize = 8 << 20;
 
 /// A tunnel without our stack: whole IP packets in and out, for a kernel's or another stack to speak through.
 ///
@@ -58,7 +60,7 @@ impl PacketTunnel {
                 if machine.is_closed() {
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
-                if machine.uplink.octets >= QUEUE_OCTETS {
+                if machine.uplink.octets >= UPLINK_OCTETS {
                     machine.uplink.waiting = Some(context.waker().clone());
                     return Poll::Pending;
                 }
@@ -157,7 +159,7 @@ impl Machine for PacketMachine {
                 Err(error) => return self.tunnel.handle_malformed(error, now),
             };
             match incoming {
-                Incoming::Packet(packet) if self.downlink.octets < QUEUE_OCTETS => {
+                Incoming::Packet(packet) if self.downlink.octets < DOWNLINK_OCTETS => {
                     self.downlink.push(Bytes::copy_from_slice(packet));
                 }
                 Incoming::Skip => break,
@@ -197,7 +199,7 @@ impl Machine for PacketMachine {
             }
             self.uplink.pop();
         }
-        if self.uplink.octets < QUEUE_OCTETS {
+        if self.uplink.octets < UPLINK_OCTETS {
             self.uplink.wake();
         }
         self.tunnel.commit(batch, now)
