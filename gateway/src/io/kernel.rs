@@ -17,7 +17,7 @@ pub fn set_congestion(socket: &SockRef<'_>, name: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Where the kernel does not know it.
 #[cfg(target_os = "linux")]
-pub fn set_unsent(socket: &SockRef<'_>, octets: u32) -> io::Result<()> {
+pub fn set_notsent_lowat(socket: &SockRef<'_>, octets: u32) -> io::Result<()> {
     socket.set_tcp_notsent_lowat(octets)
 }
 
@@ -35,6 +35,6 @@ pub fn set_congestion(_socket: &SockRef<'_>, _name: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Always.
 #[cfg(not(target_os = "linux"))]
-pub fn set_unsent(_socket: &SockRef<'_>, _octets: u32) -> io::Result<()> {
+pub fn set_notsent_lowat(_socket: &SockRef<'_>, _octets: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

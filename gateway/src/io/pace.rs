@@ -153,7 +153,7 @@ impl PacedStream {
 
 /// Lets so many octets wait unsent in the kernel.
 fn limit_unsent(stream: &TcpStream, octets: u32) {
-    if let Err(error) = kernel::set_unsent(&SockRef::from(stream), octets) {
+    if let Err(error) = kernel::set_notsent_lowat(&SockRef::from(stream), octets) {
         tracing::debug!(%error, "TCP_NOTSENT_LOWAT cannot be set");
     }
 }
