@@ -118,8 +118,11 @@ const NOTHING: Due = { events: 0, edges: undefined };
 
 function due({ source, events, seen, spent }: Interest): Due {
   if (spent || !source.open) return NOTHING;
-  // The edges come first: what happens between the two looks is an edge at the next.
-  const edges = (events & EPOLLET) === 0 ? undefined : source.edges;
-  if (edges !== undefined && edges === seen) return NOTHING;
-  return { events: source.events & (events | POLLERR | POLLHUP), edges };
+  for (;;) {
+    const edges = (events & EPOLLET) === 0 ? undefined : source.edges;
+    if (edges !== undefined && edges === seen) return NOTHING;
+    const told = source.events & (events | POLLERR | POLLHUP);
+    // What happened between the two looks would be told of now, and again the next time. Rings fill up, so this ends.
+    if (edges === undefined || edges === source.edges) return { events: told, edges };
+  }
 }

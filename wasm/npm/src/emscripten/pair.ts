@@ -1,6 +1,6 @@
 /** socketpair(): two ends in one program, with no stack between them. */
 import { Errno } from "../posix/errno.js";
-import { edgesOf } from "./socket.js";
+import { edgesOf, Refills } from "./edges.js";
 import { POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM } from "./constants.js";
 
 /** Octets that one direction holds. */
@@ -19,9 +19,7 @@ export class Pipe {
   #length = 0;
   /** Pieces that have ever been received. */
   #arrived = 0;
-  /** There was no room for what was to be sent, and nobody has seen room since. */
-  #full = false;
-  #refills = 0;
+  readonly #refills = new Refills();
 
   constructor(type: number) {
     this.type = type;
@@ -65,11 +63,7 @@ export class Pipe {
 
   /** See `Source.edges`. */
   edges(): number {
-    if (this.#full && this.#room) {
-      this.#full = false;
-      this.#refills += 1;
-    }
-    return edgesOf(this.#arrived, this.#refills, 0, [this.#ended, this.writeShut, this.other === undefined]);
+    return edgesOf(this.#arrived, this.#refills.count(this.#room), 0, [this.#ended, this.writeShut, this.other === undefined]);
   }
 
   /** Octets taken, or a negative errno. */
@@ -78,7 +72,7 @@ export class Pipe {
     if (other === undefined || this.writeShut || other.readShut) return -Errno.EPIPE;
     const room = CAPACITY - other.#length;
     if (!this.stream && data.length > CAPACITY) return -Errno.EMSGSIZE;
-    this.#full ||= data.length > room || room <= 0;
+    this.#refills.full ||= data.length > room || room <= 0;
     if (room <= 0 || (!this.stream && data.length > room)) return -Errno.EAGAIN;
     const piece = data.slice(0, room);
     if (piece.length > 0 || !this.stream) {

@@ -8,6 +8,7 @@ import {
   AF_INET, IPPROTO_ICMP, IPPROTO_ICMPV6, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SOCK_STREAM,
 } from "./constants.js";
 import { firstDatagram } from "../posix/datagram.js";
+import { edgesOf, Refills } from "./edges.js";
 import type { Pipe } from "./pair.js";
 
 /** Anything that a descriptor can name here: a socket of the stack, or an end of a socket pair. */
@@ -66,9 +67,7 @@ export class Socket {
   connecting = false;
   readShut = false;
   writeShut = false;
-  /** There was no room for what was to be sent, and nobody has seen room since. */
-  full = false;
-  #refills = 0;
+  readonly refills = new Refills();
   /** Connections that the program has taken from a listener. */
   accepted = 0;
 
@@ -148,13 +147,9 @@ export class Socket {
 
   /** See `Source.edges`: what arrives, what happens to the connection, and room after there was none. */
   edges(down: number): number {
-    if (this.full && this.#room()) {
-      this.full = false;
-      this.#refills += 1;
-    }
     const arrived = this.role === "listener" ? this.accepted + this.word(Word.Incoming) : this.word(Word.RxHead);
     const ends = [Word.RxEnd, Word.TxEnd, Word.Error].map((word) => this.word(word) !== 0);
-    return edgesOf(arrived, this.#refills, this.state, [...ends, this.readShut, this.writeShut, down !== 0]);
+    return edgesOf(arrived, this.refills.count(this.#room()), this.state, [...ends, this.readShut, this.writeShut, down !== 0]);
   }
 
   #datagram(): boolean {
@@ -178,12 +173,6 @@ export class Socket {
     const writable = over || failed || this.#room();
     return error | (readable ? POLLIN : 0) | (writable ? POLLOUT : 0) | (ended ? POLLRDHUP : 0) | (ended && over ? POLLHUP : 0);
   }
-}
-
-/** One number for all of it: the arrivals in the lower 32 bits, at most 20 more above them. */
-export function edgesOf(arrived: number, refills: number, state: number, flags: readonly boolean[]): number {
-  const bits = flags.reduce((sum, flag, index) => sum | (flag ? 4 << index : 0), state);
-  return (arrived >>> 0) + 2 ** 32 * (bits | ((refills & 0xfff) << 8));
 }
 
 /** The errno of a call that the state of a stream does not allow, or 0. */

@@ -96,7 +96,7 @@ function* sendOctets(channel: Channel, socket: Socket, data: Uint8Array, flags: 
     const taken = shared.tx.write(data.subarray(sent));
     sent += taken;
     if (taken > 0) channel.kick(socket);
-    socket.full ||= sent < data.length;
+    socket.refills.full ||= sent < data.length;
     return sent === data.length ? sent : undefined;
   };
   return (yield* channel.waiting(waiting, step)) ?? (sent || -Errno.EAGAIN);
@@ -129,7 +129,7 @@ function* sendDatagram(
     const error = channel.down || socket.takeError();
     if (error !== 0) return -error;
     if (putDatagram(shared.tx, data, to, socket.hopLimit)) return data.length;
-    socket.full = true;
+    socket.refills.full = true;
     return undefined;
   };
   const result = (yield* channel.waiting(patience(socket, flags, "send"), step)) ?? -Errno.EAGAIN;
