@@ -43,6 +43,23 @@ impl Zone {
         self.names.entry(parse(name)).or_default().push(RData::CNAME(CNAME(parse(target))));
     }
 
+    /// Every address of a name, as a resolver gives them; none where it has none.
+    pub fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let name = Name::from_ascii(name).map(|mut name| {
+            name.set_fqdn(true);
+            name
+        });
+        let of = |kind| name.as_ref().ok().and_then(|name| self.lookup(name, kind)).unwrap_or_default();
+        let records = of(RecordType::AAAA).into_iter().chain(of(RecordType::A));
+        records
+            .filter_map(|record| match record.data {
+                RData::A(A(v4)) => Some(v4.into()),
+                RData::AAAA(AAAA(v6)) => Some(v6.into()),
+                _ => None,
+            })
+            .collect()
+    }
+
     fn answer(&self, question: &[u8]) -> Option<(Message, usize)> {
         let query = Message::from_vec(question).ok()?;
         let [question] = query.queries.as_slice() else { return None };

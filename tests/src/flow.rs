@@ -161,6 +161,14 @@ impl Flow {
         }
     }
 
+    /// Sends before the connection is there, as far as its socket takes that.
+    pub fn send_ahead(&mut self, net: &mut dyn Net, now: Instant) {
+        self.write(net, now);
+        if self.plan.finish == Finish::ShutDown {
+            self.end(net, now);
+        }
+    }
+
     /// A connection that was accepted.
     pub fn accepted(id: SocketId, plan: Plan, net: &mut dyn Net, now: Instant) -> Self {
         let mut flow = Self::connecting(id, plan, now);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use webtun_stack::{
-    BindError, ConnectError, Datagram, ListenOptions, SocketEvent, SocketId, TcpOptions, UdpError, UdpOptions,
+    BindError, ConnectError, Datagram, ListenOptions, SocketEvent, SocketId, Stack, StreamHost, TcpOptions, UdpError,
+    UdpOptions,
 };
 use webtun_wire::Instant;
 
@@ -51,6 +52,26 @@ impl Node {
     ) -> Result<SocketId, ConnectError> {
         let id = net.tcp_connect(remote, options, now)?;
         self.flows.insert(id, Flow::connecting(id, plan, now));
+        Ok(id)
+    }
+
+    /// Opens a connection that the gateway makes, and sends at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stack.
+    pub fn connect_split(
+        &mut self,
+        stack: &mut Stack,
+        host: StreamHost,
+        port: u16,
+        plan: Plan,
+        now: Instant,
+    ) -> Result<SocketId, ConnectError> {
+        let id = stack.tcp_connect_split(host, port, &TcpOptions::default(), now)?;
+        let mut flow = Flow::connecting(id, plan, now);
+        flow.send_ahead(stack, now);
+        self.flows.insert(id, flow);
         Ok(id)
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 use webtun_gateway::dataplane::{ExternalAddress, Gateway, GatewayConfig};
 use webtun_stack::BufferSizes;
 
-use super::{Client, World};
+use super::ledger::Ledger;
+use super::{Client, Kernel, World};
 use crate::clock::SimClock;
 use crate::dns::Zone;
 use crate::host::Machine;
@@ -93,6 +94,7 @@ impl WorldConfig {
             rng: rng("test"),
             gateway,
             inner,
+            kernel: Kernel::new(rng("kernel"), now),
             clients: (0..self.clients).map(client).collect(),
             remotes: (0..self.remotes).map(remote).collect(),
             path: Path::new(),
@@ -106,6 +108,7 @@ impl WorldConfig {
             connection_count: 0,
             sessions: BTreeMap::new(),
             ready: BTreeSet::new(),
+            ledger: Ledger::default(),
             capture: Capture::default(),
             trace: TraceHash::new(),
             config: self,

@@ -7,6 +7,7 @@ use webtun_stack::Event;
 use webtun_wire::{Capsule, CloseCode};
 
 use super::World;
+use super::ledger::{Ledger, Sender};
 use crate::direct::message;
 use crate::rng::SimRng;
 use crate::trace::Place;
@@ -78,6 +79,8 @@ impl World {
         self.gateway = Gateway::new(self.config.gateway.clone(), seed, self.now()).expect("a valid configuration");
         self.sessions.clear();
         self.ready.clear();
+        self.ledger = Ledger::default();
+        self.kernel.kill(self.clock.now());
         for connection in self.connections.values_mut() {
             connection.up.cut();
             connection.down.cut();
@@ -165,6 +168,7 @@ impl World {
                     self.ready.remove(&id);
                     break;
                 };
+                self.ledger.record(id, Sender::Gateway, &message);
                 connection.down.send(Item::Message(message), config, now);
                 moved = true;
             }
@@ -186,6 +190,10 @@ impl World {
                 if let Some(number) = self.sessions.remove(id) {
                     self.close_from_gateway(number, message);
                 }
+            }
+            GatewayEvent::Stream { id, stream, what } => {
+                let zone = &self.config.zone;
+                return self.kernel.act((*id, *stream), what.clone(), zone, &mut self.gateway, now);
             }
             _ => {}
         }
@@ -247,6 +255,7 @@ impl World {
         match end {
             GatewayEnd::Fresh => self.handshake(number, &message),
             GatewayEnd::Attached(id) => {
+                self.ledger.record(id, Sender::Client, &message);
                 let message = BytesMut::from(message.as_ref());
                 if let Err(error) = self.gateway.process_uplink(id, message, now) {
                     self.sessions.remove(&id);
@@ -262,6 +271,7 @@ impl World {
         let Some(connection) = self.connections.get_mut(&number) else { return };
         match self.gateway.handshake(message, &self.clients[connection.client].peer, now) {
             Ok(id) => {
+                self.ledger.record(id, Sender::Client, message);
                 connection.gateway_end = GatewayEnd::Attached(id);
                 if let Some(older) = self.sessions.insert(id, number) {
                     let replaced = close_message(CloseCode::Replaced, Duration::ZERO, "replaced");

@@ -6,7 +6,8 @@
 //! ```text
 //! client 0 ── connection ──┐                          ┌── remote 0
 //! client 1 ── connection ──┼── Gateway ── link ── path┼── remote 1
-//! ...                      │      └─ inner host (DNS) └── ...
+//! ...                      │      ├─ inner host (DNS) └── ...
+//!                                 └─ sockets of streams, on the same link
 //! ```
 //!
 //! Nothing here waits. [`World::step`] looks for the earliest thing to come, be it a packet on a link, a message on a
@@ -20,17 +21,20 @@
 mod client;
 mod config;
 mod connections;
+mod ledger;
 mod run;
+mod streams;
 
 pub use client::Client;
 pub use config::WorldConfig;
+pub use streams::Kernel;
 
 use bytes::BytesMut;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use webtun_gateway::dataplane::{DropReason, Event, Gateway, SessionId};
-use webtun_stack::{ConnectError, SocketId, TcpOptions};
+use webtun_stack::{ConnectError, SocketId, StreamHost, TcpOptions};
 use webtun_wire::Instant;
 
 use crate::clock::SimClock;
@@ -42,6 +46,7 @@ use crate::pcap::Capture;
 use crate::rng::SimRng;
 use crate::trace::TraceHash;
 use crate::tunnel::Connection;
+use ledger::Ledger;
 
 /// See the [module](self).
 pub struct World {
@@ -53,6 +58,8 @@ pub struct World {
     pub gateway: Gateway,
     /// The host at the gateway's inner addresses.
     pub inner: Machine,
+    /// The machine of the gateway, whose sockets streams have.
+    pub kernel: Kernel,
     /// The clients.
     pub clients: Vec<Client>,
     /// The hosts behind the gateway.
@@ -74,6 +81,7 @@ pub struct World {
     connection_count: u64,
     sessions: BTreeMap<SessionId, u64>,
     ready: BTreeSet<SessionId>,
+    ledger: Ledger,
     capture: Capture,
     trace: TraceHash,
 }
@@ -146,6 +154,34 @@ impl World {
         let now = self.now();
         let Client { node, stack, .. } = &mut self.clients[client];
         let id = node.connect(stack, remote, options, plan, now);
+        self.settle();
+        id
+    }
+
+    /// Opens a connection from a client that the gateway makes; the first octets travel with the request.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stack.
+    pub fn connect_split(&mut self, client: usize, remote: SocketAddr, plan: Plan) -> Result<SocketId, ConnectError> {
+        self.connect_split_to(client, StreamHost::Address(remote.ip()), remote.port(), plan)
+    }
+
+    /// The same, where the gateway may have to resolve a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stack.
+    pub fn connect_split_to(
+        &mut self,
+        client: usize,
+        host: StreamHost,
+        port: u16,
+        plan: Plan,
+    ) -> Result<SocketId, ConnectError> {
+        let now = self.now();
+        let Client { node, stack, .. } = &mut self.clients[client];
+        let id = node.connect_split(stack, host, port, plan, now);
         self.settle();
         id
     }

@@ -67,6 +67,7 @@ impl World {
         for _ in 0..MAX_STEPS_AT_ONCE {
             let mut moved = self.drain_gateway();
             moved |= self.drain_inner();
+            moved |= self.drain_kernel();
             moved |= self.drain_remotes();
             for index in 0..self.clients.len() {
                 moved |= self.drain_client(index);
@@ -87,7 +88,7 @@ impl World {
 
     fn next_instant(&self) -> Option<Instant> {
         let links = [self.uplink.poll_timeout(), self.downlink.poll_timeout()];
-        let machines = [self.gateway.poll_timeout(), self.inner.poll_timeout()];
+        let machines = [self.gateway.poll_timeout(), self.inner.poll_timeout(), self.kernel.machine.poll_timeout()];
         let connections = self.connections.values().map(|connection| connection.poll_timeout());
         let clients = self.clients.iter().map(Client::poll_timeout);
         let remotes = self.remotes.iter().map(|remote| remote.poll_timeout());
@@ -116,7 +117,7 @@ impl World {
             self.gateway.handle_timeout(now);
             moved = true;
         }
-        for machine in self.remotes.iter_mut().chain([&mut self.inner]) {
+        for machine in self.remotes.iter_mut().chain([&mut self.inner, &mut self.kernel.machine]) {
             if is_due(machine.poll_timeout()) {
                 machine.handle_timeout(now);
                 moved = true;
@@ -185,7 +186,7 @@ impl World {
     }
 
     /// From the gateway onto the first link.
-    fn egress(&mut self, packet: BytesMut) {
+    pub(super) fn egress(&mut self, packet: BytesMut) {
         let now = self.now();
         if let Err(problem) = View::parse(&packet) {
             panic!("seed {}: the gateway sends a packet with a bad {problem}: {packet:x?}", self.config.seed);
@@ -216,6 +217,9 @@ impl World {
     fn ingress(&mut self, packet: BytesMut) {
         let now = self.now();
         self.seen(false, &packet);
+        if View::parse(&packet).is_ok_and(|view| self.kernel.machine.owns(view.destination)) {
+            return self.kernel.machine.handle_packet(packet, now);
+        }
         self.gateway.process_downlink(packet, &OffloadHeader::default(), now);
     }
 
@@ -249,6 +253,8 @@ impl World {
                 let _ = write!(out, "\n  {flow:?}");
             }
         }
+        let kernel = &self.kernel;
+        let _ = write!(out, "\nsockets of streams: {}, {:?}", kernel.sockets(), kernel.machine.host.stats());
         for (index, remote) in self.remotes.iter().enumerate() {
             let (timer, open) = (remote.poll_timeout(), remote.node.open_flows());
             let _ = write!(out, "\nremote {index}: timer {timer:?}, open flows {open}, {:?}", remote.host.stats());

@@ -14,6 +14,7 @@ fn trace(seed: u64) -> u64 {
         for index in 0..5 {
             let remote = world.remote(index % 2, index % 3 == 0, 7);
             world.connect(client, remote, Plan::source(100_000, 1).expecting(1)).unwrap();
+            world.connect_split(client, remote, Plan::source(100_000, 1).expecting(1)).unwrap();
         }
     }
     for _ in 0..5 {

@@ -20,4 +20,6 @@ mod port_mapping;
 mod session_lost;
 mod stalled_reader;
 mod stalled_remote;
+mod streams;
+mod streams_chaos;
 mod transfer;
