@@ -12,11 +12,16 @@ pub fn with_session() -> Direct {
 
 /// The same before a device that takes so much over.
 pub fn with_device(egress_offload: EgressOffload) -> Direct {
-    let external = [external(false), external(true)].map(|a| ExternalAddress { address: a, announced: a });
+    let external = externals().map(|a| ExternalAddress { address: a, announced: a });
     let config = GatewayConfig { egress_offload, ..GatewayConfig::new(external.to_vec()) };
     let mut direct = Direct::new(config, [7; 32]);
     direct.open(&Peer::new("fuzz")).expect("the first session");
     direct
+}
+
+/// The gateway's external addresses.
+pub fn externals() -> [IpAddr; 2] {
+    [external(false), external(true)]
 }
 
 /// A packet of the session still leaves.

@@ -14,6 +14,7 @@ mod icmp;
 mod nat_rewrite;
 mod packet_parse;
 mod pcp;
+mod streams;
 mod wire_decode;
 
 pub use bridge_frame::bridge_frame;
@@ -23,6 +24,7 @@ pub use icmp::icmp;
 pub use nat_rewrite::nat_rewrite;
 pub use packet_parse::packet_parse;
 pub use pcp::pcp;
+pub use streams::streams;
 pub use wire_decode::wire_decode;
 
 /// What a target does with an input.
@@ -36,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("fragments", fragments),
     ("icmp", icmp),
     ("pcp", pcp),
+    ("streams", streams),
     ("gateway_model", gateway_model),
     ("bridge_frame", bridge_frame),
 ];

@@ -12,7 +12,8 @@ use webtun_gateway::dataplane::{
 };
 use webtun_wire::{
     Accept, BatchWriter, Capsule, CloseCode, ContextKind, FlowDenied, Hello, Instant, MAX_MESSAGE_LEN,
-    OFFLOAD_HEADER_LEN, OffloadHeader, PortBlock, PortMapResponse, ReceiveWindow, Resume, Session, VERSION, capsules,
+    OFFLOAD_HEADER_LEN, OffloadHeader, PortBlock, PortMapResponse, ReceiveWindow, ResetReason, Resume, Session,
+    StreamLimits, VERSION, capsules,
 };
 
 /// The context that [`Direct::open_offload`] opens.
@@ -66,6 +67,10 @@ pub struct DirectSession {
     pub pongs: Vec<(u64, u64)>,
     /// Contexts that the gateway has refused.
     pub closed_contexts: Vec<u64>,
+    /// What the gateway takes of streams.
+    pub stream_limits: Option<StreamLimits>,
+    /// What it has said of them, and was not looked at.
+    pub streams: VecDeque<StreamNews>,
     /// From CLOSE.
     pub closed: Option<CloseCode>,
     /// False while its connection is gone.
@@ -75,6 +80,21 @@ pub struct DirectSession {
     pings: Vec<u64>,
     next_number: u64,
     window: ReceiveWindow,
+}
+
+/// What a gateway says of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamNews {
+    /// It has its connection.
+    Opened(u64),
+    /// Octets.
+    Data(u64, Vec<u8>),
+    /// How many octets the client may send in all.
+    Credit(u64, u64),
+    /// No more will come.
+    Finish(u64),
+    /// It is over.
+    Reset(u64, ResetReason),
 }
 
 impl Direct {
@@ -119,7 +139,21 @@ impl Direct {
     ///
     /// Panics where the answer lacks what it must have.
     pub fn open(&mut self, peer: &Peer) -> Result<usize, CloseCode> {
-        let id = self.handshake(&hello(None), peer).map_err(|reject| reject.code())?;
+        self.open_with(peer, &[])
+    }
+
+    /// Opens a session with more in its first message.
+    ///
+    /// # Errors
+    ///
+    /// The code of the CLOSE that came instead.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the answer lacks what it must have.
+    pub fn open_with(&mut self, peer: &Peer, offers: &[Capsule<'_>]) -> Result<usize, CloseCode> {
+        let hello = [hello(None), message(offers)].concat();
+        let id = self.handshake(&hello, peer).map_err(|reject| reject.code())?;
         let mut session = DirectSession::new(id, peer.clone());
         let now = self.now;
         session.receive_all(self.of(id), now);
@@ -407,6 +441,8 @@ impl DirectSession {
             port_maps: Vec::new(),
             pongs: Vec::new(),
             closed_contexts: Vec::new(),
+            stream_limits: None,
+            streams: VecDeque::new(),
             closed: None,
             connected: true,
             answers_pings: true,
@@ -476,6 +512,12 @@ impl DirectSession {
             Capsule::Pong { opaque, received } => self.pongs.push((opaque, received)),
             Capsule::Ping { opaque } => self.pings.push(opaque),
             Capsule::ContextClose { context } => self.closed_contexts.push(context),
+            Capsule::StreamLimits(limits) => self.stream_limits = Some(limits),
+            Capsule::StreamOpened(opened) => self.streams.push_back(StreamNews::Opened(opened.stream)),
+            Capsule::StreamData { stream, data } => self.streams.push_back(StreamNews::Data(stream, data.to_vec())),
+            Capsule::StreamCredit { stream, limit } => self.streams.push_back(StreamNews::Credit(stream, limit)),
+            Capsule::StreamFinish { stream } => self.streams.push_back(StreamNews::Finish(stream)),
+            Capsule::StreamReset { stream, reason } => self.streams.push_back(StreamNews::Reset(stream, reason)),
             Capsule::Close(close) => self.closed = Some(close.code),
             _ => {}
         }

@@ -47,6 +47,15 @@ fn main() -> io::Result<()> {
             }
         }
     }
+    for (name, actions) in streams() {
+        save("streams", name, &[&[255][..], actions.as_flattened()].concat())?;
+        save("streams", &format!("{name}-small-credit"), &[&[20][..], actions.as_flattened()].concat())?;
+    }
+    for seed in 0..24 {
+        let mut rng = SimRng::new(seed, "streams");
+        let len = 1 + 4 * rng.within(100, 400) as usize;
+        save("streams", &format!("random-{seed}"), &rng.vec(len))?;
+    }
     for direction in 0..4_u8 {
         for (name, pieces) in PIECES {
             save(
@@ -255,6 +264,60 @@ fn packets() -> Vec<(&'static str, Vec<u8>)> {
         ("last-fragment-ipv6", fragment(long6, 1500, 1).swap_remove(1)),
     ];
     all.into_iter().map(|(name, packet)| (name, packet.to_vec())).collect()
+}
+
+/// Actions of four octets: what, which, how much.
+fn streams() -> Vec<(&'static str, Vec<[u8; 4]>)> {
+    const ANSWER: [u8; 4] = [16, 0, 0x40, 0];
+    const AWAY: [u8; 4] = [12, 0, 0, 0];
+    const BACK: [u8; 4] = [13, 0, 0, 0];
+    const CONNECT: [u8; 4] = [7, 0, 0, 0];
+    const CREDIT: [u8; 4] = [5, 0, 0x80, 0];
+    const DATA: [u8; 4] = [2, 0, 0x30, 0];
+    const END: [u8; 4] = [18, 0, 0, 0];
+    const FAIL: [u8; 4] = [9, 0, 0, 1];
+    const FINISH: [u8; 4] = [4, 0, 0, 0];
+    const FLOOD: [u8; 4] = [2, 0, 255, 255];
+    const FULL: [u8; 4] = [3, 0, 0xf0, 0];
+    const OPEN: [u8; 4] = [0, 0, 0, 100];
+    const OPEN_AGAIN: [u8; 4] = [0, 255, 0, 0];
+    const RESET: [u8; 4] = [6, 0, 0, 0];
+    const TAKE: [u8; 4] = [10, 0, 0x20, 0];
+    const TAKE_ALL: [u8; 4] = [19, 0, 0, 0];
+    const WAIT: [u8; 4] = [14, 0, 0xc0, 0];
+    const WAIT_LONG: [u8; 4] = [14, 0, 255, 255];
+    let many = |action: fn(u8) -> [u8; 4]| (0..12).map(action);
+    vec![
+        ("whole", vec![OPEN, CONNECT, DATA, TAKE, ANSWER, FINISH, TAKE_ALL, END]),
+        ("server-ends-first", vec![OPEN, CONNECT, ANSWER, END, DATA, TAKE_ALL, FINISH, TAKE_ALL, DATA, CREDIT, RESET]),
+        ("early-data", vec![OPEN, DATA, FULL, FINISH, CONNECT, TAKE, TAKE_ALL, ANSWER, END]),
+        ("refused", vec![OPEN, DATA, FAIL, DATA, FINISH, RESET, CONNECT]),
+        ("aborted", vec![OPEN, CONNECT, ANSWER, FAIL, DATA, END, ANSWER]),
+        ("client-resets", vec![OPEN, CONNECT, ANSWER, RESET, DATA, ANSWER, END, CONNECT]),
+        ("reset-before-connection", vec![OPEN, RESET, CONNECT, OPEN, CONNECT]),
+        (
+            "credit-runs-out",
+            vec![OPEN, CONNECT, ANSWER, ANSWER, CREDIT, ANSWER, [17, 0, 255, 0], CREDIT, [17, 0, 255, 0]],
+        ),
+        ("window", [vec![OPEN, CONNECT], [FULL, TAKE_ALL].repeat(40), vec![FINISH]].concat()),
+        ("cut", vec![OPEN, CONNECT, DATA, ANSWER, AWAY, ANSWER, TAKE, END, TAKE_ALL, WAIT, BACK, FINISH, TAKE_ALL]),
+        ("cut-and-failed", vec![OPEN, CONNECT, AWAY, ANSWER, FAIL, BACK, DATA, OPEN, CONNECT]),
+        ("session-lost", vec![OPEN, CONNECT, DATA, OPEN, AWAY, ANSWER, WAIT_LONG]),
+        ("beyond-credit", vec![OPEN, CONNECT, OPEN, FLOOD]),
+        ("data-behind-end", vec![OPEN, CONNECT, FINISH, FLOOD]),
+        ("id-again", vec![OPEN, CONNECT, OPEN_AGAIN]),
+        (
+            "many",
+            many(|_| OPEN)
+                .chain(many(|which| [7, which, 0, 0]))
+                .chain([AWAY])
+                .chain(many(|which| [16, which, 255, 0]))
+                .chain(many(|which| [17, which, 255, 0]))
+                .chain([BACK])
+                .chain(many(|which| [2, which, 0x30, 0]))
+                .collect(),
+        ),
+    ]
 }
 
 /// Packets that stand for many segments.
