@@ -6,13 +6,12 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use door_support::{GATEWAY, Vm, block_on, closing, exchange, figure, frame, open_again};
+use door_support::{GATEWAY, Vm, block_on, closing, exchange, figure, frame, has_heard, open_again, shout};
 use webtun_tests::lab::{Lab, REMOTE, TOKEN};
 
 const PREFIX: &str = "wt-doorr";
 /// Of another peer than [`TOKEN`]'s.
 const OTHER: &str = "another-token";
-const MARK: &[u8] = b"is anybody else here?";
 const PAUSE: Duration = Duration::from_millis(300);
 
 fn lab(flags: &[&str]) -> Option<Lab> {
@@ -28,22 +27,6 @@ async fn one_of_each(lab: &Lab, room: &str) -> (Vm, Vm) {
     let path = |door, token| format!("/{door}/{room}?token={token}");
     let mine = Vm::by_address(lab, &path("ethernet", TOKEN), 1).await;
     (mine, Vm::by_address(lab, &path("qemu", OTHER), 2).await)
-}
-
-/// Everything that may reach a neighbour, marked.
-async fn shout(vm: &mut Vm) {
-    let own = vm.guest.mac.0;
-    let arp = |target: [u8; 4]| [&[0, 1, 8, 0, 6, 4, 0, 1][..], &own, &[0; 10], &target, MARK].concat();
-    for to in [[0xff; 6], [2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]] {
-        for last in 1..10 {
-            vm.send(&frame(to, own, 0x0806, &arp([192, 168, 127, last]))).await;
-        }
-    }
-    vm.idle(PAUSE).await;
-}
-
-fn has_heard(vm: &Vm) -> bool {
-    vm.seen.iter().any(|frame| frame.windows(MARK.len()).any(|part| part == MARK))
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub const GATEWAY: &str = "10.81.0.1:8077";
 /// How long anything may take. A busy machine must not make a test fail.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+const MARK: &[u8] = b"is anybody else here?";
+
 pub type WebSocket = WebSocketStream<TcpStream>;
 
 /// Runs a future to its end.
@@ -315,6 +317,23 @@ pub fn frame(to: [u8; 6], from: [u8; 6], ether_type: u16, payload: &[u8]) -> Vec
     frame.extend_from_slice(&ether_type.to_be_bytes());
     frame.extend_from_slice(payload);
     frame
+}
+
+/// Everything that may reach a neighbour, marked.
+pub async fn shout(vm: &mut Vm) {
+    let own = vm.guest.mac.0;
+    let arp = |target: [u8; 4]| [&[0, 1, 8, 0, 6, 4, 0, 1][..], &own, &[0; 10], &target, MARK].concat();
+    for to in [[0xff; 6], [2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]] {
+        for last in 1..10 {
+            vm.send(&frame(to, own, 0x0806, &arp([192, 168, 127, last]))).await;
+        }
+    }
+    vm.idle(Duration::from_millis(300)).await;
+}
+
+/// Whether a neighbour has shouted.
+pub fn has_heard(vm: &Vm) -> bool {
+    vm.seen.iter().any(|frame| frame.windows(MARK.len()).any(|part| part == MARK))
 }
 
 /// A message that is no frame of anybody.
