@@ -73,7 +73,7 @@ pub static STEPS: &[Step] = &[
         Normal,
         30,
         container,
-        "the container's files, and the container without an engine, on both egresses",
+        "the container's files, and the container without an engine: what must hold through it, on both egresses",
     ),
     step("e2e", Normal, 20, e2e, "what must hold, in Chromium through a real TUN device, and through sockets"),
     step("vm", Normal, 15, vm, "real Linux guests under v86 and QEMU, at the doors and on a page's Ethernet"),
@@ -239,16 +239,17 @@ fn container(full: bool) -> Result<Plan> {
     if !is_root() {
         return one(lint);
     }
-    if !full {
-        return Ok(Plan::Run(vec![lint, xtask("container --dev")]));
-    }
-    // The image by the Dockerfile's own steps, and a part of what must hold through it.
-    let through = |egress: &str| {
-        let scenarios = ["half-close", "resolve", "split", "udp-sizes", "upload"];
-        let chosen = scenarios.map(|name| format!("-k {name}")).join(" ");
-        xtask(&format!("demo --dev --container image --egress {egress} --run node tests/browser/run.mjs {chosen}"))
+    let through = |gateway: &str, chosen: &str| {
+        xtask(&format!("demo --dev --container {gateway} --run node tests/browser/run.mjs {chosen}"))
     };
-    Ok(Plan::Run(vec![lint, xtask("container"), through("user"), through("tun")]))
+    if full {
+        // The image by the Dockerfile's own steps, and all that a confined gateway could do otherwise.
+        let all = [through("image --egress user", "--egress"), through("image --egress tun --no-build", "--egress")];
+        return Ok(Plan::Run([lint, xtask("container")].into_iter().chain(all).collect()));
+    }
+    let chosen = ["denied", "half-close", "inbound", "resolve", "udp-sizes"].map(|name| format!("-k {name}")).join(" ");
+    let all = ["user", "tun --no-build"].map(|egress| through(&format!("programs --egress {egress}"), &chosen));
+    Ok(Plan::Run([lint, xtask("container --dev")].into_iter().chain(all).collect()))
 }
 
 fn e2e(full: bool) -> Result<Plan> {
