@@ -77,7 +77,7 @@ fn mutate(packet: &[u8], mutations: &Mutations, cut: Option<prop::sample::Index>
 fn drain(world: &mut World, client: &Client) -> Vec<Vec<u8>> {
     let mut out: Vec<_> =
         std::iter::from_fn(|| world.gateway.poll_transmit()).map(|transmit| transmit.packet.to_vec()).collect();
-    while let Some(message) = world.gateway.poll_message(client.id, world.now) {
+    while let Some(message) = world.poll(client.id) {
         for capsule in webtun_wire::capsules(&message) {
             if let webtun_wire::Capsule::Datagram { payload, .. } = capsule.expect("a sound capsule") {
                 out.push(payload.to_vec());

@@ -49,7 +49,7 @@ fn the_answer_has_everything_in_order() {
     world.settle();
     assert!(matches!(&world.events[0], Event::SessionOpened { peer, .. } if &**peer == "peer"));
     assert!(world.events.contains(&Event::MessagesReady(id)));
-    let answer = world.gateway.poll_message(id, world.now).expect("the answer");
+    let answer = world.poll(id).expect("the answer");
     let expected = [
         "Session",
         "Limits",
@@ -65,7 +65,7 @@ fn the_answer_has_everything_in_order() {
     let assigned = capsules(&answer).nth(2).expect("ADDRESS_ASSIGN").expect("sound");
     let Capsule::AddressAssign(list) = assigned else { panic!("{assigned:?}") };
     assert_eq!([list[0].request_id, list[1].request_id], [7, 8]);
-    assert_eq!(world.gateway.poll_message(id, world.now), None);
+    assert_eq!(world.poll(id), None);
 }
 
 #[test]
@@ -104,18 +104,18 @@ fn a_cut_loses_nothing_and_repeats_nothing() {
     let mut sent = Vec::new();
     for n in 0..5 {
         world.receive(&packet(n));
-        sent.extend(world.gateway.poll_message(client.id, world.now));
+        sent.extend(world.poll(client.id));
     }
     assert_eq!(sent.iter().map(|m| sequence(m)).collect::<Vec<_>>(), (0..5).map(Some).collect::<Vec<_>>());
     world.gateway.disconnect(client.id, world.now);
     world.settle();
     assert!(world.events.contains(&Event::SessionDetached { id: client.id }));
-    assert_eq!(world.gateway.poll_message(client.id, world.now), None);
+    assert_eq!(world.poll(client.id), None);
     world.receive(&packet(5));
     // Two of the five had arrived; and of the client's own messages one was sent again.
     let again = resume(&mut world, &client, 2);
     assert_eq!((again.id, again.v4, again.next.get()), (client.id, client.v4, 1));
-    let replayed: Vec<_> = std::iter::from_fn(|| world.gateway.poll_message(client.id, world.now)).collect();
+    let replayed: Vec<_> = std::iter::from_fn(|| world.poll(client.id)).collect();
     assert_eq!(replayed[..3], sent[2..]);
     assert_eq!((replayed.len(), sequence(&replayed[3])), (4, Some(5)));
     let repeated = Client { next: 0.into(), ..client };
@@ -220,7 +220,7 @@ fn a_short_message_waits_for_company_while_a_long_one_is_under_way() {
     let packet = udp((remote(), 9), mapped, &[7; 1400]);
     let next = std::cell::Cell::new(0);
     let poll = |world: &mut World| {
-        let Some(message) = world.gateway.poll_message(client.id, world.now) else { return 0 };
+        let Some(message) = world.poll(client.id) else { return 0 };
         next.set(sequence(&message).expect("a sequenced message") + 1);
         message.len()
     };
@@ -375,14 +375,14 @@ fn a_closed_session_says_so_once() {
     let mut world = World::new(config());
     let client = world.connect();
     world.gateway.close_session(client.id, CloseCode::Shutdown, world.now);
-    let close = world.gateway.poll_message(client.id, world.now).expect("a CLOSE");
+    let close = world.poll(client.id).expect("a CLOSE");
     assert!(matches!(capsules(&close).next(), Some(Ok(Capsule::Close(c))) if c.code == CloseCode::Shutdown));
-    assert_eq!(world.gateway.poll_message(client.id, world.now), None);
+    assert_eq!(world.poll(client.id), None);
     let client = world.connect();
     let close = webtun_wire::Close { code: CloseCode::Normal, retry_after_ms: 0, reason: "done" };
     world.message(&client, &encode(&[Capsule::Close(close)])).expect("sound");
     assert!(world.events.contains(&Event::SessionClosed { id: client.id, code: CloseCode::Normal }));
-    assert_eq!(world.gateway.poll_message(client.id, world.now), None);
+    assert_eq!(world.poll(client.id), None);
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn a_client_that_acknowledges_nothing_gets_no_more_than_the_limit() {
     let mut octets = 0;
     for _ in 0..200 {
         world.receive(&udp((remote(), 9), mapped, &[0; 972]));
-        octets += world.gateway.poll_message(client.id, world.now).map_or(0, |message| message.len());
+        octets += world.poll(client.id).map_or(0, |message| message.len());
     }
     assert!((70_000..71_100).contains(&octets), "{octets}");
     world.events.clear();
@@ -417,7 +417,7 @@ fn a_client_that_acknowledges_nothing_gets_no_more_than_the_limit() {
     assert!(writer.push(&Capsule::Ack { next: 10 }));
     world.message(&client, &writer.finish()).expect("sound");
     assert!(world.events.contains(&Event::MessagesReady(client.id)));
-    assert!(world.gateway.poll_message(client.id, world.now).is_some_and(|message| message.len() > 65_000));
+    assert!(world.poll(client.id).is_some_and(|message| message.len() > 65_000));
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn a_slow_connection_gets_short_messages() {
     for _ in 0..20 {
         world.receive(&udp((remote(), 9), mapped, &[0; 972]));
     }
-    let messages: Vec<_> = std::iter::from_fn(|| world.gateway.poll_message(client.id, world.now)).collect();
+    let messages: Vec<_> = std::iter::from_fn(|| world.poll(client.id)).collect();
     let packets: Vec<_> = messages.iter().map(|message| message.len() / 1000).collect();
     assert_eq!(packets, [3, 3, 3, 3, 3, 3, 2], "a message ends with the packet that brings it to the bound");
 }
@@ -445,7 +445,7 @@ fn a_long_message_ends_where_another_flow_has_its_turn() {
         world.receive(&udp((remote(), 9), mapped, &[9; 1400]));
         world.receive(&udp((remote(), 10), other, &[10; 1400]));
     }
-    let messages = std::iter::from_fn(|| world.gateway.poll_message(client.id, world.now));
+    let messages = std::iter::from_fn(|| world.poll(client.id));
     let of_each_flow =
         |message: &[u8]| [9, 10].map(|flow| message.iter().filter(|octet| **octet == flow).count() / 1400);
     let packets: Vec<_> = messages.map(|message| of_each_flow(&message)).collect();

@@ -472,7 +472,7 @@ impl DirectSession {
 
     fn receive_all(&mut self, gateway: &mut Gateway, now: Instant) {
         while let Some(message) = gateway.poll_message(self.id, now) {
-            self.receive(&message);
+            self.receive(&message.into_bytes());
         }
     }
 

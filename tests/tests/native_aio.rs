@@ -210,7 +210,7 @@ impl World {
         if let Some((link, Some(id))) = &self.link {
             while let Some(message) = self.gateway.poll_message(*id, now) {
                 // A client that is gone shows at the next receive.
-                let _ = link.to_client.send(message).await;
+                let _ = link.to_client.send(message.into_bytes()).await;
             }
         }
         self.sessions.store(self.gateway.sessions().count(), Ordering::Relaxed);

@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub struct BatchWriter {
     buffer: Vec<u8>,
+    /// Octets of payloads that are not in it.
+    elsewhere: usize,
     limit: usize,
     has_content: bool,
 }
@@ -15,7 +17,7 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// A message of at most `limit` octets, and never more than [`MAX_MESSAGE_LEN`].
     pub fn new(limit: usize) -> Self {
-        Self { buffer: Vec::new(), limit: limit.min(MAX_MESSAGE_LEN), has_content: false }
+        Self { buffer: Vec::new(), elsewhere: 0, limit: limit.min(MAX_MESSAGE_LEN), has_content: false }
     }
 
     /// Makes room for so many octets at once, and not in steps; no more than the message may have.
@@ -59,6 +61,27 @@ impl BatchWriter {
         self.push_numbered(capsule_type::STREAM_DATA, stream, &[], data)
     }
 
+    /// Appends the beginning of a DATAGRAM whose packet, of `len` octets, is not copied: it belongs behind what
+    /// [`BatchWriter::written`] says then. With `offload`, the context is one of kind OFFLOAD. False, and nothing changed,
+    /// where the whole does not fit.
+    #[must_use]
+    pub fn push_packet_head(&mut self, context: u64, offload: Option<&OffloadHeader>, len: usize) -> bool {
+        let header = offload.map(OffloadHeader::encode);
+        let header = header.as_ref().map_or(&[][..], |header| &header[..]);
+        self.push_head(capsule_type::DATAGRAM, context, header, len)
+    }
+
+    /// The same for STREAM_DATA.
+    #[must_use]
+    pub fn push_stream_head(&mut self, stream: u64, len: usize) -> bool {
+        self.push_head(capsule_type::STREAM_DATA, stream, &[], len)
+    }
+
+    /// Octets of the message that are in the writer itself.
+    pub fn written(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// How many octets of STREAM_DATA of this stream still fit.
     pub fn stream_room(&self, stream: u64) -> usize {
         self.value_room(capsule_type::STREAM_DATA).saturating_sub(varint_len(stream))
@@ -69,17 +92,25 @@ impl BatchWriter {
     }
 
     fn push_numbered(&mut self, kind: u64, number: u64, header: &[u8], payload: &[u8]) -> bool {
-        let value_len = varint_len(number) + header.len() + payload.len();
+        let has_room = self.push_head(kind, number, header, payload.len());
+        if has_room {
+            self.buffer.octets(payload);
+            self.elsewhere -= payload.len();
+        }
+        has_room
+    }
+
+    fn push_head(&mut self, kind: u64, number: u64, header: &[u8], payload_len: usize) -> bool {
+        let value_len = varint_len(number) + header.len() + payload_len;
         let header_len = varint_len(kind) + varint_len(value_len as u64);
         if header_len + value_len > self.room() {
             return false;
         }
-        self.buffer.reserve(header_len + value_len);
         self.buffer.varint(kind);
         self.buffer.count(value_len);
         self.buffer.varint(number);
         self.buffer.octets(header);
-        self.buffer.octets(payload);
+        self.elsewhere += payload_len;
         self.has_content = true;
         true
     }
@@ -103,12 +134,12 @@ impl BatchWriter {
     }
 
     fn room(&self) -> usize {
-        self.limit.saturating_sub(self.buffer.len())
+        self.limit.saturating_sub(self.len())
     }
 
-    /// Octets so far.
+    /// Octets so far, wherever they are.
     pub fn len(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() + self.elsewhere
     }
 
     /// True where there is nothing worth sending: no capsule besides SEQUENCE and ACK.
@@ -116,7 +147,7 @@ impl BatchWriter {
         !self.has_content
     }
 
-    /// The message.
+    /// The message, without what is elsewhere.
     pub fn finish(self) -> Vec<u8> {
         self.buffer
     }

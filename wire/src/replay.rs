@@ -36,14 +36,15 @@ impl core::error::Error for ReplayError {}
 /// The sender's half: keeps sequenced messages until they are acknowledged.
 #[derive(Clone, Debug)]
 pub struct SendRing<M> {
-    messages: VecDeque<M>,
+    /// With their octets.
+    messages: VecDeque<(M, usize)>,
     /// The number of the first message that is kept, or of the next one where none is.
     first: u64,
     octets: usize,
     limit: usize,
 }
 
-impl<M: AsRef<[u8]>> SendRing<M> {
+impl<M> SendRing<M> {
     /// An empty ring whose first message has number 0. `limit` is in octets, see [`SendRing::has_room`].
     pub fn new(limit: usize) -> Self {
         Self { messages: VecDeque::new(), first: 0, octets: 0, limit }
@@ -60,11 +61,11 @@ impl<M: AsRef<[u8]>> SendRing<M> {
         self.octets < self.limit
     }
 
-    /// Keeps a message, which carries [`SendRing::next_number`], and returns that number.
-    pub fn push(&mut self, message: M) -> u64 {
+    /// Keeps a message of so many octets, which carries [`SendRing::next_number`], and returns that number.
+    pub fn push(&mut self, message: M, octets: usize) -> u64 {
         let number = self.next_number();
-        self.octets += message.as_ref().len();
-        self.messages.push_back(message);
+        self.octets += octets;
+        self.messages.push_back((message, octets));
         number
     }
 
@@ -75,13 +76,23 @@ impl<M: AsRef<[u8]>> SendRing<M> {
     ///
     /// [`ReplayError::Unsent`] where message `next - 1` was never sent.
     pub fn acknowledge(&mut self, next: u64) -> Result<(), ReplayError> {
+        self.acknowledge_each(next, drop)
+    }
+
+    /// As [`SendRing::acknowledge`]; `done` gets each message that is kept no longer, for its memory's sake.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn acknowledge_each(&mut self, next: u64, mut done: impl FnMut(M)) -> Result<(), ReplayError> {
         if next > self.next_number() {
             return Err(ReplayError::Unsent);
         }
         while self.first < next {
-            let Some(message) = self.messages.pop_front() else { break };
-            self.octets -= message.as_ref().len();
+            let Some((message, octets)) = self.messages.pop_front() else { break };
+            self.octets -= octets;
             self.first += 1;
+            done(message);
         }
         Ok(())
     }
@@ -102,12 +113,12 @@ impl<M: AsRef<[u8]>> SendRing<M> {
 
     /// The messages that are not acknowledged, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &M> + ExactSizeIterator {
-        self.messages.iter()
+        self.messages.iter().map(|(message, _)| message)
     }
 
     /// The message with this number, while it is kept.
     pub fn get(&self, number: u64) -> Option<&M> {
-        self.messages.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.messages.get(usize::try_from(number.checked_sub(self.first)?).ok()?).map(|(message, _)| message)
     }
 
     /// The number of the oldest message that is not acknowledged, or [`SendRing::next_number`] where there is none.

@@ -37,7 +37,7 @@ impl Peer {
         assert!(writer.push_packet(0, &packet));
         self.sent += 1;
         let message = writer.finish();
-        assert_eq!(self.ring.push(message.clone()) + 1, self.ring.next_number());
+        assert_eq!(self.ring.push(message.clone(), message.len()) + 1, self.ring.next_number());
         assert!(self.ring.octets() < LIMIT + LONGEST);
         Some(message)
     }
@@ -128,9 +128,9 @@ proptest! {
 fn ring_bounds_and_errors() {
     let mut ring = SendRing::new(10);
     assert!(ring.has_room());
-    assert_eq!(ring.push([0u8; 9]), 0);
+    assert_eq!(ring.push([0u8; 9], 9), 0);
     assert!(ring.has_room());
-    assert_eq!(ring.push([1; 9]), 1);
+    assert_eq!(ring.push([1; 9], 9), 1);
     assert!(!ring.has_room());
     assert_eq!(ring.acknowledge(3), Err(ReplayError::Unsent));
     assert_eq!(ring.acknowledge(1), Ok(()));

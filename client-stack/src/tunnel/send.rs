@@ -101,7 +101,7 @@ impl Tunnel {
             let _ = batch.push(&Capsule::Ping { opaque: RECEIPT });
         }
         let message = Bytes::from(batch.finish());
-        let number = session.ring.push(message.clone());
+        let number = session.ring.push(message.clone(), message.len());
         session.window.acked();
         (connection.ack_at, connection.ack_now) = (None, false);
         connection.replay_next = session.ring.next_number();

@@ -250,7 +250,7 @@ impl Gateway {
         window.acked();
         let mut message = batch.finish();
         message.extend(extra);
-        ring.push(message.clone());
+        ring.push(message.clone(), message.len());
         self.replay_next = ring.next_number();
         Some(message)
     }

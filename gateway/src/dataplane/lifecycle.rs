@@ -1,10 +1,11 @@
 //! How sessions wait, are timed, and end.
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use core::net::IpAddr;
 use core::time::Duration;
 use webtun_wire::{CloseCode, Instant};
 
+use super::gather::Gather;
 use super::handshake::close_message;
 use super::tunnel::{Control, Tick};
 use super::{DropReason, Event, Gateway, SessionId};
@@ -50,8 +51,8 @@ impl Gateway {
 
     /// The next message of a session. To be called only while the connection can take one: what is not polled waits in
     /// bounded queues.
-    pub fn poll_message(&mut self, id: SessionId, now: Instant) -> Option<Bytes> {
-        let Some(session) = self.sessions.get_mut(&id) else { return self.farewells.remove(&id) };
+    pub fn poll_message(&mut self, id: SessionId, now: Instant) -> Option<Gather> {
+        let Some(session) = self.sessions.get_mut(&id) else { return self.farewells.remove(&id).map(Gather::from) };
         let peer = self.peers.get_mut(session.peer_index)?;
         session.queue.hold(session.meter.downlink_ready_at(now).max(peer.meter.downlink_ready_at(now)));
         let (own, total) = (session.meter.downlink_room(now), peer.meter.downlink_room(now));
@@ -86,6 +87,12 @@ impl Gateway {
             self.streams_left(id);
         }
         message
+    }
+
+    /// An empty buffer with room for so many octets, to read into what comes next. It may be one that was delivered: fresh
+    /// memory costs more, since the kernel zeroes it.
+    pub fn buffer(&mut self, room: usize) -> BytesMut {
+        self.spare.take(room).unwrap_or_else(|| BytesMut::with_capacity(room))
     }
 
     /// Makes a session's messages end with the packet that brings their packets to so many octets; [`u64::MAX`], the

@@ -259,7 +259,7 @@ impl Gateway {
                     return Ok(Flow::Done);
                 }
             }
-            Capsule::Ack { next } => tunnel.acknowledge(next)?,
+            Capsule::Ack { next } => tunnel.acknowledge(next, &mut self.spare)?,
             Capsule::Ping { opaque } => tunnel.ping(opaque),
             Capsule::Pong { opaque, .. } => tunnel.pong(opaque, now),
             Capsule::Close(close) => {

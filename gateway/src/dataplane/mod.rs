@@ -31,6 +31,7 @@
 //! | streams | 4,096 and the flows of the [`Allowance`] | a new one is refused |
 //! | octets of streams | a credit for each, 16 MiB together and 64 KiB each; 1 MiB in the queue | their sender waits |
 //! | unacknowledged messages | `unacknowledged` octets and one message | packets wait in the queue |
+//! | memory of what was delivered, for what is read next | 64 buffers | it is let go |
 //! | control capsules | 256 | notices are dropped; a request too many closes the session |
 //! | uplink fragments | 32 datagrams, 512 KiB, and what is left of 64 MiB for all | the session's oldest datagram is given up |
 //! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |
@@ -48,6 +49,7 @@ mod contexts;
 mod downlink;
 mod event;
 mod fragment;
+mod gather;
 mod handshake;
 mod icmp_error;
 mod lease;
@@ -87,6 +89,7 @@ use std::collections::{BTreeMap, VecDeque};
 use webtun_wire::{AddressRange, Instant, OffloadHeader};
 
 use self::fragment::{Reassembler, ReassemblyLimits};
+use self::gather::Spare;
 use self::icmp_error::Budget;
 use self::lease::LeasePool;
 use self::nat::NatTable;
@@ -100,6 +103,7 @@ use self::timer::TimerQueue;
 
 pub use self::config::{ConfigError, ExternalAddress, Filtering, GatewayConfig, NatConfig, Split};
 pub use self::event::{Destination, Event, Transmit};
+pub use self::gather::Gather;
 pub use self::handshake::{Reject, close_message};
 pub use self::message::SessionError;
 pub use self::nat::{MapRequest, MapResponse, NatTimeouts, Pref64};
@@ -157,6 +161,8 @@ pub struct Gateway {
     transfers: VecDeque<Transfer>,
     /// Room for packets that are dealt with together; empty between calls.
     batch: Vec<(BytesMut, OffloadHeader)>,
+    /// Memory of what was delivered.
+    spare: Spare,
     events: VecDeque<Event>,
     /// The CLOSE messages of sessions that are gone.
     farewells: BTreeMap<SessionId, bytes::Bytes>,
@@ -203,6 +209,7 @@ impl Gateway {
             transmits: VecDeque::new(),
             transfers: VecDeque::new(),
             batch: Vec::new(),
+            spare: Spare::default(),
             events: VecDeque::new(),
             farewells: BTreeMap::new(),
             draining: None,

@@ -3,7 +3,7 @@
 //! Flows take turns (deficit round robin, RFC 8290 section 3.4 without its delay control), those that begin first, so that a
 //! download does not make a ping wait, and at the bound it is the flow with the most waiting octets that loses.
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use core::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::FixedState;
 use webtun_wire::{Instant, OffloadHeader};
@@ -293,12 +293,13 @@ impl Queue {
     }
 
     /// Takes `len` octets of the stream that [`Queue::front`] has shown; all of them take it out of the queue.
-    pub(super) fn pop_stream(&mut self, len: usize) {
-        let Some((number, queued)) = self.front() else { return };
+    pub(super) fn pop_stream(&mut self, len: usize) -> BytesMut {
+        let Some((number, queued)) = self.front() else { return BytesMut::new() };
         let content = queued.content;
         if len >= queued.packet.len() {
-            let all = self.pop().map_or(0, |queued| queued.packet.len());
-            return self.left.push((content, all));
+            let all = self.pop().map_or_else(BytesMut::new, |queued| queued.packet);
+            self.left.push((content, all.len()));
+            return all;
         }
         let lane = &mut self.lanes[usize::from(number)];
         lane.credit -= len;
@@ -306,10 +307,8 @@ impl Queue {
         self.octets -= len;
         self.stream_octets -= len;
         self.room = [self.room[0], self.room[1].saturating_sub(len as u64)];
-        if let Some(queued) = self.packets.front_mut(lane.packets) {
-            queued.packet.advance(len);
-        }
         self.left.push((content, len));
+        self.packets.front_mut(lane.packets).map_or_else(BytesMut::new, |queued| queued.packet.split_to(len))
     }
 
     /// How many pieces of streams have left since [`Queue::take_left`], and their octets.

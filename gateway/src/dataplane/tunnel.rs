@@ -6,7 +6,7 @@
 //! Bounds: sequenced messages by `unacknowledged` octets and one message, control capsules by [`MAX_CONTROL`], unanswered
 //! PINGs by [`MAX_PONGS`] (further ones go without an answer).
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use core::time::Duration;
 use std::collections::VecDeque;
 use subtle::ConstantTimeEq;
@@ -16,6 +16,7 @@ use webtun_wire::{
 };
 
 use super::contexts::Contexts;
+use super::gather::{Gather, GatherWriter, LONG, Spare};
 use super::lease::Lease;
 use super::portcontrol::PortAnswer;
 use super::queue::{Content, Queue, Queued};
@@ -74,15 +75,9 @@ pub(super) struct Tunnel {
 /// A sequenced message, kept until it is acknowledged.
 #[derive(Debug)]
 struct Kept {
-    message: Bytes,
+    message: Gather,
     /// When it was made.
     since: Instant,
-}
-
-impl AsRef<[u8]> for Kept {
-    fn as_ref(&self) -> &[u8] {
-        &self.message
-    }
 }
 
 /// What belongs to one connection.
@@ -209,8 +204,9 @@ impl Tunnel {
         Ok(accept)
     }
 
-    pub(super) fn acknowledge(&mut self, next: u64) -> Result<(), ReplayError> {
-        self.send.acknowledge(next)
+    /// The peer has the messages below `next`. Their memory is kept for others.
+    pub(super) fn acknowledge(&mut self, next: u64, spare: &mut Spare) -> Result<(), ReplayError> {
+        self.send.acknowledge_each(next, |kept| spare.put(kept.message))
     }
 
     pub(super) fn ping(&mut self, opaque: u64) {
@@ -328,13 +324,13 @@ impl Tunnel {
         lease: &Lease,
         stats: &mut Stats,
         now: Instant,
-    ) -> Option<Bytes> {
+    ) -> Option<Gather> {
         let link = self.link.as_mut()?;
         if let Some(handshake) = link.handshake.take() {
-            return Some(handshake);
+            return Some(handshake.into());
         }
         if let Some(message) = self.unsequenced(queue, now) {
-            return Some(message);
+            return Some(message.into());
         }
         let link = self.link.as_mut()?;
         if let Some(kept) = self.send.get(link.sent) {
@@ -342,7 +338,7 @@ impl Tunnel {
             return Some(kept.message.clone());
         }
         let message = self.sequenced(queue, blocks, lease, stats, now)?;
-        let number = self.send.push(Kept { message: message.clone(), since: now });
+        let number = self.send.push(Kept { message: message.clone(), since: now }, message.len());
         if let Some(link) = &mut self.link {
             link.sent = number + 1;
         }
@@ -385,12 +381,14 @@ impl Tunnel {
         lease: &Lease,
         stats: &mut Stats,
         now: Instant,
-    ) -> Option<Bytes> {
+    ) -> Option<Gather> {
         if !self.has_content(queue, now) {
             return None;
         }
         let mut writer = BatchWriter::with_sequence(self.message_len, self.send.next_number());
-        writer.expect(queue.octets_of_next(OF_ITS_OWN));
+        if queue.front().is_some_and(|(_, first)| first.packet.len() < LONG) {
+            writer.expect(queue.octets_of_next(OF_ITS_OWN));
+        }
         if self.receive.ack_pending() && writer.push(&Capsule::Ack { next: self.receive.next() }) {
             self.receive.acked();
             if let Some(link) = &mut self.link {
@@ -410,36 +408,37 @@ impl Tunnel {
         {
             self.answers.pop_front();
         }
+        let mut writer = GatherWriter::new(writer);
         // Data of a stream never overtakes the word that it is open.
         if self.answers.is_empty() {
             self.fill(&mut writer, queue, stats, now);
         }
-        Some(writer.finish().into())
+        Some(writer.finish())
     }
 
-    fn fill(&self, writer: &mut BatchWriter, queue: &mut Queue, stats: &mut Stats, now: Instant) {
+    fn fill(&self, writer: &mut GatherWriter, queue: &mut Queue, stats: &mut Stats, now: Instant) {
         let mut flow = None;
         let longest = queue.longest();
         while queue.is_ready(now)
             && let Some((lane, Queued { content, packet, offload, since })) = queue.front()
-            && (flow == Some(lane) || writer.len() < OF_ITS_OWN)
+            && (flow == Some(lane) || writer.batch.len() < OF_ITS_OWN)
         {
             let since = *since;
             if *content == Content::Packet {
                 let is_taken = match self.contexts.first() {
                     Some(context) if *offload != OffloadHeader::default() => {
-                        writer.push_offload(context, offload, packet)
+                        writer.push_packet(context, Some(offload), packet)
                     }
-                    _ => writer.push_packet(PACKET_CONTEXT, packet),
+                    _ => writer.push_packet(PACKET_CONTEXT, None, packet),
                 };
                 if !is_taken {
                     return;
                 }
                 stats.delivered.count(packet.len());
-                queue.pop();
+                writer.append(queue.pop().map_or_else(BytesMut::new, |queued| queued.packet));
             } else {
                 let Some(taken) = push_stream(writer, *content, packet, longest) else { return };
-                queue.pop_stream(taken);
+                writer.append(queue.pop_stream(taken));
             }
             stats.queue_delay.observe(now.saturating_duration_since(since));
             flow = Some(lane);
@@ -491,15 +490,15 @@ impl Control {
 }
 
 /// Puts as much of a stream's piece into a message as fits, at most `longest` octets; `None` where none does.
-fn push_stream(writer: &mut BatchWriter, content: Content, data: &[u8], longest: usize) -> Option<usize> {
+fn push_stream(writer: &mut GatherWriter, content: Content, data: &[u8], longest: usize) -> Option<usize> {
     let is_taken = match content {
         Content::Packet => false,
         Content::Data(stream) => {
-            let len = data.len().min(writer.stream_room(stream)).min(longest.max(1));
+            let len = data.len().min(writer.batch.stream_room(stream)).min(longest.max(1));
             return (len > 0 && writer.push_stream(stream, &data[..len])).then_some(len);
         }
-        Content::Finish(stream) => writer.push(&Capsule::StreamFinish { stream }),
-        Content::Reset(stream, reason) => writer.push(&Capsule::StreamReset { stream, reason }),
+        Content::Finish(stream) => writer.batch.push(&Capsule::StreamFinish { stream }),
+        Content::Reset(stream, reason) => writer.batch.push(&Capsule::StreamReset { stream, reason }),
     };
     is_taken.then_some(0)
 }

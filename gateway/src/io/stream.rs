@@ -1,13 +1,16 @@
 //! A client's connection, with TLS or without.
 
 use super::pace::{MessageRoom, PacedStream};
-use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
+
+/// Parts that are written by one system call: more than a message has, whose parts are long.
+const PARTS_AT_ONCE: usize = 32;
 
 /// What is below HTTP and the WebSocket.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub struct Stream {
     /// Octets that may still be read; none where that does not matter.
     ration: Option<usize>,
     /// What goes before everything that is written from now on.
-    ahead: Option<Chain<Bytes, Bytes>>,
+    ahead: VecDeque<Bytes>,
     /// The last write was taken in part.
     is_torn: bool,
 }
@@ -46,7 +49,7 @@ impl From<TlsStream<PacedStream>> for Stream {
 
 impl Stream {
     fn new(carrier: Carrier) -> Self {
-        Self { carrier, ration: None, ahead: None, is_torn: false }
+        Self { carrier, ration: None, ahead: VecDeque::new(), is_torn: false }
     }
 
     /// What it wants messages to be like.
@@ -65,28 +68,33 @@ impl Stream {
 
     /// Whether [`Stream::put_ahead`] may be called: nothing is ahead yet, and whoever writes does so from a beginning.
     pub fn takes_ahead(&self) -> bool {
-        self.ahead.is_none() && !self.is_torn
+        self.ahead.is_empty() && !self.is_torn
     }
 
     /// Has these octets leave as they are, without a copy, before what is written after this. They go with that, or by
     /// [`AsyncWrite::poll_flush`].
-    pub fn put_ahead(&mut self, head: Bytes, body: Bytes) {
+    pub fn put_ahead(&mut self, parts: impl IntoIterator<Item = Bytes>) {
         debug_assert!(self.takes_ahead(), "it would tear what is being written");
-        self.ahead = Some(head.chain(body));
+        self.ahead.extend(parts.into_iter().filter(|part| !part.is_empty()));
     }
 
     /// Writes what is ahead, all of it.
     pub fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(ahead) = &mut self.ahead {
-            let mut parts = [IoSlice::new(&[]); 2];
-            let count = ahead.chunks_vectored(&mut parts);
-            let written = ready!(self.carrier.poll_write_vectored(context, &parts[..count]))?;
+        while !self.ahead.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PARTS_AT_ONCE];
+            let count = self.ahead.len().min(PARTS_AT_ONCE);
+            slices.iter_mut().zip(&self.ahead).for_each(|(slice, part)| *slice = IoSlice::new(part));
+            let mut written = ready!(self.carrier.poll_write_vectored(context, &slices[..count]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            ahead.advance(written);
-            if !ahead.has_remaining() {
-                self.ahead = None;
+            while let Some(part) = self.ahead.front_mut().filter(|_| written > 0) {
+                let taken = written.min(part.len());
+                part.advance(taken);
+                written -= taken;
+                if part.is_empty() {
+                    self.ahead.pop_front();
+                }
             }
         }
         Poll::Ready(Ok(()))

@@ -10,8 +10,8 @@ use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use webtun_gateway::dataplane::{
-    Allowance, Destination, Event, ExternalAddress, Gateway, GatewayConfig, Peer, PeerLimits, Reject, SessionError,
-    SessionId,
+    Allowance, Destination, Event, ExternalAddress, Gateway, GatewayConfig, Gather, Peer, PeerLimits, Reject,
+    SessionError, SessionId,
 };
 use webtun_wire::{BatchWriter, Capsule, Hello, Instant, OffloadHeader, PortBlock, Resume, capsules};
 
@@ -108,7 +108,7 @@ impl World {
     pub fn handshake(&mut self, message: &[u8], peer: &Peer) -> Result<Client, Reject> {
         let id = self.gateway.handshake(message, peer, self.now)?;
         self.settle();
-        let answer = self.gateway.poll_message(id, self.now).expect("the answer");
+        let answer = self.poll(id).expect("the answer");
         Ok(Client::read(id, &answer))
     }
 
@@ -142,9 +142,14 @@ impl World {
         self.settle();
     }
 
+    /// The next message of a session.
+    pub fn poll(&mut self, id: SessionId) -> Option<Bytes> {
+        self.gateway.poll_message(id, self.now).map(Gather::into_bytes)
+    }
+
     /// All messages that wait for a client, which acknowledges them.
     pub fn messages(&mut self, client: &Client) -> Vec<Bytes> {
-        let messages: Vec<_> = std::iter::from_fn(|| self.gateway.poll_message(client.id, self.now)).collect();
+        let messages: Vec<_> = std::iter::from_fn(|| self.poll(client.id)).collect();
         let last = messages.iter().filter_map(|message| sequence(message)).max();
         if let Some(number) = last {
             let mut ack = Vec::new();

@@ -238,7 +238,7 @@ impl Rig {
             let Event::MessagesReady(id) = event else { continue };
             while let Some(message) = self.gateway.poll_message(id, self.now) {
                 if let (Some(index), Some(Ok(Capsule::Sequence { number }))) =
-                    (self.by_id.get(&id), capsules(&message).next())
+                    (self.by_id.get(&id), capsules(&message.into_bytes()).next())
                 {
                     self.clients[*index].expected = number + 1;
                 }

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use std::time::Duration;
-use webtun_gateway::dataplane::{Event as GatewayEvent, Gateway, SessionId, close_message};
+use webtun_gateway::dataplane::{Event as GatewayEvent, Gateway, Gather, SessionId, close_message};
 use webtun_stack::Event;
 use webtun_wire::{Capsule, CloseCode};
 
@@ -168,6 +168,7 @@ impl World {
                     self.ready.remove(&id);
                     break;
                 };
+                let message = message.into_bytes();
                 self.ledger.record(id, Sender::Gateway, &message);
                 connection.down.send(Item::Message(message), config, now);
                 moved = true;
@@ -186,7 +187,7 @@ impl World {
                 }
             }
             GatewayEvent::SessionClosed { id, .. } => {
-                let message = self.gateway.poll_message(*id, now);
+                let message = self.gateway.poll_message(*id, now).map(Gather::into_bytes);
                 if let Some(number) = self.sessions.remove(id) {
                     self.close_from_gateway(number, message);
                 }

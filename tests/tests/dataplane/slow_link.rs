@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::time::Duration;
-use webtun_gateway::dataplane::{Action, ExternalAddress, Filtering, GatewayConfig, NatConfig, Peer, Rule};
+use webtun_gateway::dataplane::{Action, ExternalAddress, Filtering, GatewayConfig, Gather, NatConfig, Peer, Rule};
 use webtun_tests::direct::{Direct, OFFLOAD_CONTEXT};
 use webtun_tests::packet::{Offloaded, Segment, View, udp};
 use webtun_wire::{Capsule, OFFLOAD_HEADER_LEN, OffloadHeader, capsules};
@@ -72,7 +72,7 @@ fn delay(room: Option<usize>) -> Duration {
     let id = direct.sessions[0].id;
     let mut came = None;
     loop {
-        let message = direct.gateway.poll_message(id, direct.now).expect("the datagram has not left yet");
+        let message = direct.gateway.poll_message(id, direct.now).expect("the datagram has not left yet").into_bytes();
         let start = direct.now;
         direct.now += Duration::from_secs_f64(message.len() as f64 / OCTETS_PER_S);
         let carried = packets(&message);
@@ -103,7 +103,8 @@ fn pieces_are_what_the_whole_was() {
         let (mut direct, bulk, _) = session(Some(room));
         direct.receive_offloaded(Offloaded::tcp(remote(), bulk, HEAD, 1448, &data));
         let id = direct.sessions[0].id;
-        let messages: Vec<_> = std::iter::from_fn(|| direct.gateway.poll_message(id, direct.now)).collect();
+        let messages: Vec<_> =
+            std::iter::from_fn(|| direct.gateway.poll_message(id, direct.now)).map(Gather::into_bytes).collect();
         let mut received = Vec::new();
         for it in messages.iter().flat_map(|message| packets(message)) {
             assert!(it.packet.len() <= room.max(1448 + 40), "{} octets for {room}", it.packet.len());

@@ -80,7 +80,7 @@ impl Stream for Line {
             State::Over => return Poll::Ready(None),
         };
         if let Some(message) = ready!(link.opened.outgoing.poll_recv(context)) {
-            return Poll::Ready(Some(Ok(message)));
+            return Poll::Ready(Some(Ok(message.into_bytes())));
         }
         let told = ready!(link.opened.farewell.poll_unpin(context));
         self.0 = State::Over;

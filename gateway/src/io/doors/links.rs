@@ -120,7 +120,7 @@ impl Links {
             }
             if let Poll::Ready(Some(message)) = link.opened.outgoing.poll_recv(context) {
                 self.last = Some(id);
-                return Poll::Ready((id, Told::Message(message)));
+                return Poll::Ready((id, Told::Message(message.into_bytes())));
             }
             if let Poll::Ready(told) = link.opened.farewell.poll_unpin(context) {
                 link.is_over = true;
@@ -135,7 +135,7 @@ impl Links {
     pub(super) fn forget(&mut self, id: LinkId, farewell: &Farewell, bridge: &mut Bridge, now: Instant) {
         if let Some(mut link) = self.links.remove(&id) {
             while let Ok(message) = link.opened.outgoing.try_recv() {
-                bridge.handle_message(id, &message, now);
+                bridge.handle_message(id, &message.into_bytes(), now);
             }
         }
         take_leave(id, farewell, bridge, now);

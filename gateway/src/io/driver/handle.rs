@@ -1,5 +1,5 @@
 use super::Place;
-use crate::dataplane::{OwnAddresses, Peer, SessionId};
+use crate::dataplane::{Gather, OwnAddresses, Peer, SessionId};
 use crate::io::metrics::Snapshot;
 use crate::io::pace::MessageRoom;
 use crate::io::session::Farewell;
@@ -77,7 +77,7 @@ pub struct Opened {
     /// Which.
     pub link: LinkId,
     /// Messages for the client.
-    pub outgoing: mpsc::Receiver<Bytes>,
+    pub outgoing: mpsc::Receiver<Gather>,
     /// Fires when the connection is to be closed.
     pub farewell: oneshot::Receiver<Farewell>,
 }

@@ -1,8 +1,7 @@
 use super::{LinkId, Opened};
-use crate::dataplane::{Gateway, SessionId};
+use crate::dataplane::{Gateway, Gather, SessionId};
 use crate::io::pace::MessageRoom;
 use crate::io::session::Farewell;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -18,7 +17,7 @@ const DEPTH: usize = 2;
 #[derive(Debug)]
 struct Link {
     number: u64,
-    outgoing: mpsc::Sender<Bytes>,
+    outgoing: mpsc::Sender<Gather>,
     farewell: oneshot::Sender<Farewell>,
     room: MessageRoom,
     /// True while [`Links::room`] watches it.

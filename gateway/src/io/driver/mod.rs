@@ -22,13 +22,15 @@ pub use shards::Shards;
 
 use super::audit::Audit;
 use super::dns::Forwarder;
-use super::egress::Device;
+use super::egress::{BUFFER, Device};
 use super::inner::{Answer, InnerHost};
 use super::metrics::Snapshot;
 use super::pace::MessageRoom;
 use super::session::Farewell;
 use super::streams::Streams;
-use crate::dataplane::{Destination, Event, Gateway, PORTS_TRIED, Peer, SessionId, Transfer, Transmit, close_message};
+use crate::dataplane::{
+    Destination, Event, Gateway, Gather, PORTS_TRIED, Peer, SessionId, Transfer, Transmit, close_message,
+};
 use bytes::{Bytes, BytesMut};
 use links::Links;
 use std::collections::BTreeMap;
@@ -269,6 +271,9 @@ impl Driver {
         let now = self.clock.now();
         let mut octets = 0;
         for _ in 0..PACKETS_PER_TURN {
+            if self.buffer.capacity() < BUFFER {
+                self.buffer = self.gateway.buffer(BUFFER);
+            }
             match self.egress.try_recv(&mut self.buffer, now) {
                 Ok((packet, offload)) => {
                     octets += packet.len();
@@ -409,7 +414,7 @@ impl Driver {
             }
             Event::SessionClosed { id, code } => {
                 self.places.remove(&id);
-                let message = self.gateway.poll_message(id, now);
+                let message = self.gateway.poll_message(id, now).map(Gather::into_bytes);
                 tracing::info!(session = %id, ?code, "session closed");
                 self.links.detach(id, Farewell::from_gateway(code, message));
             }

@@ -24,6 +24,7 @@ use plan::{OnDevice, Plan};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+pub use tun::BUFFER;
 use tun::TunDevice;
 pub use watch::watch_addresses;
 

@@ -1,9 +1,11 @@
 use super::Farewell;
+use crate::dataplane::Gather;
 use crate::io::pace::MessageRoom;
 use crate::io::stream::Stream as Carrier;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use std::iter;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -30,7 +32,8 @@ const LAST_WORDS: u64 = 4 << 20;
 pub(in crate::io) const LONG_MESSAGE_LEN: usize = 32 << 20;
 
 pub(in crate::io) type Item = Result<Message, Error>;
-pub(in crate::io) type Sink = SplitSink<Socket, Message>;
+/// `I`: [`Message`], or [`Gather`] for what a driver sends.
+pub(in crate::io) type Sink<I = Message> = SplitSink<Socket, I>;
 pub(in crate::io) type Stream = SplitStream<Socket>;
 
 /// How a WebSocket ends.
@@ -98,12 +101,19 @@ impl Socket {
         self.codec.get_mut().ration(octets);
     }
 
-    pub(in crate::io) fn split(self) -> (Sink, Stream) {
+    pub(in crate::io) fn split<I>(self) -> (Sink<I>, Stream)
+    where
+        Self: futures_util::Sink<I>,
+    {
         StreamExt::split(self)
     }
 
-    pub(in crate::io) fn reunite(sink: Sink, stream: Stream) -> Self {
-        stream.reunite(sink).expect("both halves are of one socket")
+    pub(in crate::io) fn reunite<I>(sink: Sink<I>, stream: Stream) -> Self
+    where
+        Self: futures_util::Sink<I>,
+    {
+        let Ok(socket) = stream.reunite(sink) else { unreachable!("both halves are of one socket") };
+        socket
     }
 
     /// How long it wants messages to be.
@@ -113,7 +123,7 @@ impl Socket {
 
     /// Sends a message, and waits until it is gone.
     pub(in crate::io) async fn send(&mut self, message: Bytes) -> Result<(), Error> {
-        SinkExt::send(self, Message::Binary(message)).await
+        SinkExt::<Gather>::send(self, message.into()).await
     }
 
     pub(in crate::io) async fn next(&mut self) -> Incoming {
@@ -121,9 +131,9 @@ impl Socket {
     }
 
     /// Sends what the driver had queued before it said goodbye.
-    pub(in crate::io) async fn flush_queued(&mut self, outgoing: &mut mpsc::Receiver<Bytes>) {
+    pub(in crate::io) async fn flush_queued(&mut self, outgoing: &mut mpsc::Receiver<Gather>) {
         while let Ok(message) = outgoing.try_recv() {
-            if !matches!(timeout(GOODBYE, self.send(message)).await, Ok(Ok(()))) {
+            if !matches!(timeout(GOODBYE, SinkExt::send(self, message)).await, Ok(Ok(()))) {
                 return;
             }
         }
@@ -173,7 +183,7 @@ impl futures_util::Stream for Socket {
     }
 }
 
-impl futures_util::Sink<Message> for Socket {
+impl futures_util::Sink<Gather> for Socket {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -181,20 +191,16 @@ impl futures_util::Sink<Message> for Socket {
         self.codec.poll_ready_unpin(context)
     }
 
-    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        match message {
-            Message::Binary(body) if body.len() >= LONG && !self.has_buffered && self.codec.get_ref().takes_ahead() => {
-                let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
-                let mut head = Vec::with_capacity(LONGEST_HEADER);
-                header.format(body.len() as u64, &mut head)?;
-                self.codec.get_mut().put_ahead(head.into(), body);
-                Ok(())
-            }
-            message => {
-                self.has_buffered = true;
-                self.codec.start_send_unpin(message)
-            }
+    fn start_send(mut self: Pin<&mut Self>, message: Gather) -> Result<(), Error> {
+        if message.len() < LONG || self.has_buffered || !self.codec.get_ref().takes_ahead() {
+            self.has_buffered = true;
+            return self.codec.start_send_unpin(Message::Binary(message.into_bytes()));
         }
+        let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
+        let mut head = Vec::with_capacity(LONGEST_HEADER);
+        header.format(message.len() as u64, &mut head)?;
+        self.codec.get_mut().put_ahead(iter::once(head.into()).chain(message.into_parts()));
+        Ok(())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -208,6 +214,30 @@ impl futures_util::Sink<Message> for Socket {
     }
 }
 
+impl futures_util::Sink<Message> for Socket {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        futures_util::Sink::<Gather>::poll_ready(self, context)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
+        if let Message::Binary(body) = message {
+            return futures_util::Sink::<Gather>::start_send(self, body.into());
+        }
+        self.has_buffered = true;
+        self.codec.start_send_unpin(message)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        futures_util::Sink::<Gather>::poll_flush(self, context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        futures_util::Sink::<Gather>::poll_close(self, context)
+    }
+}
+
 /// Closes our direction and reads the other to its end: closing with unread octets would reset the connection, and the
 /// client might never see the close frame.
 async fn listen_out(mut stream: Carrier) -> std::io::Result<()> {
@@ -217,9 +247,13 @@ async fn listen_out(mut stream: Carrier) -> std::io::Result<()> {
 }
 
 /// Sends the driver's messages. A client that does not take one within `patience` counts as lost.
-pub(in crate::io) async fn write(sink: &mut Sink, outgoing: &mut mpsc::Receiver<Bytes>, patience: Duration) -> Ending {
+pub(in crate::io) async fn write(
+    sink: &mut Sink<Gather>,
+    outgoing: &mut mpsc::Receiver<Gather>,
+    patience: Duration,
+) -> Ending {
     while let Some(message) = outgoing.recv().await {
-        match timeout(patience, sink.send(Message::Binary(message))).await {
+        match timeout(patience, sink.send(message)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ending::Lost,
             Err(_) => {
@@ -258,6 +292,13 @@ mod tests {
         lengths.enumerate().map(|(index, len)| (0..len).map(|at| (index * 31 + at) as u8).collect())
     }
 
+    /// The same in so many parts, and what is left.
+    fn in_parts(mut message: Bytes, count: usize) -> Gather {
+        let len = message.len() / (count + 1);
+        let parts: Vec<_> = (0..count).map(|_| message.split_to(len)).collect();
+        parts.into_iter().chain([message]).collect()
+    }
+
     #[tokio::test]
     async fn messages_of_all_lengths_stay_in_order_between_pongs() {
         let (server, client) = connected().await;
@@ -273,7 +314,7 @@ mod tests {
         let sending = tokio::spawn(async move {
             for (index, message) in messages().enumerate() {
                 // Some together, some one by one.
-                sink.feed(Message::Binary(message)).await.expect("it reads");
+                sink.feed(in_parts(message, index % 50)).await.expect("it reads");
                 if index % 3 == 0 {
                     sink.flush().await.expect("it reads");
                 }

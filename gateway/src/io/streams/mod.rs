@@ -183,7 +183,7 @@ impl Streams {
                 return;
             }
             if self.buffer.capacity() < LEAST {
-                self.buffer.reserve(READ);
+                self.buffer = gateway.buffer(READ);
             }
             match socket.try_read_buf(&mut (&mut self.buffer).limit(room)) {
                 Ok(0) => return gateway.stream_ended(key.0, key.1, now),

@@ -319,7 +319,7 @@ impl Run {
             if !self.must_flush && !self.relay.has_frames() {
                 return Ok(moved);
             }
-            if Pin::new(&mut self.socket).poll_ready(context).map_err(lost)?.is_pending() {
+            if Sink::<Message>::poll_ready(Pin::new(&mut self.socket), context).map_err(lost)?.is_pending() {
                 return self.wait_for_client(context).map(|_| moved);
             }
             match self.relay.poll_frame(self.clock.now()) {
@@ -328,7 +328,7 @@ impl Run {
                     (self.must_flush, moved, self.stuck) = (true, true, None);
                 }
                 None if self.must_flush => {
-                    if Pin::new(&mut self.socket).poll_flush(context).map_err(lost)?.is_pending() {
+                    if Sink::<Message>::poll_flush(Pin::new(&mut self.socket), context).map_err(lost)?.is_pending() {
                         return self.wait_for_client(context).map(|_| moved);
                     }
                     (self.must_flush, self.stuck) = (false, None);

@@ -19,6 +19,9 @@ use webtun_wire::{OFFLOAD_HEADER_LEN, OffloadHeader};
 /// The largest packet in octets. The path's own MTU is the kernel's business: it fragments and reassembles.
 pub const MTU: usize = 65_535;
 
+/// Room for one with the kernel's header.
+pub const BUFFER: usize = OFFLOAD_HEADER_LEN + MTU;
+
 /// Octets from which on a packet is handed on in the buffer that it was read into. Smaller ones are copied out of it:
 /// while they are queued, the buffer would take more memory than they are counted as.
 const LARGE: usize = MTU / 2;
@@ -71,7 +74,7 @@ impl TunDevice {
     pub fn try_recv(&self, buffer: &mut BytesMut) -> io::Result<(BytesMut, OffloadHeader)> {
         let header_len = if self.has_header { OFFLOAD_HEADER_LEN } else { 0 };
         buffer.clear();
-        buffer.reserve(header_len + MTU);
+        buffer.reserve(BUFFER);
         self.device.try_io(Interest::READABLE, |device| sys::read(device, buffer))?;
         let offload = if self.has_header {
             vnet::decode(buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
