@@ -416,10 +416,14 @@ impl Queue {
         self.hold_until
     }
 
+    /// What the flow has whose turn it is.
+    pub(super) fn octets_of_first(&self) -> usize {
+        self.turns.first().map_or(0, |first| self.lanes[usize::from(first)].octets)
+    }
+
     /// About how long a message becomes that the next flow begins, and that it does not share where it has so many octets.
     pub(super) fn octets_of_next(&self, of_its_own: usize) -> usize {
-        let of_first = self.turns.first().map_or(0, |first| self.lanes[usize::from(first)].octets);
-        let all = of_first.max(self.octets.min(of_its_own)) + PACKET_OVERHEAD;
+        let all = self.octets_of_first().max(self.octets.min(of_its_own)) + PACKET_OVERHEAD;
         all.min(usize::try_from(self.room[1]).unwrap_or(usize::MAX).saturating_add(of_its_own))
     }
 

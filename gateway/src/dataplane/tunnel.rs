@@ -28,9 +28,10 @@ const ACK_DELAY: Duration = Duration::from_millis(50);
 const DUE_ACK_DELAY: Duration = Duration::from_millis(1);
 /// A connection that is silent for so many ping intervals is given up.
 const LOST_AFTER: u32 = 2;
-/// While a long message is younger than this and not acknowledged, a short one waits for company: the client is busy, and
-/// every message has its price.
-const COMPANY: Duration = Duration::from_millis(4);
+/// While the client has so many octets to deal with, a short message waits for company, for as long after the last one: every
+/// message has its price. What the price is paid for, that a flow with little to say is soon heard, it has at once.
+const BUSY: usize = 64 * 1024;
+const COMPANY: Duration = Duration::from_millis(1);
 /// A message with so many octets ends where another flow has its turn: a client hands on the memory of a message to the
 /// flow that most of it is of, and has to copy for the others.
 const OF_ITS_OWN: usize = 64 * 1024;
@@ -308,11 +309,9 @@ impl Tunnel {
 
     /// Until when what is queued waits to go together with more, in one long message.
     pub(super) fn waits_for_company(&self, queue: &Queue, now: Instant) -> Option<Instant> {
-        let is_short = |octets| octets < self.message_len;
-        if is_short(self.send.octets()) || !is_short(queue.octets()) || queue.octets() == 0 {
-            return None;
-        }
-        self.send.iter().next().map(|oldest| oldest.since + COMPANY).filter(|until| *until > now)
+        let is_bulk = queue.octets_of_first() >= LONG && queue.octets() < self.message_len;
+        let last = self.send.iter().next_back().filter(|_| is_bulk && self.send.octets() >= BUSY)?;
+        Some(last.since + COMPANY).filter(|until| *until > now)
     }
 
     /// The next message: the handshake's answer, then what is unsequenced, then what the last connection has lost, then
