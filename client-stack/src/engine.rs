@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::TcpHeaderSlice;
+use etherparse::{TcpHeaderSlice, TcpOptionElement};
 use smoltcp::iface::{Config, Context, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr};
@@ -17,6 +17,7 @@ use crate::buffers::Reservation;
 use crate::device::{Link, Longest, Sender, TxQueue, largest_mss};
 use crate::mss;
 use crate::packet::{self, IpPacket};
+use crate::recovery::{Ack, Recovery, Sent};
 use crate::segment_limit::SegmentLimit;
 use crate::send_next::SendNext;
 use crate::time_wait::Finished;
@@ -64,6 +65,7 @@ pub(crate) struct Core {
     limit: SegmentLimit,
     received: Received,
     acks: AckSteps,
+    recovery: Recovery,
     /// The sequence number behind the peer's FIN, where one has come.
     end: Option<u32>,
     /// Lives as long as the socket's buffers.
@@ -81,6 +83,7 @@ impl Core {
             limit: SegmentLimit::new(),
             received: Received::default(),
             acks: AckSteps::default(),
+            recovery: Recovery::default(),
             end: None,
             _buffers: buffers,
         }
@@ -226,6 +229,7 @@ impl Engine {
     }
 
     /// Hands an acceptable ACK (RFC 9293 section 3.10.7.4) to its connection in the steps that it stands for, save the last.
+    /// Returns how many duplicates are to follow that; `None`: it says nothing that the connection should hear.
     pub fn acknowledge(
         &mut self,
         parsed: &IpPacket<'_>,
@@ -233,17 +237,48 @@ impl Engine {
         core: &mut Core,
         queue: &mut TxQueue,
         now: Instant,
+    ) -> Option<u8> {
+        let (sequence, number) = (header.sequence_number(), header.acknowledgment_number());
+        let Some(highest) =
+            core.next.highest().filter(|_| core.received.is_next(sequence) && core.next.reaches(number))
+        else {
+            return Some(0);
+        };
+        let segment = core.limit.mss(parsed.source.is_ipv4()).max(SMALLEST_STEP);
+        let repeated = core.next.take_repeated();
+        if repeated > 0 || core.acks.is_new() {
+            core.acks.begin(core.socket().send_capacity(), segment);
+        }
+        for number in core.acks.before(number, segment) {
+            if let Some(ack) = packet::with_acknowledgment(parsed, sequence, number) {
+                self.deliver(&ack, Some(core), queue, now);
+            }
+        }
+        let is_pure = parsed.payload.len() == header.slice().len() && !header.fin();
+        let is_selective =
+            header.options_iterator().any(|it| matches!(it, Ok(TcpOptionElement::SelectiveAcknowledgement(..))));
+        let ack = Ack { number, window: header.window_size(), is_pure, is_selective };
+        core.recovery.heard(ack, Sent { highest, repeated, segment })
+    }
+
+    /// Hands so many duplicates of an ACK to its connection, after the segment that it came with. None where a FIN alone is
+    /// to be repeated, which smoltcp would forget.
+    pub fn repeat(
+        &mut self,
+        count: u8,
+        parsed: &IpPacket<'_>,
+        header: &TcpHeaderSlice<'_>,
+        core: &mut Core,
+        queue: &mut TxQueue,
+        now: Instant,
     ) {
-        let acknowledgment = header.acknowledgment_number();
-        if !core.received.is_next(header.sequence_number()) || !core.next.reaches(acknowledgment) {
+        if core.is_short_of_fin(header.acknowledgment_number()) {
             return;
         }
-        let mss = core.limit.mss(parsed.source.is_ipv4()).max(SMALLEST_STEP);
-        if core.next.take_repeated() || core.acks.is_new() {
-            core.acks.begin(core.socket().send_capacity(), mss);
-        }
-        for number in core.acks.before(acknowledgment, mss) {
-            if let Some(ack) = packet::with_acknowledgment(parsed, number) {
+        let occupied = parsed.payload.len() - header.slice().len() + usize::from(header.fin());
+        let sequence = header.sequence_number().wrapping_add(occupied as u32);
+        for _ in 0..count {
+            if let Some(ack) = packet::with_acknowledgment(parsed, sequence, header.acknowledgment_number()) {
                 self.deliver(&ack, Some(core), queue, now);
             }
         }

@@ -22,6 +22,7 @@ mod outbound;
 mod packet;
 mod portmap;
 mod ports;
+mod recovery;
 mod resolver;
 mod segment_limit;
 mod send_next;

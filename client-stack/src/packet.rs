@@ -235,10 +235,11 @@ pub(crate) fn build_ack(flow: &Flow, finished: Finished) -> Option<BytesMut> {
     Some(packet)
 }
 
-/// The segment of the peer's in `parsed` as it would be if it acknowledged `acknowledgment` and nothing else. TCP has no
-/// checksum.
-pub(crate) fn with_acknowledgment(parsed: &IpPacket<'_>, acknowledgment: u32) -> Option<BytesMut> {
+/// The segment of the peer's in `parsed` as it would be if it had this sequence number, acknowledged `acknowledgment`, and
+/// did nothing else. TCP has no checksum.
+pub(crate) fn with_acknowledgment(parsed: &IpPacket<'_>, sequence: u32, acknowledgment: u32) -> Option<BytesMut> {
     let mut header = *parsed.payload.first_chunk::<20>()?;
+    header[4..8].copy_from_slice(&sequence.to_be_bytes());
     header[8..12].copy_from_slice(&acknowledgment.to_be_bytes());
     header[12..14].copy_from_slice(&[5 << 4, 0x10]);
     build_ip(parsed.source, parsed.destination, parsed.hop_limit, TCP, &header, &[])

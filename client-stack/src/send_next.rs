@@ -14,8 +14,8 @@ pub(crate) struct SendNext {
     /// RCV.NXT, as the last segment has told it.
     acknowledged: u32,
     peer_window_closed: bool,
-    /// Something was sent again since it was asked for.
-    repeated: bool,
+    /// Segments that were sent again since they were asked for.
+    repeated: u32,
 }
 
 /// Flags of the TCP header's octet 13.
@@ -34,8 +34,13 @@ impl SendNext {
         self.highest.is_some_and(|highest| (highest.wrapping_sub(number) as i32) >= 0)
     }
 
-    /// True where something was sent again since the last call.
-    pub fn take_repeated(&mut self) -> bool {
+    /// The number behind the last octet that was sent.
+    pub fn highest(&self) -> Option<u32> {
+        self.highest
+    }
+
+    /// Segments that were sent again since the last call.
+    pub fn take_repeated(&mut self) -> u32 {
         std::mem::take(&mut self.repeated)
     }
 
@@ -61,7 +66,7 @@ impl SendNext {
         self.acknowledged = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let end = sequence.wrapping_add(occupied);
         let ahead = |from: u32, to: u32| (to.wrapping_sub(from) as i32) > 0;
-        self.repeated |= occupied > 0 && self.highest.is_some_and(|highest| ahead(sequence, highest));
+        self.repeated += u32::from(occupied > 0 && self.highest.is_some_and(|highest| ahead(sequence, highest)));
         match self.highest {
             None => self.highest = Some(end),
             // What probes a closed window is not sent yet: the peer need not take it.

@@ -154,8 +154,13 @@ impl Host {
             }
             core.expect_ack(is_many || header.fin());
         }
+        let mut duplicates = 0;
         if let Some(core) = socket.core_mut().filter(|_| header.ack() && !header.syn() && !header.rst()) {
-            self.engine.acknowledge(parsed, &header, core, &mut self.queue, now);
+            let Some(count) = self.engine.acknowledge(parsed, &header, core, &mut self.queue, now) else {
+                socket.heard(now);
+                return;
+            };
+            duplicates = count;
         }
         let waiting = socket.readable();
         self.engine.ingress(packet, parsed, socket.core_mut(), &mut self.queue, now);
@@ -164,6 +169,7 @@ impl Host {
             if !data.is_empty() {
                 self.arrival.note(id, data, waiting, is_exact);
             }
+            self.engine.repeat(duplicates, parsed, &header, core, &mut self.queue, now);
         }
         socket.heard(now);
         let change = socket.observe(header.rst(), now);
