@@ -1,9 +1,13 @@
 //! Sockets of this machine towards what clients want to reach. The dataplane has judged each destination already; what is
 //! refused here could never be meant for the network.
 
-use socket2::{Domain, Protocol, Socket, Type};
+use crate::io::kernel;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+
+/// Congestion control that loss does not slow down, where the kernel has it.
+const CONGESTION: &[u8] = b"bbr";
 
 /// A TCP socket that is to be connected to `to`, and waits for nothing.
 ///
@@ -17,6 +21,8 @@ pub(super) fn tcp(to: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // The client's stack has held small segments back already, where its program wants that.
     socket.set_tcp_nodelay(true)?;
+    // A kernel without it has another one.
+    let _ = kernel::set_congestion(&SockRef::from(&socket), CONGESTION);
     Ok(socket)
 }
 

@@ -1,7 +1,6 @@
-use crate::io::{dial, kernel};
+use crate::io::dial;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +13,6 @@ use webtun_wire::ResetReason;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// RFC 8305 section 5: how long the next address waits for the last one.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// Congestion control that loss does not slow down, where the kernel has it.
-const CONGESTION: &[u8] = b"bbr";
 
 /// Connects to the first of these addresses that answers, tried in turn (RFC 8305 section 5).
 ///
@@ -46,8 +43,6 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, Res
 
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = dial::tcp(address)?;
-    // A kernel without it has another one.
-    let _ = kernel::set_congestion(&SockRef::from(&socket), CONGESTION);
     TcpSocket::from_std_stream(socket.into()).connect(address).await
 }
 
