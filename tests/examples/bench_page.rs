@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use webtun_tests::bins;
 use webtun_tests::lab::{Lab, TOKEN, URL};
-use webtun_tests::netns::{self, Netns};
+use webtun_tests::line::{End, Line};
+use webtun_tests::netns;
 use webtun_tests::process::Daemon;
 
 /// Ten thousand sockets of one session are more than a gateway allows by itself.
@@ -46,7 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let (session, peer) = (format!("limits.session={LIMITS}"), format!("limits.peer={LIMITS}"));
     let lab = Lab::start("wt-page", &["--set", "allow_origins=[\"*\"]", "--set", &session, "--set", &peer]);
-    let _line = flags.mbit_s.map(|mbit_s| slow_line(&lab, mbit_s, flags.delay_ms));
+    let _line = flags.mbit_s.map(|mbit_s| {
+        let client = End { netns: &lab.client, device: "eth0", address: "10.81.0.2" };
+        let gateway = End { netns: &lab.gateway, device: "inside", address: "10.81.0.1" };
+        Line { mbit_s, delay_ms: flags.delay_ms, ..Line::default() }.lay(client, gateway)
+    });
     let mut relay = lab.gateway.command(bins::example("bench_relay"));
     let mut relay = Daemon::start(relay.arg(RELAY));
     relay.wait_for_line("ready");
@@ -70,40 +75,4 @@ fn socks(lab: &Lab, websockify: &Path) -> [Daemon; 2] {
     let mut relay = Daemon::start(relay.args([WEBSOCKIFY, "127.0.0.1:1080"]));
     relay.wait_for_line("  - proxying from");
     [server, relay]
-}
-
-/// Puts a line between client and gateway. What they send to each other goes by it; the line's ends use other addresses.
-fn slow_line(lab: &Lab, mbit_s: u32, delay_ms: u32) -> [Daemon; 2] {
-    let client = LineEnd { netns: &lab.client, device: "eth0", at: "10.83.0.2", own: "10.81.0.2", peer: "10.81.0.1" };
-    let gateway =
-        LineEnd { netns: &lab.gateway, device: "inside", at: "10.83.0.1", own: "10.81.0.1", peer: "10.81.0.2" };
-    let daemons = [(&client, &gateway), (&gateway, &client)].map(|(end, other)| {
-        end.netns.ip(&["link", "set", end.device, "mtu", "1600"]);
-        end.netns.ip(&["address", "add", &format!("{}/24", end.at), "dev", end.device]);
-        let mut command = end.netns.command(bins::example("line"));
-        command.args([
-            "--device",
-            "line0",
-            "--from",
-            &format!("{}:9000", end.at),
-            "--to",
-            &format!("{}:9000", other.at),
-        ]);
-        command.args(["--mbit-s", &mbit_s.to_string(), "--delay-ms", &delay_ms.to_string()]);
-        let mut daemon = Daemon::start(&mut command);
-        daemon.wait_for_line("ready");
-        daemon
-    });
-    for end in [client, gateway] {
-        end.netns.ip(&["route", "add", end.peer, "dev", "line0", "src", end.own]);
-    }
-    daemons
-}
-
-struct LineEnd<'a> {
-    netns: &'a Netns,
-    device: &'static str,
-    at: &'static str,
-    own: &'static str,
-    peer: &'static str,
 }

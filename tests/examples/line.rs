@@ -1,6 +1,7 @@
 //! One end of a slow line between two kernels, each with a TUN device: what goes in at one end comes out at the other, a
 //! packet after the other at the line's speed, and later. What has to wait for its turn has a buffer of 100 ms; packets
-//! that find it full are lost. The other end is one more process like this; what is on the line goes by UDP between them.
+//! that find it full are lost. A line may lose more, by chance: whether the packet of some number is lost follows from the
+//! seed and the direction alone. The other end is one more process like this; what is on the line goes by UDP between them.
 
 use std::error::Error;
 use std::net::{SocketAddr, UdpSocket};
@@ -9,10 +10,14 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use nix::sys::socket::{setsockopt, sockopt};
+use webtun_tests::rng::SimRng;
 
 /// How long a packet may wait for its turn.
 const BUFFER: Duration = Duration::from_millis(100);
 const MTU: u16 = 1500;
+/// Octets that wait in the socket between the ends, each packet with the kernel's overhead: more than 200 ms at 100 Mbit/s.
+const WAITING: usize = 8 << 20;
 
 /// One end of a slow line
 #[derive(Debug, Parser)]
@@ -32,6 +37,12 @@ struct Flags {
     /// How long a packet is on the line
     #[arg(long, value_name = "MS")]
     delay_ms: u64,
+    /// How much of what this end sends is lost
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    loss: f64,
+    /// Which packets that are
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -41,6 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = Arc::new(tun::create(&configuration)?);
     let socket = Arc::new(UdpSocket::bind(flags.from)?);
     socket.connect(flags.to)?;
+    setsockopt(&*socket, sockopt::RcvBufForce, &WAITING)?;
     println!("ready");
 
     // Packets wait in the line's own arithmetic, so this one never fills.
@@ -51,10 +63,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::thread::spawn(move || receive(&socket, &arrivals));
     let mut line = Line { octets_per_s: f64::from(flags.mbit_s) * 1e6 / 8.0, free_at: now() };
     let delay = Duration::from_millis(flags.delay_ms);
+    let mut chance = SimRng::new(flags.seed, &flags.from.to_string());
     let mut packet = [0; MTU as usize];
     loop {
         let len = device.recv(&mut packet)?;
-        if let Some(sent_at) = line.take(len) {
+        let is_lost = chance.chance(flags.loss / 100.0);
+        // What is lost has had its turn.
+        if let Some(sent_at) = line.take(len)
+            && !is_lost
+        {
             sender.send((sent_at + delay, packet[..len].to_vec()))?;
         }
     }

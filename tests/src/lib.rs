@@ -9,6 +9,7 @@ pub mod flow;
 pub mod guest;
 pub mod host;
 pub mod lab;
+pub mod line;
 pub mod link;
 pub mod model;
 pub mod net;

@@ -32,11 +32,15 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 pub async fn run(by: By, part: Part, token: &str, time: Duration) -> Outcome<()> {
     let (octets, took) = match (by, part) {
         (_, Part::Server) => return serve().await,
-        (By::Webtun, part) => tunnel(part, token, time).await?,
+        (By::Webtun | By::User, part) => tunnel(part, token, time).await?,
         (By::Websocket, Part::Down) => bare_down(time).await?,
         (By::Websocket, Part::Up) => bare_up(time).await?,
-        (By::Tcp, Part::Down) => receive(TcpStream::connect((REMOTE, CHARGEN)).await?, time).await?,
-        (By::Tcp, Part::Up) => send(TcpStream::connect((REMOTE, DISCARD)).await?, time).await?,
+        (By::Tcp | By::Slirp4netns | By::Pasta, Part::Down) => {
+            receive(TcpStream::connect((REMOTE, CHARGEN)).await?, time).await?
+        }
+        (By::Tcp | By::Slirp4netns | By::Pasta, Part::Up) => {
+            send(TcpStream::connect((REMOTE, DISCARD)).await?, time).await?
+        }
     };
     println!("{octets} {}", took.as_secs_f64());
     Ok(())

@@ -3,21 +3,24 @@
 //! | `--by` | path |
 //! |---|---|
 //! | `webtun` | client stack, WebSocket, gateway, TUN device, kernel, remote |
+//! | `user` | client stack, WebSocket, gateway without a TUN device, its sockets, remote |
+//! | `slirp4netns`, `pasta` | the kernel of a namespace, a TAP device, that program's sockets in the gateway's namespace, remote |
 //! | `websocket` | a bare WebSocket with messages of 64 KiB between the namespaces of client and gateway |
 //! | `tcp` | plain TCP of the kernel from the gateway's namespace to the remote |
 //!
-//! Writes `down` and `up` in MB/s, and for `webtun` the gateway's CPU time per GiB. With `--shards` there are as many, and
+//! Writes `down` and `up` in MB/s, and for `webtun` and `user` the gateway's CPU time per GiB. With `--shards` there are as many, and
 //! four flows at once, each of a peer of its own, so that they are in different shards. Needs root. Started again inside of
 //! a namespace by itself (`--inside`).
 
 mod flows;
+mod others;
 
 use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use webtun_tests::lab::{Lab, TOKEN};
+use webtun_tests::lab::{Lab, Operator, TOKEN};
 use webtun_tests::netns::{self, Netns};
 use webtun_tests::process::{Daemon, succeed};
 
@@ -47,6 +50,9 @@ struct Flags {
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum By {
     Webtun,
+    User,
+    Slirp4netns,
+    Pasta,
     Websocket,
     Tcp,
 }
@@ -78,17 +84,21 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let mut settings: Vec<String> = tokens.iter().flat_map(|token| ["--token".to_owned(), token.clone()]).collect();
     settings.extend(flags.shards.into_iter().flat_map(|count| ["--set".to_owned(), format!("shards={count}")]));
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    let lab = Lab::start("wt-bench", if flags.shards.is_some() { &settings } else { &[] });
+    let operator = if flags.by == By::User { Operator::Nobody } else { Operator::Root };
+    let lab = Lab::start_as(operator, "wt-bench", if flags.shards.is_some() { &settings } else { &[] });
+    let guest = Netns::new("wt-bench", "guest");
     let (server, client) = match flags.by {
-        By::Webtun => (None, &lab.client),
+        By::Webtun | By::User => (None, &lab.client),
         By::Websocket => (Some(serve(&lab.gateway, flags)?), &lab.client),
         By::Tcp => (None, &lab.gateway),
+        By::Slirp4netns => (Some(others::slirp4netns(&lab.gateway, &guest)), &guest),
+        By::Pasta => (Some(others::pasta(&lab.gateway, &guest)), &guest),
     };
     for name in ["down", "up"] {
         let before = cpu_seconds(lab.gateway_process.id())?;
         let [octets, seconds] = all_at_once(client, flags, name, &tokens)?;
         println!("{name} {}", octets / 1e6 / seconds);
-        if flags.by == By::Webtun {
+        if matches!(flags.by, By::Webtun | By::User) {
             let spent = cpu_seconds(lab.gateway_process.id())? - before;
             println!("{name}, gateway {}", spent / (octets / f64::from(1 << 30)));
         }

@@ -81,10 +81,15 @@ impl Context {
     /// Runs each variant's program once in each round. The order is A B C, then B C A: whatever grows or shrinks with
     /// time meets all alike. A program writes lines `FIGURE VALUE` to its stdout.
     pub fn interleave(&self, variants: &[&str], program: impl Fn(&str) -> Command) -> Result<Vec<Sample>> {
+        self.interleave_seeded(variants, |variant, _| program(variant))
+    }
+
+    /// The same, for programs that are told the round: what is drawn by lot is the same for all variants of one.
+    pub fn interleave_seeded(&self, variants: &[&str], program: impl Fn(&str, u32) -> Command) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
         for round in 0..self.rounds {
             for variant in rotated(variants, round) {
-                let output = program(variant).output()?;
+                let output = program(variant, round).output()?;
                 for line in output.lines() {
                     let (figure, value) = line.rsplit_once(' ').ok_or_else(|| format!("no figure: {line}"))?;
                     let value = value.parse().map_err(|error| format!("{line}: {error}"))?;

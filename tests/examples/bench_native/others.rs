@@ -1,0 +1,39 @@
+//! Programs of others that carry the packets of a namespace in sockets of another one.
+
+use webtun_tests::netns::Netns;
+use webtun_tests::process::{Daemon, eventually};
+
+/// The longest packets that both take.
+const MTU: &str = "65520";
+/// What a guest of slirp4netns has.
+const GUEST: &str = "10.0.2.100";
+const ROUTER: &str = "10.0.2.2";
+
+/// Joins `guest` to what `outside` reaches.
+pub fn slirp4netns(outside: &Netns, guest: &Netns) -> Daemon {
+    let mut command = outside.command("slirp4netns");
+    command.args(["--configure", "--mtu", MTU, "--netns-type=path"]).args([&path(guest), "tap0"]);
+    started(Daemon::start(&mut command), guest)
+}
+
+/// The same.
+pub fn pasta(outside: &Netns, guest: &Netns) -> Daemon {
+    // It takes the interface of the default route for a model.
+    outside.ip(&["route", "add", "default", "dev", "outside"]);
+    let mut command = outside.command("sh");
+    // It tells its addresses on its stderr.
+    command.args(["-c", r#"exec pasta "$@" 2>/dev/null"#, "pasta", "--foreground", "--config-net", "--ipv4-only"]);
+    command.args(["--interface", "outside", "--address", GUEST, "--netmask", "24", "--gateway", ROUTER]);
+    command.args(["--mtu", MTU, "--runas", "0", "--netns", &path(guest)]);
+    started(Daemon::start(&mut command), guest)
+}
+
+fn path(guest: &Netns) -> String {
+    format!("/run/netns/{}", guest.name())
+}
+
+fn started(daemon: Daemon, guest: &Netns) -> Daemon {
+    let has_route = || guest.ip(&["route"]).contains("default").then_some(());
+    assert!(eventually(has_route).is_some(), "the guest has got no route within a minute");
+    daemon
+}
