@@ -451,7 +451,10 @@ fn a_long_message_ends_where_another_flow_has_its_turn() {
         world.receive(&udp((remote(), 9), mapped, &[9; 1400]));
         world.receive(&udp((remote(), 10), other, &[10; 1400]));
     }
-    let messages = std::iter::from_fn(|| world.poll(client.id));
+    let messages = std::iter::from_fn(|| {
+        world.pass(Duration::from_millis(1));
+        world.poll(client.id)
+    });
     let of_each_flow =
         |message: &[u8]| [9, 10].map(|flow| message.iter().filter(|octet| **octet == flow).count() / 1400);
     let packets: Vec<_> = messages.map(|message| of_each_flow(&message)).collect();
