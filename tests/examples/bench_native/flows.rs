@@ -35,10 +35,10 @@ pub async fn run(by: By, part: Part, token: &str, time: Duration) -> Outcome<()>
         (By::Webtun | By::User, part) => tunnel(part, token, time).await?,
         (By::Websocket, Part::Down) => bare_down(time).await?,
         (By::Websocket, Part::Up) => bare_up(time).await?,
-        (By::Tcp | By::Slirp4netns | By::Pasta, Part::Down) => {
+        (By::Tcp | By::Pump | By::Slirp4netns | By::Pasta, Part::Down) => {
             receive(TcpStream::connect((REMOTE, CHARGEN)).await?, time).await?
         }
-        (By::Tcp | By::Slirp4netns | By::Pasta, Part::Up) => {
+        (By::Tcp | By::Pump | By::Slirp4netns | By::Pasta, Part::Up) => {
             send(TcpStream::connect((REMOTE, DISCARD)).await?, time).await?
         }
     };

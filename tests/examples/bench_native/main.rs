@@ -6,6 +6,7 @@
 //! | `user` | client stack, WebSocket, gateway without a TUN device, its sockets, remote |
 //! | `slirp4netns`, `pasta` | the kernel of a namespace, a TAP device, that program's sockets in the gateway's namespace, remote |
 //! | `websocket` | a bare WebSocket with messages of 64 KiB between the namespaces of client and gateway |
+//! | `pump` | kernel of the client's namespace, TUN device, a program that hands packets over, TUN device, kernel, remote |
 //! | `tcp` | plain TCP of the kernel from the gateway's namespace to the remote |
 //!
 //! Writes `down` and `up` in MB/s, and for `webtun` and `user` the gateway's CPU time per GiB. With `--shards` there are as many, and
@@ -14,6 +15,7 @@
 
 mod flows;
 mod others;
+mod pump;
 
 use std::error::Error;
 use std::thread;
@@ -54,6 +56,7 @@ enum By {
     Slirp4netns,
     Pasta,
     Websocket,
+    Pump,
     Tcp,
 }
 
@@ -85,7 +88,7 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
     settings.extend(flags.shards.into_iter().flat_map(|count| ["--set".to_owned(), format!("shards={count}")]));
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let operator = if flags.by == By::User { Operator::Nobody } else { Operator::Root };
-    let lab = Lab::start_as(operator, "wt-bench", if flags.shards.is_some() { &settings } else { &[] });
+    let mut lab = Lab::start_as(operator, "wt-bench", if flags.shards.is_some() { &settings } else { &[] });
     let guest = Netns::new("wt-bench", "guest");
     let (server, client) = match flags.by {
         By::Webtun | By::User => (None, &lab.client),
@@ -93,13 +96,18 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
         By::Tcp => (None, &lab.gateway),
         By::Slirp4netns => (Some(others::slirp4netns(&lab.gateway, &guest)), &guest),
         By::Pasta => (Some(others::pasta(&lab.gateway, &guest)), &guest),
+        By::Pump => {
+            pump::lay(&mut lab).map_err(|error| error.to_string())?;
+            (None, &lab.client)
+        }
     };
+    let gateway = matches!(flags.by, By::Webtun | By::User).then(|| lab.gateway_process.id());
     for name in ["down", "up"] {
-        let before = cpu_seconds(lab.gateway_process.id())?;
+        let before = gateway.map(cpu_seconds).transpose()?;
         let [octets, seconds] = all_at_once(client, flags, name, &tokens)?;
         println!("{name} {}", octets / 1e6 / seconds);
-        if matches!(flags.by, By::Webtun | By::User) {
-            let spent = cpu_seconds(lab.gateway_process.id())? - before;
+        if let (Some(gateway), Some(before)) = (gateway, before) {
+            let spent = cpu_seconds(gateway)? - before;
             println!("{name}, gateway {}", spent / (octets / f64::from(1 << 30)));
         }
     }

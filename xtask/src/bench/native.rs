@@ -11,7 +11,7 @@ use crate::workspace::is_root;
 /// See the module.
 pub static FAMILY: Family = Family {
     name: "native",
-    about: "one TCP flow of the native client, beside a bare WebSocket and the kernel's TCP",
+    about: "one TCP flow of the native client, beside a bare WebSocket, a bare pump between TUN devices, and the kernel's TCP",
     reference: "websocket",
     figures: &[
         Figure { name: "down", unit: "MB/s" },
@@ -115,9 +115,10 @@ fn measure_shards(context: &Context) -> Result<Vec<Sample>> {
 
 fn measure(context: &Context) -> Result<Vec<Sample>> {
     let (program, seconds) = prepare(context)?;
-    context.interleave(&["websocket", "webtun", "tcp"], |by| {
-        Command::new(&program).args(["--by", by, "--seconds", seconds])
-    })
+    context
+        .interleave(context.or_least(&["websocket", "webtun", "pump", "tcp"], &["websocket", "webtun", "tcp"]), |by| {
+            Command::new(&program).args(["--by", by, "--seconds", seconds])
+        })
 }
 
 /// Builds what is measured: the program, and how long each of its flows is to be.
