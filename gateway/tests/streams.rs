@@ -95,7 +95,28 @@ fn data_travels_with_the_request_and_waits_for_the_connection() {
         world.gateway.stream_written(client.id, 0, len, world.now);
     }
     assert_eq!(taken, b"GET /");
+    world.pass(Duration::from_millis(1));
     assert!(received(&mut world, &client).starts_with(&["opened 0".into()]));
+}
+
+#[test]
+fn what_a_server_answers_at_once_comes_with_the_word_that_it_is_there() {
+    let (mut world, client) = world();
+    open(&mut world, &client, 0, b"ping");
+    assert!(!told(&mut world).is_empty());
+    assert_eq!(world.poll(client.id), None, "a millisecond is waited");
+    world.pass(Duration::from_micros(500));
+    world.gateway.stream_received(client.id, 0, BytesMut::from(&b"pong"[..]), world.now);
+    let got = received(&mut world, &client);
+    assert_eq!((got[0].as_str(), got[got.len() - 1].as_str()), ("opened 0", "data 0 4"));
+
+    open(&mut world, &client, 1, b"ping");
+    world.events.clear();
+    world.pass(Duration::from_millis(1));
+    assert!(world.events.contains(&Event::MessagesReady(client.id)), "a silent one is told of then");
+    assert_eq!(received(&mut world, &client)[0], "opened 1");
+    open(&mut world, &client, 2, b"");
+    assert_eq!(received(&mut world, &client)[0], "opened 2", "nobody is asked for anything");
 }
 
 #[test]

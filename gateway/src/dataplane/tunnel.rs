@@ -65,6 +65,8 @@ pub(super) struct Tunnel {
     control: VecDeque<Control>,
     /// About streams.
     answers: VecDeque<Capsule<'static>>,
+    /// Until when all of them wait for company.
+    answers_at: Option<Instant>,
     contexts: Contexts,
     /// The list of port blocks has changed since it was last sent.
     pub ports_changed: bool,
@@ -119,6 +121,7 @@ impl Tunnel {
             receive: ReceiveWindow::new(),
             control: VecDeque::new(),
             answers: VecDeque::new(),
+            answers_at: None,
             contexts: Contexts::default(),
             ports_changed: false,
             ping_interval: config.ping_interval,
@@ -255,6 +258,16 @@ impl Tunnel {
     /// Queues what the client is to know of a stream, as often as [`Tunnel::answers`] is within bounds.
     pub(super) fn answer_stream(&mut self, answer: Capsule<'static>) {
         self.answers.push_back(answer);
+        self.answers_at = None;
+    }
+
+    /// The same for what need not go at once, where nothing else does: the server is about to answer, and one message is
+    /// cheaper than two.
+    pub(super) fn answer_stream_soon(&mut self, answer: Capsule<'static>, now: Instant) {
+        if self.answers.is_empty() {
+            self.answers_at = Some(now + COMPANY);
+        }
+        self.answers.push_back(answer);
     }
 
     /// How many answers about streams wait.
@@ -303,7 +316,8 @@ impl Tunnel {
     /// Whether a sequenced message can be made.
     fn has_content(&self, queue: &Queue, now: Instant) -> bool {
         let has_packet = || queue.is_ready(now) && self.waits_for_company(queue, now).is_none();
-        let has_control = self.ports_changed || !self.control.is_empty() || !self.answers.is_empty();
+        let has_answer = !self.answers.is_empty() && self.answers_at.is_none_or(|at| at <= now);
+        let has_control = self.ports_changed || !self.control.is_empty() || has_answer;
         self.send.has_room() && (has_control || has_packet())
     }
 
@@ -406,6 +420,7 @@ impl Tunnel {
             && writer.push(answer)
         {
             self.answers.pop_front();
+            self.answers_at = None;
         }
         let mut writer = GatherWriter::new(writer);
         // Data of a stream never overtakes the word that it is open.
@@ -449,7 +464,8 @@ impl Tunnel {
         let Some(link) = &self.link else { return self.grace_end };
         let ack = link.ack_at.filter(|_| !link.ack_overdue && self.receive.ack_pending());
         let company = self.waits_for_company(queue, now);
-        ack.into_iter().chain(company).fold(link.ping_at.min(link.lost_at), Instant::min)
+        let answers = self.answers_at.filter(|at| *at > now);
+        ack.into_iter().chain(company).chain(answers).fold(link.ping_at.min(link.lost_at), Instant::min)
     }
 
     /// Looks at the clock.

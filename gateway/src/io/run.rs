@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
+use tokio::time::sleep;
 
 /// How long the goodbyes to the clients may take.
 const GOODBYES: Duration = Duration::from_secs(3);
@@ -89,6 +90,10 @@ pub enum RunError {
     Internal(String),
 }
 
+/// How often a port is asked for again that is in use, and after what pause.
+const PATIENCE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
+
 fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use by another program".to_owned(),
@@ -98,6 +103,17 @@ fn describe(error: &io::Error) -> String {
     }
 }
 
+/// A gateway that was killed may have its port for a moment longer, until the kernel is done with it.
+async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    for _ in 0..PATIENCE {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => sleep(PAUSE).await,
+            bound => return bound,
+        }
+    }
+    TcpListener::bind(address).await
+}
+
 /// Runs a gateway until SIGINT or SIGTERM. `ready` is called when it serves.
 ///
 /// # Errors
@@ -105,10 +121,9 @@ fn describe(error: &io::Error) -> String {
 pub async fn run(config: Config, ready: impl FnOnce(&Ready)) -> Result<(), RunError> {
     // Before anything is changed on the machine: most starts that fail fail here.
     let certificate = tls::load(&config.tls)?;
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|error| RunError::Listen { address: config.listen, error })?;
+    let listener = bind(config.listen).await.map_err(|error| RunError::Listen { address: config.listen, error })?;
     let operators = match config.admin.value() {
-        Some(&address) => Some(TcpListener::bind(address).await.map_err(|error| RunError::Admin { address, error })?),
+        Some(&address) => Some(bind(address).await.map_err(|error| RunError::Admin { address, error })?),
         None => None,
     };
     let audit = Audit::open(&config.audit).map_err(RunError::Audit)?;

@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::UnixListener;
@@ -228,15 +229,21 @@ fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// The gateway would say so as well, but only after the build, and without naming our flag.
+/// How often a port is asked for that is in use, and the pause after each time.
+const PORT_PATIENCE: usize = 20;
+const PORT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The gateway would say so as well, but only after the build, and without naming our flag. The programs of a demo that was
+/// killed end a moment after it.
 fn check_port(port: u16) -> Result {
-    match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            Err(format!("port {port} is in use by another program: choose another one with --port").into())
+    for pause in [PORT_PAUSE; PORT_PATIENCE] {
+        match std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => std::thread::sleep(pause),
+            Err(error) => return Err(format!("cannot listen on port {port}: {error}").into()),
         }
-        Err(error) => Err(format!("cannot listen on port {port}: {error}").into()),
     }
+    Err(format!("port {port} is in use by another program: choose another one with --port").into())
 }
 
 fn window(text: &str) -> std::result::Result<(u32, u32), String> {

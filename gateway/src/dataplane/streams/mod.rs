@@ -217,8 +217,16 @@ impl Gateway {
         let Some(found) = session.streams.get_mut(stream) else { return false };
         found.local = Some(local);
         let credit = found.grant(window).map(|limit| Capsule::StreamCredit { stream, limit });
-        session.tunnel.answer_stream(Capsule::StreamOpened(StreamOpened { stream, local, remote }));
-        credit.into_iter().for_each(|credit| session.tunnel.answer_stream(credit));
+        // Mostly the server answers what came with the request.
+        let is_asked = matches!(found.uplink(), Uplink::Data(_));
+        let opened = Capsule::StreamOpened(StreamOpened { stream, local, remote });
+        for answer in [opened].into_iter().chain(credit) {
+            if is_asked {
+                session.tunnel.answer_stream_soon(answer, now);
+            } else {
+                session.tunnel.answer_stream(answer);
+            }
+        }
         let peer = session.peer.name.clone();
         self.events.push_back(Event::StreamConnected { id, peer, local });
         self.tell(id, stream, StreamEvent::Write);
