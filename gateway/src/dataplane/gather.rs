@@ -120,7 +120,8 @@ impl GatherWriter {
 #[derive(Debug, Default)]
 pub(super) struct Spare(Vec<BytesMut>);
 
-/// Of packets of the largest size they are 4 MiB, which is what a session may have unacknowledged.
+/// Of packets of the largest size they are 4 MiB, which is what a session may have unacknowledged; of what streams have read,
+/// 16 MiB.
 const SPARES: usize = 64;
 
 impl Spare {
