@@ -5,8 +5,9 @@ import { internals } from "./support/internals.mjs";
 
 const { Shared, putDatagram, firstDatagram, copyDatagram, dropDatagram, MAX_DATAGRAM, ProgramHost, Channel } =
   await internals("posix/ring", "posix/datagram", "posix/host", "emscripten/control");
-const { CONTROL_SIZE, SOCKET_SIZE, RX_SIZE, TX_SIZE, State, Word, putEndpoint, takeEndpoint, addressWords } =
-  await internals("posix/layout", "posix/endpoints");
+const { CONTROL_SIZE, SOCKET_SIZE, RX_SIZE, TX_SIZE, State, Word, putEndpoint, takeEndpoint, addressWords, Errno } =
+  await internals("posix/layout", "posix/endpoints", "posix/errno");
+const { ProgramTcp, Kind } = await internals("posix/tcp", "engine/events");
 
 const fresh = () => new Shared(new SharedArrayBuffer(SOCKET_SIZE));
 const pattern = (length, from) => Uint8Array.from({ length }, (_, index) => (from + index) % 251);
@@ -149,4 +150,20 @@ test("a list that is full makes the engine look at all, once", async (t) => {
   channel.kick(sockets[3]);
   await settled();
   assert.deepEqual(calls, [3, 3]);
+});
+
+test("a connection that is reset is told of once, however often the stack does", () => {
+  const RESET = 23;
+  let owned;
+  const stack = { connectSplit: () => undefined, connect: () => 0, receive: () => ({ code: RESET }) };
+  const owner = { context: { stack, own: (_, socket) => (owned = socket) }, split: false, changed: () => {} };
+  const shared = fresh();
+  new ProgramTcp(owner, 0, shared).connect({ address: "192.0.2.1", port: 7 }, { fastOpen: false });
+  shared.set(Word.State, State.Connected);
+  owned.handleEvent(Kind.TcpReadable, new Uint32Array(2));
+  assert.deepEqual([Word.Error, Word.RxEnd, Word.TxEnd].map((word) => shared.get(word)), [Errno.ECONNRESET, 1, 1]);
+  // The program takes the error before the stack tells it again.
+  shared.set(Word.Error, 0);
+  owned.handleEvent(Kind.TcpClosed, Uint32Array.of(0, RESET));
+  assert.equal(shared.get(Word.Error), 0);
 });
