@@ -4,7 +4,8 @@
 //! memory that the allocator gives back to the kernel as soon as it is acknowledged, so that the next one is zeroed page by page.
 
 use bytes::{Bytes, BytesMut};
-use webtun_wire::{BatchWriter, OffloadHeader};
+use std::collections::VecDeque;
+use webtun_wire::{BatchWriter, MAX_PACKET_LEN, OffloadHeader};
 
 /// Octets from which on a part stays where it is. What is shorter is copied: a part has its price, and keeps the memory of
 /// all that was read together with it, which for what a device or a stream's socket gives is four times as much at most.
@@ -116,9 +117,9 @@ impl GatherWriter {
     }
 }
 
-/// Memory that is free again, for what is read next: at most [`SPARES`] buffers, and what comes beyond those is let go.
+/// Memory that is free again, for what is read next: at most [`SPARES`] buffers, of which the oldest is let go for another.
 #[derive(Debug, Default)]
-pub(super) struct Spare(Vec<BytesMut>);
+pub(super) struct Spare(VecDeque<BytesMut>);
 
 /// Of packets of the largest size they are 4 MiB, which is what a session may have unacknowledged; of what streams have read,
 /// 16 MiB.
@@ -128,20 +129,20 @@ impl Spare {
     /// Keeps a message's memory, where nobody else has it any more.
     pub fn put(&mut self, message: Gather) {
         for part in message.parts {
-            if part.len() >= LONG
-                && self.0.len() < SPARES
-                && let Ok(mut buffer) = part.try_into_mut()
-            {
-                buffer.clear();
-                self.0.push(buffer);
+            let Ok(mut buffer) = part.try_into_mut() else { continue };
+            buffer.clear();
+            // What was copied is as large as it was long, and of no use to a device.
+            if buffer.try_reclaim(MAX_PACKET_LEN) {
+                self.0.truncate(SPARES - 1);
+                self.0.push_front(buffer);
             }
         }
     }
 
     /// An empty buffer with so much room, where there is one.
     pub fn take(&mut self, room: usize) -> Option<BytesMut> {
-        let at = self.0.iter_mut().rposition(|buffer| buffer.try_reclaim(room))?;
-        Some(self.0.swap_remove(at))
+        let at = self.0.iter_mut().position(|buffer| buffer.try_reclaim(room))?;
+        self.0.remove(at)
     }
 }
 
@@ -205,7 +206,7 @@ mod tests {
 
     #[test]
     fn memory_is_used_again_once_nobody_has_it() {
-        let (mut spare, mut buffer) = (Spare::default(), packet(65_000));
+        let (mut spare, mut buffer) = (Spare::default(), packet(66_000));
         let at = buffer.as_ptr();
         let head = buffer.split_to(10);
         let message = Gather::from(buffer.freeze());
@@ -214,7 +215,7 @@ mod tests {
         assert!(spare.take(1).is_none(), "it is still to be sent");
         drop(head);
         spare.put(other);
-        let again = spare.take(65_000).expect("it is there");
+        let again = spare.take(66_000).expect("it is there");
         assert_eq!((again.as_ptr(), again.len()), (at, 0));
         assert!(spare.take(1).is_none());
     }
@@ -222,7 +223,11 @@ mod tests {
     #[test]
     fn spare_memory_is_bounded() {
         let mut spare = Spare::default();
-        (0..2 * SPARES).for_each(|_| spare.put(Gather::from(packet(LONG).freeze())));
+        spare.put(Gather::from(packet(LONG).freeze()));
+        assert!(spare.take(1).is_none(), "no packet fits");
+        (0..2 * SPARES).for_each(|_| spare.put(Gather::from(packet(66_000).freeze())));
         assert_eq!(spare.0.len(), SPARES);
+        spare.put(Gather::from(packet(300_000).freeze()));
+        assert!(spare.0.len() == SPARES && spare.take(300_000).is_some(), "the oldest has gone for it");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::runtime::Builder;
 use webtun_gateway::config::{Addresses, Config, PortRange};
-use webtun_gateway::io::egress::{BUFFER, Device, Egress};
+use webtun_gateway::io::egress::{Device, Egress};
 use webtun_tests::lab::{Lab, OUTSIDE, REMOTE};
 use webtun_tests::netns::Entrance;
 use webtun_wire::Instant;
@@ -81,7 +81,6 @@ fn open(runtime_dir: PathBuf) -> Outcome<(Device, String)> {
 
 fn hand_over(from: &mut Device, to: &mut Device, buffer: &mut BytesMut) -> io::Result<()> {
     for _ in 0..AT_ONCE {
-        buffer.reserve(BUFFER);
         match from.try_recv(buffer, Instant::ZERO) {
             // What the other kernel does not take is lost.
             Ok((packet, offload)) => drop(to.send(&packet, &offload, Instant::ZERO)),

@@ -49,8 +49,7 @@ pub static CONNECTIONS: Family = Family {
     reference: "tun",
     figures: &[Figure { name: "memory of a connection", unit: "KiB" }, Figure { name: "opened", unit: "per s" }],
     measure: |context| {
-        prepare(context)?;
-        let program = context.built.examples(&["bench_connections"])?.join("bench_connections");
+        let program = build(context, &["bench_connections"])?;
         let count = context.or_least("10000", "100");
         context.interleave(&["tun", "user"], |by| Command::new(&program).args(["--by", by, "--count", count]))
     },
@@ -73,8 +72,7 @@ pub static LOSSY: Family = Family {
         Figure { name: "down at 3 %, from cubic", unit: "MB/s" },
     ],
     measure: |context| {
-        prepare(context)?;
-        let program = context.built.examples(&["bench_lossy", "line"])?.join("bench_lossy");
+        let program = build(context, &["bench_lossy", "line"])?;
         let variants = context.or_least(&["linux", "end-to-end", "split", "user"][..], &["split"]);
         let (seconds, loss) = (context.or_least("10", "0.2"), context.or_least("1,3", "1"));
         context.interleave_seeded(variants, |by, round| {
@@ -115,19 +113,21 @@ fn measure_shards(context: &Context) -> Result<Vec<Sample>> {
 
 fn measure(context: &Context) -> Result<Vec<Sample>> {
     let (program, seconds) = prepare(context)?;
-    context
-        .interleave(context.or_least(&["websocket", "webtun", "pump", "tcp"], &["websocket", "webtun", "tcp"]), |by| {
-            Command::new(&program).args(["--by", by, "--seconds", seconds])
-        })
+    context.interleave(&["websocket", "webtun", "pump", "tcp"], |by| {
+        Command::new(&program).args(["--by", by, "--seconds", seconds])
+    })
 }
 
-/// Builds what is measured: the program, and how long each of its flows is to be.
+/// The program for flows, and how long each is to be.
 fn prepare(context: &Context) -> Result<(PathBuf, &'static str)> {
+    Ok((build(context, &["bench_native"])?, context.or_least("3", "0.1")))
+}
+
+/// Builds these programs, of which the first is to be run, and what they start: they would build that while it is timed.
+fn build(context: &Context, examples: &[&str]) -> Result<PathBuf> {
     if !is_root() {
         return Err(Unavailable("needs root, for namespaces and a TUN device".into()).into());
     }
-    // Built here, since the program would build them while it is timed.
     context.built.packages(&["webtun-gateway", "webtun-playground"])?;
-    let program = context.built.examples(&["bench_native"])?.join("bench_native");
-    Ok((program, context.or_least("3", "0.1")))
+    Ok(context.built.examples(examples)?.join(examples[0]))
 }

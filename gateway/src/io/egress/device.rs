@@ -48,7 +48,8 @@ impl Device {
         }
     }
 
-    /// The next packet, with what is left to be done to it. `buffer` is for the device alone, between calls too.
+    /// The next packet, with what is left to be done to it. `buffer` is for the device alone; with room for
+    /// [`BUFFER`](super::BUFFER) octets there is no allocation.
     ///
     /// # Errors
     /// `WouldBlock` where there is none; `InvalidData` where the kernel says of a packet what no packet can be; others where

@@ -66,7 +66,8 @@ impl TunDevice {
         self.device.readable().await.map(|mut guard| guard.retain_ready())
     }
 
-    /// The next packet, with what is left to be done to it. `buffer` is for the device alone, between calls too.
+    /// The next packet, with what is left to be done to it. `buffer` is for the device alone; with room for
+    /// [`BUFFER`] octets there is no allocation.
     ///
     /// # Errors
     /// `WouldBlock` where there is none; `InvalidData` where the kernel says of a packet what no packet can be; others where
