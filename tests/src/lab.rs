@@ -106,7 +106,7 @@ impl Lab {
             End { netns: &gateway, device: "outside", addresses: &["198.18.0.1/24", "2001:2::1/64"] },
             End { netns: &remote, device: "eth0", addresses: &["198.18.0.2/24", "2001:2::2/64"] },
         );
-        let folder = Folder::new(client.name());
+        let folder = Folder::new(prefix, client.name());
         let playground = start_playground(&remote, &folder);
         let gateway_process = Daemon::start(&mut gateway_command(&gateway, &folder, operator, flags));
         let mut lab = Self { gateway_process, _playground: playground, client, gateway, remote, operator, folder };
@@ -210,14 +210,19 @@ fn gateway_command(netns: &Netns, folder: &Folder, operator: Operator, flags: &[
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(name);
+    /// Removes those whose process was killed, too.
+    fn new(prefix: &str, name: &str) -> Self {
+        let temporary = std::env::temp_dir();
+        for entry in fs::read_dir(&temporary).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| netns::is_stale(prefix, name)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let path = temporary.join(name);
         fs::create_dir_all(&path).expect("the temporary folder can be written");
         Self(path)
     }
-}
 
-impl Folder {
     /// A copy of a program in here, as the build's folder may be closed to others.
     fn for_everybody(&self, program: &Path) -> PathBuf {
         let copy = self.0.join("program");

@@ -185,9 +185,14 @@ fn remove_stale(prefix: &str) {
     let Ok(output) = Command::new("ip").args(["netns", "list"]).output() else { return };
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Some(name) = line.split_whitespace().next() else { continue };
-        let owner = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')?.split('-').next());
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+        if is_stale(prefix, name) {
             remove(name);
         }
     }
+}
+
+/// Whether this is the name of a namespace of this prefix whose process is gone.
+pub(crate) fn is_stale(prefix: &str, name: &str) -> bool {
+    let owner = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')?.split('-').next());
+    owner.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
 }
