@@ -7,8 +7,11 @@ export const SUBPROTOCOL = "webtun.v1";
 /** The longest message that either side may send, in octets. */
 export const MAX_MESSAGE_LENGTH = 1 << 20;
 
-/** Octets waiting in the browser above which nothing more is handed to it. */
-const HIGH_WATER = 2 * 1024 * 1024;
+/**
+ * Octets waiting in the browser above which nothing more is handed to it: two messages, which keep its threads busy. What
+ * else is sent waits behind them.
+ */
+const HIGH_WATER = 512 * 1024;
 
 /** Milliseconds after which an attempt to connect counts as failed. */
 const OPEN_TIMEOUT = 15_000;
