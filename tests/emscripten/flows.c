@@ -1,7 +1,7 @@
 /* Connections of a program that never blocks, only in select(): `flows HOST long OCTETS` reads so many of its characters
  * (RFC 864) and tells MB/s; `flows HOST short COUNT` opens so many connections, one after the other, each for an echo of
  * one octet (RFC 862), and tells how many there were per second. With two more arguments it goes by the SOCKS5 server
- * (RFC 1928) at this address and port. Built with emcc's own sockets it has to return to the page while it waits. */
+ * (RFC 1928) at this address and port; with one more, the ports are higher by that. Built with emcc's own sockets it has to return to the page while it waits. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +26,7 @@ enum { ECHO = 7, CHARACTERS = 19 };
 static char buffer[1 << 18];
 static const char *host;
 static struct sockaddr_in proxy;
+static int above;
 
 static void fail(const char *what) {
   printf("%s: %s\n", what, strerror(errno));
@@ -74,7 +75,7 @@ static void take_all(int fd, size_t length) {
 }
 
 static int open_to(int port) {
-  struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port)};
+  struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port + above)};
   if (inet_pton(AF_INET, host, &server.sin_addr) != 1) fail("the address");
   const struct sockaddr_in *next = proxy.sin_port ? &proxy : &server;
   int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -98,9 +99,10 @@ static int open_to(int port) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 4 && argc != 6) return 2;
+  if (argc < 4 || argc > 6) return 2;
   host = argv[1];
   double amount = atof(argv[3]);
+  if (argc == 5) above = atoi(argv[4]);
   if (argc == 6) {
     proxy.sin_family = AF_INET;
     proxy.sin_port = htons(atoi(argv[5]));

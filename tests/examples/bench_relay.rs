@@ -1,5 +1,5 @@
-//! The least that a tunnel of streams can do: `ws://.../ADDRESS/PORT` is a TCP connection to there, by a socket of
-//! the kernel, and messages are its octets. Nothing is kept, checked, counted or shared between flows.
+//! The least that a tunnel of streams can do: `ws://.../ADDRESS/PORT` is a TCP connection to there, or each WebSocket one to
+//! where `--to` says, by a socket of the kernel, and messages are its octets. Nothing is kept, checked, counted or shared between flows.
 //!
 //! What this reaches beside a WebSocket that ends in its server tells what it costs, with messages of this length, that the
 //! octets come from another process on the same machine.
@@ -16,6 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -26,6 +27,9 @@ type WebSocket = WebSocketStream<TcpStream>;
 struct Flags {
     /// Where WebSockets are accepted
     listen: SocketAddr,
+    /// Where all connections go, whatever a WebSocket's path
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    to: Option<SocketAddr>,
     /// Octets of a message at most
     #[arg(long, default_value_t = 64 * 1024)]
     message: usize,
@@ -39,30 +43,38 @@ async fn main() -> Outcome<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         tokio::spawn(async move {
-            if let Err(error) = serve(stream, flags.message).await {
+            if let Err(error) = serve(stream, flags.to, flags.message).await {
                 eprintln!("{error}");
             }
         });
     }
 }
 
-async fn serve(stream: TcpStream, longest: usize) -> Outcome<()> {
+async fn serve(stream: TcpStream, to: Option<SocketAddr>, longest: usize) -> Outcome<()> {
     stream.set_nodelay(true)?;
     let mut path = String::new();
     #[expect(clippy::result_large_err, reason = "the library's own type")]
-    let note = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+    let note = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         path = request.uri().path().to_owned();
+        // What a client asks for that its WebSocket would not open without.
+        if let Some(protocol) = request.headers().get(SEC_WEBSOCKET_PROTOCOL) {
+            response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+        }
         Ok(response)
     };
     let socket = accept_hdr_async(stream, note).await?;
-    let (address, port) = path.trim_start_matches('/').split_once('/').ok_or("no /ADDRESS/PORT")?;
-    let remote = TcpStream::connect(SocketAddr::new(address.parse::<IpAddr>()?, port.parse()?)).await?;
+    let remote = TcpStream::connect(to.map_or_else(|| named(&path), Ok)?).await?;
     remote.set_nodelay(true)?;
     let ((sink, messages), (from, to)) = (socket.split(), remote.into_split());
     tokio::select! {
         done = down(from, sink, longest) => done,
         done = up(messages, to) => done,
     }
+}
+
+fn named(path: &str) -> Outcome<SocketAddr> {
+    let (address, port) = path.trim_start_matches('/').split_once('/').ok_or("no /ADDRESS/PORT")?;
+    Ok(SocketAddr::new(address.parse::<IpAddr>()?, port.parse()?))
 }
 
 async fn down(mut from: OwnedReadHalf, mut sink: SplitSink<WebSocket, Message>, longest: usize) -> Outcome<()> {

@@ -104,12 +104,14 @@ pub static EMSCRIPTEN: Family = Family {
 
 const SOCKFS: &str = "websockify";
 const SPLIT: &str = "emscripten, split";
+/// What the same program does where a relay takes its WebSockets, and nobody asks a proxy.
+const BARE: &str = "relay";
 
 /// By whose sockets.
 pub static WEBSOCKIFY: Family = Family {
     name: "websockify",
-    about: "connections of a C program in Chromium, one long and 200 short, by emcc's own sockets, websockify and SOCKS5, \
-            and by ours, end to end and split",
+    about: "connections of a C program in Chromium, one long and 200 short, by emcc's own sockets with websockify and SOCKS5, \
+            by ours, end to end and split, and by emcc's own with a bare relay",
     reference: SOCKFS,
     figures: &[Figure { name: "one long", unit: MB_S }, Figure { name: "short ones", unit: "per s" }],
     measure: |context| {
@@ -117,10 +119,12 @@ pub static WEBSOCKIFY: Family = Family {
         build_programs("websockify")?;
         let sizes = context.or_least("256 200", "1 2");
         let websockify = if context.smoke { None } else { Some(websockify()?) };
-        let variants: &[&str] = context.or_least(&[SOCKFS, "emscripten", SPLIT], &["emscripten"]);
-        measure(context, variants, |variant| match &websockify {
-            Some(file) if variant == SOCKFS => format!("--websockify {file} websockify 0 {sizes}"),
-            _ => format!("websockify {} {sizes}", if variant == SPLIT { 2 } else { 1 }),
+        let variants: &[&str] = context.or_least(&[SOCKFS, "emscripten", SPLIT, BARE], &["emscripten", BARE]);
+        measure(context, variants, |variant| match (variant, &websockify) {
+            (SOCKFS, Some(file)) => format!("--websockify {file} websockify 0 {sizes}"),
+            (SPLIT, _) => format!("websockify 2 {sizes}"),
+            (BARE, _) => format!("--relay-to 198.18.0.2:19 --relay-to 198.18.0.2:7 websockify 3 {sizes}"),
+            _ => format!("websockify 1 {sizes}"),
         })
     },
 };
