@@ -1,7 +1,8 @@
 /* Connections of a program that never blocks, only in select(): `flows HOST long OCTETS` reads so many of its characters
  * (RFC 864) and tells MB/s; `flows HOST short COUNT` opens so many connections, one after the other, each for an echo of
  * one octet (RFC 862), and tells how many there were per second. With two more arguments it goes by the SOCKS5 server
- * (RFC 1928) at this address and port; with one more, the ports are higher by that. Built with emcc's own sockets it has to return to the page while it waits. */
+ * (RFC 1928) at this address and port; with one more, the ports are higher by that. Built with emcc's own sockets it has to
+ * return to the page while it waits. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -61,7 +61,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Line { mbit_s, delay_ms: flags.delay_ms, ..Line::default() }.lay(client, gateway)
     });
     let _relay = relay(&lab, &[RELAY]);
-    let to = |to: &SocketAddr| relay(&lab, &[&format!("{GATEWAY}:{}", ABOVE + to.port()), "--to", &to.to_string()]);
+    let to = |to: &SocketAddr| {
+        relay(&lab, &[&format!("{GATEWAY}:{}", to.port().saturating_add(ABOVE)), "--to", &to.to_string()])
+    };
     let _relays: Vec<_> = flags.relay_to.iter().map(to).collect();
     let _socks = flags.websockify.as_deref().map(|websockify| socks(&lab, websockify));
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/measure.mjs");

@@ -3,8 +3,9 @@
 //! A gathering write (POSIX writev) takes such a message as it is. Putting it together would cost a copy of all of it, into
 //! memory that the allocator gives back to the kernel as soon as it is acknowledged, so that the next one is zeroed page by page.
 
-use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
 use webtun_wire::{BatchWriter, MAX_PACKET_LEN, OffloadHeader};
 
 /// Octets from which on a part stays where it is. What is shorter is copied: a part has its price, and keeps the memory of

@@ -31,7 +31,7 @@
 //! | streams | 4,096 and the flows of the [`Allowance`] | a new one is refused |
 //! | octets of streams | a credit for each, 16 MiB together and 64 KiB each; 1 MiB in the queue | their sender waits |
 //! | unacknowledged messages | `unacknowledged` octets and one message | packets wait in the queue |
-//! | memory of what was delivered, for what is read next | 64 buffers | it is let go |
+//! | memory of what was delivered, for what is read next | 64 buffers | the oldest is let go |
 //! | control capsules | 256 | notices are dropped; a request too many closes the session |
 //! | uplink fragments | 32 datagrams, 512 KiB, and what is left of 64 MiB for all | the session's oldest datagram is given up |
 //! | downlink fragments | 1024 datagrams, 16 MiB, for all | the oldest datagram is given up |

@@ -8,20 +8,26 @@ export const about = "a C program's connections, by webtun and by websockify";
 export const programs = ["flows"];
 
 const HOST = "198.18.0.2";
-/** Where bench_page has the relays, at ports that are higher by so much, and websockify. */
+/** Where bench_page has websockify, and the relays, at ports that are higher by so much. */
 const GATEWAY = "10.81.0.1";
-const ABOVE = [8000];
-const PROXY = [GATEWAY, 8078];
+const WEBSOCKIFY = 8078;
+const ABOVE = 8000;
+
+/** By their numbers: the program, where it connects to, and the last of its arguments. */
+const VARIANTS = [
+  { program: "flows-sockfs", host: HOST, last: [GATEWAY, WEBSOCKIFY] },
+  { program: "flows", host: HOST, last: [], split: false },
+  { program: "flows", host: HOST, last: [], split: true },
+  { program: "flows-sockfs", host: GATEWAY, last: [ABOVE] },
+];
 
 export default async function (t) {
   const [variant, mib, count] = t.args;
-  const net = variant === 0 || variant === 3 ? undefined : await openTunnel(t);
-  const program = net === undefined ? "flows-sockfs" : "flows";
-  const host = variant === 3 ? GATEWAY : HOST;
-  const way = [PROXY, [], [], ABOVE][variant];
+  const { program, host, last, split } = VARIANTS[variant];
+  const net = split === undefined ? undefined : await openTunnel(t);
+  const given = net && { attach: (worker) => net.attach(worker, { split }) };
   const figure = async (...args) => {
-    const given = net && { attach: (worker) => net.attach(worker, { split: variant === 2 }) };
-    const { lines, errors, exit } = await Program.run(t, given, program, host, ...args, ...way);
+    const { lines, errors, exit } = await Program.run(t, given, program, host, ...args, ...last);
     if (exit !== 0) throw new Error(`flows ${args.join(" ")}: ${exit} ${[...lines, ...errors].join(" ")}`);
     return Number.parseFloat(lines[0]);
   };

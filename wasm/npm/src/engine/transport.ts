@@ -8,8 +8,8 @@ export const SUBPROTOCOL = "webtun.v1";
 export const MAX_MESSAGE_LENGTH = 1 << 20;
 
 /**
- * Octets waiting in the browser above which nothing more is handed to it: what keeps its threads busy where no line is slower than
- * they are. What else is sent waits behind them.
+ * Octets waiting in the browser above which nothing more is handed to it: what keeps its threads busy where no line is
+ * slower than they are. What else is sent waits behind them.
  */
 const HIGH_WATER = 1024 * 1024;
 
