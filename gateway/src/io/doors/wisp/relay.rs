@@ -18,7 +18,7 @@ use webtun_wire::Instant;
 /// Streams of one connection, those that are closed and still send included.
 const MAX_STREAMS: usize = 4096;
 /// Octets in a DATA.
-const DATA: usize = 64 * 1024;
+const DATA: usize = 256 * 1024;
 /// Octets of one client that may wait for all its connections together.
 const HELD: usize = 32 << 20;
 /// How long a client waits at that bound for a connection that takes nothing.

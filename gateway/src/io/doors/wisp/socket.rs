@@ -29,7 +29,7 @@ use webtun_wire::{CloseCode, MAX_MESSAGE_LEN};
 /// How often the client is asked for a sign of life; it is given up after three times that.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// Octets that wait in the stack of one connection for the driver.
-const STREAM_BUFFER: usize = 128 * 1024;
+const STREAM_BUFFER: usize = 512 * 1024;
 /// Turns before other tasks get the thread, and messages in each.
 const TURNS: usize = 8;
 const MESSAGES_PER_TURN: usize = 8;
