@@ -20,8 +20,8 @@ const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 /// The playground's services.
 const DISCARD: u16 = 9;
 const CHARGEN: u16 = 19;
-/// Where the bare WebSocket is served.
-const BARE: &str = "10.81.0.1:8078";
+/// Where the bare WebSocket is served, by this program or by the relay.
+pub const BARE: &str = "10.81.0.1:8078";
 /// What is written and read at once, and the length of a bare WebSocket's messages.
 const CHUNK: usize = 64 * 1024;
 
@@ -33,8 +33,8 @@ pub async fn run(by: By, part: Part, token: &str, time: Duration) -> Outcome<()>
     let (octets, took) = match (by, part) {
         (_, Part::Server) => return serve().await,
         (By::Webtun | By::User, part) => tunnel(part, token, time).await?,
-        (By::Websocket, Part::Down) => bare_down(time).await?,
-        (By::Websocket, Part::Up) => bare_up(time).await?,
+        (By::Websocket | By::Relay, Part::Down) => bare_down(&format!("ws://{BARE}/{REMOTE}/{CHARGEN}"), time).await?,
+        (By::Websocket | By::Relay, Part::Up) => bare_up(&format!("ws://{BARE}/{REMOTE}/{DISCARD}"), time).await?,
         (By::Tcp | By::Pump | By::Slirp4netns | By::Pasta, Part::Down) => {
             receive(TcpStream::connect((REMOTE, CHARGEN)).await?, time).await?
         }
@@ -83,8 +83,8 @@ async fn send(mut stream: impl AsyncRead + AsyncWrite + Unpin, time: Duration) -
     Ok((octets, began.elapsed()))
 }
 
-async fn bare_down(time: Duration) -> Outcome<(u64, Duration)> {
-    let (mut socket, _) = connect_async(format!("ws://{BARE}/")).await?;
+async fn bare_down(url: &str, time: Duration) -> Outcome<(u64, Duration)> {
+    let (mut socket, _) = connect_async(url).await?;
     socket.send(Message::text("send")).await?;
     let (began, mut octets) = (Instant::now(), 0);
     while began.elapsed() < time {
@@ -93,19 +93,20 @@ async fn bare_down(time: Duration) -> Outcome<(u64, Duration)> {
     Ok((octets, began.elapsed()))
 }
 
-async fn bare_up(time: Duration) -> Outcome<(u64, Duration)> {
-    let (mut socket, _) = connect_async(format!("ws://{BARE}/")).await?;
+/// The time ends when the far side has answered the close frame, which it does after all that precedes it.
+async fn bare_up(url: &str, time: Duration) -> Outcome<(u64, Duration)> {
+    let (mut socket, _) = connect_async(url).await?;
     let (began, mut octets, message) = (Instant::now(), 0, bytes::Bytes::from(vec![7; CHUNK]));
     while began.elapsed() < time {
         socket.send(Message::binary(message.clone())).await?;
         octets += CHUNK as u64;
     }
-    socket.send(Message::text("done")).await?;
-    socket.next().await.ok_or("no receipt")??;
+    socket.close(None).await?;
+    while socket.next().await.is_some_and(|message| message.is_ok()) {}
     Ok((octets, began.elapsed()))
 }
 
-/// Sends without end to whoever asks for it, and gives a receipt to whoever is done.
+/// Sends without end to whoever says a word.
 async fn serve() -> Outcome<()> {
     let listener = TcpListener::bind(BARE).await?;
     println!("ready");
@@ -114,10 +115,8 @@ async fn serve() -> Outcome<()> {
         let mut socket = accept_async(listener.accept().await?.0).await?;
         // A client that is gone is done.
         while let Some(Ok(message)) = socket.next().await {
-            let Message::Text(text) = message else { continue };
-            match text.as_str() {
-                "send" => while socket.send(Message::binary(block.clone())).await.is_ok() {},
-                _ => socket.send(Message::text("received")).await?,
+            if message.is_text() {
+                while socket.send(Message::binary(block.clone())).await.is_ok() {}
             }
         }
     }

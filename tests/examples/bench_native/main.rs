@@ -5,6 +5,7 @@
 //! | `webtun` | client stack, WebSocket, gateway, TUN device, kernel, remote |
 //! | `user` | client stack, WebSocket, gateway without a TUN device, its sockets, remote |
 //! | `slirp4netns`, `pasta` | the kernel of a namespace, a TAP device, that program's sockets in the gateway's namespace, remote |
+//! | `relay` | a bare WebSocket with messages of 64 KiB, `bench_relay` in the gateway's namespace, its socket, remote |
 //! | `websocket` | a bare WebSocket with messages of 64 KiB between the namespaces of client and gateway |
 //! | `pump` | kernel of the client's namespace, TUN device, a program that hands packets over, TUN device, kernel, remote |
 //! | `tcp` | plain TCP of the kernel from the gateway's namespace to the remote |
@@ -55,6 +56,7 @@ enum By {
     User,
     Slirp4netns,
     Pasta,
+    Relay,
     Websocket,
     Pump,
     Tcp,
@@ -92,7 +94,8 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let guest = Netns::new("wt-bench", "guest");
     let (server, client) = match flags.by {
         By::Webtun | By::User => (None, &lab.client),
-        By::Websocket => (Some(serve(&lab.gateway, flags)?), &lab.client),
+        By::Websocket => (Some(ready(&mut inside(&lab.gateway, flags, "server")?)), &lab.client),
+        By::Relay => (Some(others::relay(&lab.gateway, flows::BARE)?), &lab.client),
         By::Tcp => (None, &lab.gateway),
         By::Slirp4netns => (Some(others::slirp4netns(&lab.gateway, &guest)), &guest),
         By::Pasta => (Some(others::pasta(&lab.gateway, &guest)), &guest),
@@ -138,10 +141,11 @@ fn all_at_once(place: &Netns, flags: &Flags, name: &str, tokens: &[String]) -> R
     Ok(total)
 }
 
-fn serve(place: &Netns, flags: &Flags) -> Result<Daemon, Box<dyn Error>> {
-    let mut server = Daemon::start(&mut inside(place, flags, "server")?);
+/// Starts what says that it is ready.
+fn ready(command: &mut std::process::Command) -> Daemon {
+    let mut server = Daemon::start(command);
     server.wait_for_line("ready");
-    Ok(server)
+    server
 }
 
 fn inside(place: &Netns, flags: &Flags, part: &str) -> Result<std::process::Command, Box<dyn Error>> {

@@ -1,4 +1,6 @@
-//! Programs of others that carry the packets of a namespace in sockets of another one.
+//! Other programs that carry the packets of a namespace, or the octets of a WebSocket, in sockets of another one.
+
+use std::io;
 
 use webtun_tests::netns::Netns;
 use webtun_tests::process::{Daemon, eventually};
@@ -26,6 +28,12 @@ pub fn pasta(outside: &Netns, guest: &Netns) -> Daemon {
     command.args(["--interface", "outside", "--address", GUEST, "--netmask", "24", "--gateway", ROUTER]);
     command.args(["--mtu", MTU, "--runas", "0", "--netns", &path(guest)]);
     started(Daemon::start(&mut command), guest)
+}
+
+/// Octets of WebSockets at `listen` to where their paths say, by a program that is built beside this one.
+pub fn relay(outside: &Netns, listen: &str) -> io::Result<Daemon> {
+    let program = std::env::current_exe()?.with_file_name("bench_relay");
+    Ok(super::ready(outside.command(program).arg(listen)))
 }
 
 fn path(guest: &Netns) -> String {

@@ -35,7 +35,8 @@ pub static SHARDS: Family = Family {
 pub static SOCKETS: Family = Family {
     name: "sockets",
     about: "one TCP flow of native programs by what carries packets in ordinary sockets, beside plain TCP: the native client \
-            through a gateway without a TUN device, slirp4netns and pasta with the kernel of a namespace",
+            through a gateway without a TUN device, a bare WebSocket with a bare relay, slirp4netns and pasta with the kernel \
+            of a namespace",
     reference: "tcp",
     figures: FAMILY.figures,
     measure: measure_sockets,
@@ -91,7 +92,7 @@ pub static LOSSY: Family = Family {
 };
 
 fn measure_sockets(context: &Context) -> Result<Vec<Sample>> {
-    let (program, seconds) = prepare(context)?;
+    let (program, seconds) = (build(context, &["bench_native", "bench_relay"])?, duration(context));
     let others = [("slirp4netns", "slirp4netns"), ("pasta", "passt")];
     let present: Vec<&str> = others.iter().map(|(program, _)| *program).filter(|program| has(program)).collect();
     if present.is_empty() && !context.smoke {
@@ -100,7 +101,7 @@ fn measure_sockets(context: &Context) -> Result<Vec<Sample>> {
     for (program, package) in others.iter().filter(|(program, _)| !context.smoke && !has(program)) {
         eprintln!("{program} is left out (apt-get install {package})");
     }
-    let variants = [&["tcp", "user"][..], if context.smoke { &[] } else { &present }].concat();
+    let variants = [&["tcp", "user", "relay"][..], if context.smoke { &[] } else { &present }].concat();
     context.interleave(&variants, |by| Command::new(&program).args(["--by", by, "--seconds", seconds]))
 }
 
@@ -120,7 +121,11 @@ fn measure(context: &Context) -> Result<Vec<Sample>> {
 
 /// The program for flows, and how long each is to be.
 fn prepare(context: &Context) -> Result<(PathBuf, &'static str)> {
-    Ok((build(context, &["bench_native"])?, context.or_least("3", "0.1")))
+    Ok((build(context, &["bench_native"])?, duration(context)))
+}
+
+fn duration(context: &Context) -> &'static str {
+    context.or_least("3", "0.1")
 }
 
 /// Builds these programs, of which the first is to be run, and what they start: they would build that while it is timed.
