@@ -12,6 +12,8 @@ use crate::{CloseReason, ConnectError, Received, RecvError, SendError, SocketEve
 
 /// A part of a message is kept as it is where it is so large a part of it.
 const WORTH_KEEPING: usize = 4;
+/// Credit for fewer octets than this is not worth a message of its own: what is left of the first credit lasts for so many.
+const WORTH_TELLING: u64 = 4096;
 
 /// The gateway has broken the rules of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(super) struct Stream {
     /// Octets of the gateway's that have come, and that may.
     taken: u64,
     allowed: u64,
+    /// What was read by the time of the last credit.
+    granted_at: u64,
     peer_finished: bool,
     told_readable: bool,
     pub unsent: SendBuffer,
@@ -63,6 +67,7 @@ impl Stream {
             readable: 0,
             taken: 0,
             allowed,
+            granted_at: 0,
             peer_finished: false,
             told_readable: false,
             unsent: SendBuffer::new(buffer),
@@ -130,10 +135,11 @@ impl Stream {
     /// How far the gateway may send, where that is worth telling: `window` ahead of what was read.
     pub fn grant(&mut self, window: u64) -> Option<u64> {
         let read = self.taken - self.readable as u64;
-        if self.peer_finished || self.is_over() || self.allowed.saturating_sub(read) > window / 2 {
+        let is_due = self.allowed.saturating_sub(read) <= window / 2 && read - self.granted_at >= WORTH_TELLING;
+        if self.peer_finished || self.is_over() || !is_due {
             return None;
         }
-        self.allowed = read + window;
+        (self.allowed, self.granted_at) = (read + window, read);
         Some(self.allowed)
     }
 
@@ -306,5 +312,30 @@ pub(super) fn words_of(reason: ResetReason) -> (CloseReason, ConnectError) {
         ResetReason::NameNotFound => (CloseReason::Reset, ConnectError::NameNotFound),
         ResetReason::Policy => (CloseReason::Reset, ConnectError::Denied),
         ResetReason::Limit => (CloseReason::Reset, ConnectError::LimitReached),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_is_told_when_it_is_worth_a_message() {
+        const FIRST: u64 = 64 * 1024;
+        const WINDOW: u64 = 16 * FIRST;
+        let to = (StreamHost::Name("a.example".into()), 80);
+        let mut stream = Stream::new(to, Instant::ZERO, FIRST, 0, 1);
+        let end = SocketAddr::from(([192, 0, 2, 1], 80));
+        stream.opened(&StreamOpened { stream: 0, local: end, remote: end });
+        let mut granted_after = |octets: u64| {
+            stream.receive(&vec![0; octets as usize], &Bytes::new()).ok()?;
+            assert_eq!(stream.grant(WINDOW), None, "nothing is read");
+            stream.recv_with(usize::MAX, <[u8]>::len).ok()?;
+            stream.grant(WINDOW)
+        };
+        assert_eq!(granted_after(WORTH_TELLING - 1), None);
+        assert_eq!(granted_after(1), Some(WORTH_TELLING + WINDOW));
+        assert_eq!(granted_after(WINDOW / 2 - 1), None);
+        assert_eq!(granted_after(1), Some(WORTH_TELLING + WINDOW / 2 + WINDOW));
     }
 }
