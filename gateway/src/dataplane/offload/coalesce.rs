@@ -1,13 +1,15 @@
 //! Making one packet of many segments out of those that wait behind each other (generic receive offload).
 //!
 //! Only what cutting brings back is put together: a segment that continues the one before it, in a packet whose headers differ
-//! in nothing but what cutting writes. Checksums are verified first, since they are made anew at the other end.
+//! in nothing but what cutting writes. Checksums are verified first, since they are made anew at the other end. What comes as
+//! a packet of several segments already is treated likewise: on a line of 20 Mbit/s a kernel makes them of two.
 
 use bytes::BytesMut;
 use core::net::IpAddr;
 use webtun_wire::{OffloadChecksum, OffloadHeader, Segmentation, SegmentationKind};
 
 use crate::dataplane::checksum;
+use crate::dataplane::gather::LONG;
 use crate::dataplane::packet::{protocol, tcp_flag};
 
 const IPV4: usize = 20;
@@ -137,8 +139,15 @@ fn fit(whole: &[u8], header: &OffloadHeader, packet: &[u8], packet_header: &Offl
     let size = header.segmentation.map_or(first.len(), |it| it.segment_size.into());
     let is_plain = |flags: u8| flags & !(LAST | ECE) == tcp_flag::ACK;
     let is_open = size > 0 && first.len().is_multiple_of(size) && first.flags() & LAST == 0 && is_plain(first.flags());
-    let fits = (1..=size).contains(&next.len())
-        && packet_header.segmentation.is_none()
+    let is_of_size = match packet_header.segmentation {
+        None => (1..=size).contains(&next.len()),
+        // Moving long ones would cost more than their headers do.
+        Some(it) => {
+            let is_short = whole.len().max(packet.len()) < LONG;
+            is_short && it.kind != SegmentationKind::Udp && !it.ecn && usize::from(it.segment_size) == size
+        }
+    };
+    let fits = is_of_size
         && header.segmentation.is_none_or(|it| it.kind != SegmentationKind::Udp && !it.ecn)
         && first.sequence().wrapping_add(first.len() as u32) == next.sequence()
         && first.is_like(next)

@@ -51,13 +51,20 @@ fn seal_ip(packet: &mut [u8]) {
 
 /// Puts together what can be, in order.
 fn coalesced(packets: &[BytesMut], longest: usize) -> Vec<(BytesMut, OffloadHeader)> {
+    together(packets.iter().map(|packet| (packet.clone(), OffloadHeader::default())), longest)
+}
+
+/// The same for packets that may be of several segments already.
+fn together(
+    packets: impl IntoIterator<Item = (BytesMut, OffloadHeader)>,
+    longest: usize,
+) -> Vec<(BytesMut, OffloadHeader)> {
     let mut all: Vec<(BytesMut, OffloadHeader)> = Vec::new();
-    for packet in packets {
-        let is_taken = all
-            .last_mut()
-            .is_some_and(|(whole, header)| coalesce(whole, header, packet, &OffloadHeader::default(), longest));
+    for (packet, offload) in packets {
+        let is_taken =
+            all.last_mut().is_some_and(|(whole, header)| coalesce(whole, header, &packet, &offload, longest));
         if !is_taken {
-            all.push((packet.clone(), OffloadHeader::default()));
+            all.push((packet, offload));
         }
     }
     all
@@ -88,6 +95,23 @@ fn a_flight_becomes_one_packet_and_comes_back() {
             assert!(cut(all) == sent);
         }
     }
+}
+
+#[test]
+fn packets_of_two_segments_become_one_while_they_are_short() {
+    for ipv6 in [false, true] {
+        for last in [1448, 1] {
+            let sent = flow(ipv6, 40, last);
+            let pairs = coalesced(&sent, 3000);
+            assert_eq!(pairs.len(), 20);
+            let all = together(pairs, usize::MAX);
+            assert_eq!(all.len(), 4, "of 12 segments");
+            assert!(cut(all) == sent);
+        }
+    }
+    let mut pairs = coalesced(&flow(false, 4, 1448), 3000);
+    pairs[1].1.segmentation.as_mut().expect("it has two").segment_size = 1000;
+    assert_eq!(together(pairs, usize::MAX).len(), 2, "segments of another size");
 }
 
 #[test]
@@ -185,6 +209,9 @@ proptest! {
         }
         let all = coalesced(&sent, longest);
         prop_assert!(all.len() <= sent.len());
+        let again = together(all.clone(), 65_535);
+        prop_assert!(again.len() <= all.len());
+        prop_assert_eq!(cut(again), sent.clone());
         prop_assert_eq!(cut(all), sent);
     }
 }
