@@ -2,16 +2,16 @@
 
 export const open = ({ url }) => openTunnel(url, connectEndToEnd);
 
-async function connectEndToEnd(net, host, port) {
+export async function connectEndToEnd(net, host, port) {
   const socket = new net.TCPSocket(host, port, { noDelay: true });
   const { readable, writable } = await socket.opened;
   return { readable, writable, close: () => socket.close() };
 }
 
-/** `connect` opens a connection: readable, writable, close(). */
-export async function openTunnel(url, connect) {
+/** `connect` opens a connection: readable, writable, close(); `layers`: options of the tunnel beside HTTP. */
+export async function openTunnel(url, connect, layers = {}) {
   const [webtun, { http }] = await Promise.all([import("/webtun/index.js"), import("/webtun/http.js")]);
-  const net = await webtun.connect(url, { http });
+  const net = await webtun.connect(url, { http, ...layers });
   return {
     fetch: net.fetch,
     async connect(host, port) {

@@ -4,7 +4,7 @@
 // the one that UDP answers through the TUN device come from. The gateway is the release build, the client the built
 // package.
 
-const HOST = "198.18.0.1";
+export const HOST = "198.18.0.1";
 
 export const mounts = { "/webtun/": "../dist", "/client/": "../../../tests/browser/client" };
 

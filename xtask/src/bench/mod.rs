@@ -47,6 +47,7 @@ static FAMILIES: &[&Family] = &[
     &peers::UDP,
     &peers::OPENS,
     &peers::FETCH,
+    &peers::FETCH_TLS,
     &peers::FIRST,
     &peers::FAR,
     &peers::DOOR,

@@ -18,8 +18,10 @@ const SPLIT: &str = "webtun/split";
 const WISP: &str = "webtun/wisp";
 /// A gateway without a TUN device.
 const USER: &str = "webtun/user";
-/// The rows in `rows.mjs` that need nothing of the harness's.
-const OURS: [&str; 5] = [ROW, SPLIT, USER, "relay", "wsbare/udp"];
+/// By HTTPS, which rows of their own have.
+const SECURE: &str = "webtun/tls";
+/// The rows that need nothing of the harness's.
+const OURS: [&str; 6] = [ROW, SPLIT, USER, SECURE, "relay", "wsbare/udp"];
 const NAMESPACE: &str = "webtun-bench";
 /// Where the harness's targets are found by packets of a tunnel; `rows.mjs` names it too.
 const HOST: &str = "198.18.0.1";
@@ -128,17 +130,33 @@ pub static FETCH: Family = Family {
         Figure { name: "by a socket, down", unit: MIB_S },
     ],
     measure: |context| {
-        let ops: &[Operation] = &[
-            ("fdown", &[("mib_s", "down")]),
-            ("fup", &[("mib_s", "up")]),
-            ("ffirst", &[("ms", "request")]),
-            ("fconc", &[("per_s", "at once"), ("fail", "failed")]),
-            ("down", &[("mib_s", "by a socket, down")]),
-        ];
+        let ops = [HTTP, &[("down", &[("mib_s", "by a socket, down")])]].concat();
         // Down by a fetch and by a socket are compared, so both are of one size.
-        measure_sized(context, &[ROW, "js/libcurl", "js/epoxy2"], ops, Some(64))
+        measure_sized(context, &[ROW, "js/libcurl", "js/epoxy2"], &ops, Some(64))
     },
 };
+
+/// The same with TLS. libcurl.js takes no authority but those it has.
+pub static FETCH_TLS: Family = Family {
+    name: "fetch-tls",
+    about: "the same by HTTPS, by clients that take the authority of the harness's server",
+    reference: SECURE,
+    figures: &[
+        Figure { name: "down", unit: MIB_S },
+        Figure { name: "up", unit: MIB_S },
+        Figure { name: "request", unit: "ms" },
+        Figure { name: "at once", unit: "per s" },
+        Figure { name: "failed", unit: "of 200" },
+    ],
+    measure: |context| measure_sized(context, &[SECURE, "js/epoxy2/tls"], HTTP, Some(64)),
+};
+
+const HTTP: &[Operation] = &[
+    ("fdown", &[("mib_s", "down")]),
+    ("fup", &[("mib_s", "up")]),
+    ("ffirst", &[("ms", "request")]),
+    ("fconc", &[("per_s", "at once"), ("fail", "failed")]),
+];
 
 /// From nothing to an octet.
 pub static FIRST: Family = Family {
@@ -231,7 +249,9 @@ fn measure_sized(
     let mut run = Command::line(&format!("ip netns exec {NAMESPACE} node")).args([harness]);
     run = run.args(["--peers", &peers.join(","), "--ops", &names.join(","), "--ref", peers[0]]);
     run = run.args(["--rounds", &context.rounds.to_string(), "--limit", "60"]);
-    run = run.args(["--rows".as_ref(), root().join("wasm/npm/bench/rows.mjs").as_path()]);
+    for rows in ["rows.mjs"].into_iter().chain(peers.contains(&SECURE).then_some("tls-rows.mjs")) {
+        run = run.args(["--rows".as_ref(), root().join("wasm/npm/bench").join(rows).as_path()]);
+    }
     run = run.args(["--out".as_ref(), lines.as_path()]).env("BENCH_GATEWAY", gateway);
     run = run.env("BENCH_RELAY", relay);
     if context.smoke {
