@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::Result;
 use crate::test::runner::{Outcome, Runner};
-use crate::test::steps::{STEPS, Step, Tier};
+use crate::test::steps::{SETUP, STEPS, Step, Tier};
 
 /// Flags of `cargo xtask test`.
 #[derive(Args)]
@@ -32,7 +32,7 @@ pub struct Options {
 /// Runs the chosen steps. Their output is kept in the target directory and shown where one fails.
 pub async fn run(options: &Options) -> Result<ExitCode> {
     options.check_names()?;
-    let chosen: Vec<_> = STEPS.iter().filter(|step| options.chooses(step)).collect();
+    let chosen = options.chosen();
     if options.list {
         chosen.iter().for_each(|step| println!("{:<12} {}", step.name, step.about));
         return Ok(ExitCode::SUCCESS);
@@ -75,6 +75,12 @@ impl Options {
         }
     }
 
+    /// Steps beyond the fast ones lean on what `setup` installs, which goes before them therefore, named or not.
+    fn chosen(&self) -> Vec<&'static Step> {
+        let needs_setup = STEPS.iter().any(|step| self.chooses(step) && step.tier != Tier::Fast);
+        STEPS.iter().filter(|step| self.chooses(step) || needs_setup && step.name == SETUP).collect()
+    }
+
     fn chooses(&self, step: &Step) -> bool {
         self.allows(step.tier) && (self.keep.is_empty() || self.keep.iter().any(|part| step.name.contains(part)))
     }
@@ -112,8 +118,7 @@ mod tests {
     }
 
     fn chosen(arguments: &[&str]) -> Vec<&'static str> {
-        let options = parse(arguments);
-        STEPS.iter().filter(|step| options.chooses(step)).map(|step| step.name).collect()
+        parse(arguments).chosen().iter().map(|step| step.name).collect()
     }
 
     #[test]
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_name_chooses() {
-        assert_eq!(chosen(&["-k", "net"]), ["netns"]);
+        assert_eq!(chosen(&["-k", "net"]), ["setup", "netns"], "it needs what is installed there");
         assert_eq!(chosen(&["-k", "fmt", "-k", "unit"]), ["fmt", "unit"]);
     }
 

@@ -52,9 +52,12 @@ const fn step(
     Step { name, about, tier, minutes, plan }
 }
 
+/// The step that installs what the others need.
+pub const SETUP: &str = "setup";
+
 /// All steps.
 pub static STEPS: &[Step] = &[
-    step("setup", Normal, 15, setup, "what the tests need is installed"),
+    step(SETUP, Normal, 15, setup, "what the tests need is installed"),
     step("fmt", Fast, 2, fmt, "rustfmt has nothing to change"),
     step("clippy", Fast, 15, clippy, "no lint fires"),
     step("unit", Fast, 20, unit, "unit and property tests, golden vectors, doc examples"),
