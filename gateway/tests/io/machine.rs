@@ -1,6 +1,7 @@
 //! What the gateway changes on the machine, and that nothing of it stays.
 
 use crate::support::{Client, GATEWAY, Gateway, Scratch, block_on, command, failure, shell};
+use std::io::Read;
 use std::process::Command;
 
 const LOCAL: [&str; 4] = ["--egress", "tun", "--listen", "127.0.0.1:0"];
@@ -9,8 +10,8 @@ const LOCAL: [&str; 4] = ["--egress", "tun", "--listen", "127.0.0.1:0"];
 fn state() -> String {
     shell(
         "cd /proc/sys/net
-         grep -r . ipv4/ip_forward ipv4/ip_local_port_range ipv4/ip_local_reserved_ports ipv6/conf/all/forwarding \
-             ipv6/conf/eth0/accept_ra ipv6/conf/default/accept_ra || true
+         grep -r . ipv4/ip_forward ipv4/ip_local_port_range ipv4/ip_local_reserved_ports ipv4/tcp_tw_reuse \
+             ipv6/conf/all/forwarding ipv6/conf/eth0/accept_ra ipv6/conf/default/accept_ra || true
          nft list ruleset
          ip -brief link
          ip route
@@ -39,6 +40,7 @@ isolated! {
             "forwarding:1",
             "accept_ra:2",
             "8080,9148,16384-65535",
+            "tcp_tw_reuse:1",
         ] {
             assert!(during.contains(part), "{part} is missing: {during}");
         }
@@ -71,6 +73,22 @@ isolated! {
         let error = failure(without_ip);
         assert!(error.contains("apt install iproute2"), "{error}");
         assert_eq!(state(), before);
+    }
+
+    fn ports_for_one_destination_do_not_run_out() {
+        let scratch = Scratch::new("ports");
+        let gateway = Gateway::start(&scratch.0, &LOCAL);
+        shell("ip address add 198.51.100.1/32 dev lo");
+        let listener = std::net::TcpListener::bind("198.51.100.1:0").expect("a listener");
+        let remote = listener.local_addr().expect("bound");
+        // More than there are below the clients' range. The side that closes first is the one whose port rests.
+        for count in 0..7000 {
+            let connected = std::net::TcpStream::connect(remote);
+            drop(connected.unwrap_or_else(|error| panic!("connection {count}: {error}")));
+            let (mut accepted, _) = listener.accept().expect("a connection");
+            assert_eq!(accepted.read(&mut [0]).ok(), Some(0));
+        }
+        gateway.stop();
     }
 
     fn values_that_someone_else_has_set_meanwhile_stay() {
