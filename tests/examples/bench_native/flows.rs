@@ -16,10 +16,12 @@ use webtun_tests::lab::URL;
 
 use super::{By, Part};
 
-const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+pub const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+/// Where socat listens.
+pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 81, 0, 1);
 /// The playground's services.
-const DISCARD: u16 = 9;
-const CHARGEN: u16 = 19;
+pub const DISCARD: u16 = 9;
+pub const CHARGEN: u16 = 19;
 /// Where the bare WebSocket is served, by this program or by the relay.
 pub const BARE: &str = "10.81.0.1:8078";
 /// What is written and read at once, and the length of a bare WebSocket's messages.
@@ -35,15 +37,16 @@ pub async fn run(by: By, part: Part, token: &str, time: Duration) -> Outcome<()>
         (By::Webtun | By::User, part) => tunnel(part, token, time).await?,
         (By::Websocket | By::Relay, Part::Down) => bare_down(&format!("ws://{BARE}/{REMOTE}/{CHARGEN}"), time).await?,
         (By::Websocket | By::Relay, Part::Up) => bare_up(&format!("ws://{BARE}/{REMOTE}/{DISCARD}"), time).await?,
-        (By::Tcp | By::Pump | By::Slirp4netns | By::Pasta, Part::Down) => {
-            receive(TcpStream::connect((REMOTE, CHARGEN)).await?, time).await?
-        }
-        (By::Tcp | By::Pump | By::Slirp4netns | By::Pasta, Part::Up) => {
-            send(TcpStream::connect((REMOTE, DISCARD)).await?, time).await?
-        }
+        (by, Part::Down) => receive(TcpStream::connect((far_side(by), CHARGEN)).await?, time).await?,
+        (by, Part::Up) => send(TcpStream::connect((far_side(by), DISCARD)).await?, time).await?,
     };
     println!("{octets} {}", took.as_secs_f64());
     Ok(())
+}
+
+/// Whom plain TCP is connected to.
+fn far_side(by: By) -> Ipv4Addr {
+    if by == By::Socat { RELAY } else { REMOTE }
 }
 
 async fn tunnel(part: Part, token: &str, time: Duration) -> Outcome<(u64, Duration)> {

@@ -6,6 +6,7 @@
 //! | `user` | client stack, WebSocket, gateway without a TUN device, its sockets, remote |
 //! | `slirp4netns`, `pasta` | the kernel of a namespace, a TAP device, that program's sockets in the gateway's namespace, remote |
 //! | `relay` | a bare WebSocket with messages of 64 KiB, `bench_relay` in the gateway's namespace, its socket, remote |
+//! | `socat` | plain TCP, socat in the gateway's namespace, its socket, remote |
 //! | `websocket` | a bare WebSocket with messages of 64 KiB between the namespaces of client and gateway |
 //! | `pump` | kernel of the client's namespace, TUN device, a program that hands packets over, TUN device, kernel, remote |
 //! | `tcp` | plain TCP of the kernel from the gateway's namespace to the remote |
@@ -57,6 +58,7 @@ enum By {
     Slirp4netns,
     Pasta,
     Relay,
+    Socat,
     Websocket,
     Pump,
     Tcp,
@@ -92,16 +94,17 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let operator = if flags.by == By::User { Operator::Nobody } else { Operator::Root };
     let mut lab = Lab::start_as(operator, "wt-bench", if flags.shards.is_some() { &settings } else { &[] });
     let guest = Netns::new("wt-bench", "guest");
-    let (server, client) = match flags.by {
-        By::Webtun | By::User => (None, &lab.client),
-        By::Websocket => (Some(ready(&mut inside(&lab.gateway, flags, "server")?)), &lab.client),
-        By::Relay => (Some(others::relay(&lab.gateway, flows::BARE)?), &lab.client),
-        By::Tcp => (None, &lab.gateway),
-        By::Slirp4netns => (Some(others::slirp4netns(&lab.gateway, &guest)), &guest),
-        By::Pasta => (Some(others::pasta(&lab.gateway, &guest)), &guest),
+    let (servers, client) = match flags.by {
+        By::Webtun | By::User => (vec![], &lab.client),
+        By::Websocket => (vec![ready(&mut inside(&lab.gateway, flags, "server")?)], &lab.client),
+        By::Relay => (vec![others::relay(&lab.gateway, flows::BARE)?], &lab.client),
+        By::Socat => (others::socat(&lab.gateway, &[flows::DISCARD, flows::CHARGEN]), &lab.client),
+        By::Tcp => (vec![], &lab.gateway),
+        By::Slirp4netns => (vec![others::slirp4netns(&lab.gateway, &guest)], &guest),
+        By::Pasta => (vec![others::pasta(&lab.gateway, &guest)], &guest),
         By::Pump => {
             pump::lay(&mut lab).map_err(|error| error.to_string())?;
-            (None, &lab.client)
+            (vec![], &lab.client)
         }
     };
     let gateway = matches!(flags.by, By::Webtun | By::User).then(|| lab.gateway_process.id());
@@ -114,7 +117,7 @@ fn outside(flags: &Flags) -> Result<(), Box<dyn Error>> {
             println!("{name}, gateway {}", spent / (octets / f64::from(1 << 30)));
         }
     }
-    drop(server);
+    drop(servers);
     Ok(())
 }
 

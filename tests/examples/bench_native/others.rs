@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::flows;
 use webtun_tests::netns::Netns;
 use webtun_tests::process::{Daemon, eventually};
 
@@ -10,6 +11,8 @@ const MTU: &str = "65520";
 /// What a guest of slirp4netns has.
 const GUEST: &str = "10.0.2.100";
 const ROUTER: &str = "10.0.2.2";
+/// Octets that socat moves at once; larger ones have not been faster.
+const SOCAT_BUFFER: &str = "262144";
 
 /// Joins `guest` to what `outside` reaches.
 pub fn slirp4netns(outside: &Netns, guest: &Netns) -> Daemon {
@@ -34,6 +37,19 @@ pub fn pasta(outside: &Netns, guest: &Netns) -> Daemon {
 pub fn relay(outside: &Netns, listen: &str) -> io::Result<Daemon> {
     let program = std::env::current_exe()?.with_file_name("bench_relay");
     Ok(super::ready(outside.command(program).arg(listen)))
+}
+
+/// TCP connections to these ports of the gateway go on to the remote's, with nothing added.
+pub fn socat(outside: &Netns, ports: &[u16]) -> Vec<Daemon> {
+    let relay = |port: u16| {
+        let [near, far] = [format!("TCP-LISTEN:{port},fork,reuseaddr"), format!("TCP:{}:{port}", flows::REMOTE)];
+        let daemon =
+            Daemon::start(outside.command("socat").args(["-lf", "/dev/null", "-b", SOCAT_BUFFER, &near, &far]));
+        let listens = || (!outside.exec("ss", &["-Hltn", "sport", "=", &port.to_string()]).is_empty()).then_some(());
+        assert!(eventually(listens).is_some(), "socat does not listen within a minute");
+        daemon
+    };
+    ports.iter().copied().map(relay).collect()
 }
 
 fn path(guest: &Netns) -> String {

@@ -35,8 +35,8 @@ pub static SHARDS: Family = Family {
 pub static SOCKETS: Family = Family {
     name: "sockets",
     about: "one TCP flow of native programs by what carries packets in ordinary sockets, beside plain TCP: the native client \
-            through a gateway without a TUN device, a bare WebSocket with a bare relay, slirp4netns and pasta with the kernel \
-            of a namespace",
+            through a gateway without a TUN device, a bare WebSocket with a bare relay, socat with nothing but TCP, \
+            slirp4netns and pasta with the kernel of a namespace",
     reference: "tcp",
     figures: FAMILY.figures,
     measure: measure_sockets,
@@ -93,10 +93,12 @@ pub static LOSSY: Family = Family {
 
 fn measure_sockets(context: &Context) -> Result<Vec<Sample>> {
     let (program, seconds) = (build(context, &["bench_native", "bench_relay"])?, duration(context));
-    let others = [("slirp4netns", "slirp4netns"), ("pasta", "passt")];
+    let others = [("socat", "socat"), ("slirp4netns", "slirp4netns"), ("pasta", "passt")];
     let present: Vec<&str> = others.iter().map(|(program, _)| *program).filter(|program| has(program)).collect();
     if present.is_empty() && !context.smoke {
-        return Err(Unavailable("needs slirp4netns or pasta (apt-get install slirp4netns passt)".into()).into());
+        return Err(
+            Unavailable("needs socat, slirp4netns or pasta (apt-get install socat slirp4netns passt)".into()).into()
+        );
     }
     for (program, package) in others.iter().filter(|(program, _)| !context.smoke && !has(program)) {
         eprintln!("{program} is left out (apt-get install {package})");
