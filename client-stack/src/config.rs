@@ -60,7 +60,7 @@ pub struct StackConfig {
     pub buffers: Option<BufferSizes>,
     /// As [`HostConfig::max_sockets`].
     pub max_sockets: usize,
-    /// Octets up to which packets are put into one message: 256 KiB, which four of the longest fill. The gateway's limit
+    /// Octets up to which packets are put into one message: 512 KiB, which eight of the longest fill. The gateway's limit
     /// holds too, and what one packet needs is always taken.
     pub batch_len: usize,
     /// Whether to offer segmentation offload: true. Where the gateway takes it too, one packet stands for many segments,
@@ -93,7 +93,7 @@ impl StackConfig {
             token: Vec::new(),
             buffers: None,
             max_sockets: 16_384,
-            batch_len: 256 * 1024,
+            batch_len: 512 * 1024,
             offload: true,
             streams: true,
             stream_buffer: 512 * 1024,

@@ -9,9 +9,10 @@ export const MAX_MESSAGE_LENGTH = 1 << 20;
 
 /**
  * Octets waiting in the browser above which nothing more is handed to it: what keeps its threads busy where no line is
- * slower than they are. What else is sent waits behind them.
+ * slower than they are. What else is sent waits behind them, and it is memory that has left the processor's cache when
+ * its turn comes: more makes an upload slower.
  */
-const HIGH_WATER = 1024 * 1024;
+const HIGH_WATER = 500_000;
 
 /** Milliseconds after which an attempt to connect counts as failed. */
 const OPEN_TIMEOUT = 15_000;
