@@ -156,6 +156,34 @@ isolated! {
         gateway.stop();
     }
 
+    fn many_short_packets_wait_for_a_destination_that_is_slow_to_begin() {
+        let scratch = Scratch::new("wisp-short");
+        let gateway = start(&scratch, &[]);
+        block_on(async {
+            let (told, mut heard) = mpsc::channel(1);
+            let reader = serve(move |mut stream| {
+                let told = told.clone();
+                async move {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    let mut all = Vec::new();
+                    let ended = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut all).await.map(drop);
+                    told.send((ended.is_ok(), all)).await.expect("the test");
+                }
+            })
+            .await;
+            let all = pattern(16_000_000);
+            let mut client = Wisp::open(gateway.address).await;
+            client.connect(1, TCP, HERE, reader).await;
+            // What a client may have under way that takes each CONTINUE for its word has no bound.
+            for piece in all.chunks(1000) {
+                client.data(1, piece).await;
+            }
+            client.close(1).await;
+            assert!(heard.recv().await.expect("the server's") == (true, all));
+        });
+        gateway.stop();
+    }
+
     fn a_slow_client_gets_everything_of_a_server_that_has_left() {
         let scratch = Scratch::new("wisp-slow");
         let gateway = start(&scratch, &[]);

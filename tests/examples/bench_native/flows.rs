@@ -18,7 +18,7 @@ use super::{By, Part};
 
 pub const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
 /// Where socat listens.
-pub const RELAY: Ipv4Addr = Ipv4Addr::new(10, 81, 0, 1);
+const RELAY: Ipv4Addr = Ipv4Addr::new(10, 81, 0, 1);
 /// The playground's services.
 pub const DISCARD: u16 = 9;
 pub const CHARGEN: u16 = 19;

@@ -19,7 +19,8 @@ use webtun_wire::Instant;
 const MAX_STREAMS: usize = 4096;
 /// Octets in a DATA.
 const DATA: usize = 256 * 1024;
-/// Octets of one client that may wait for all its connections together.
+/// Octets of one client that may wait for all its connections together, with what each packet costs. At this bound nothing more
+/// is read from it.
 const HELD: usize = 32 << 20;
 /// How long a client waits at that bound for a connection that takes nothing.
 const STALL: Duration = Duration::from_secs(2);
@@ -123,12 +124,9 @@ impl Relay {
         match found {
             Stream::Tcp(tcp) => {
                 let before = tcp.octets();
-                let accepted = tcp.credit.received(data.len(), tcp.packets());
+                tcp.credit.received(data.len());
                 let sent = tcp.push(data, &mut self.stack, now);
                 self.held = self.held + tcp.octets() - before;
-                if accepted.is_err() {
-                    return self.refuse(stream, reason::THROTTLED, now);
-                }
                 if sent.is_ok() {
                     grant(stream, tcp, count, &mut self.controls);
                 }

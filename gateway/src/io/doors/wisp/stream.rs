@@ -10,6 +10,9 @@ use webtun_stack::{
 };
 use webtun_wire::Instant;
 
+/// What a packet that waits costs besides its octets.
+const PACKET_OVERHEAD: usize = 128;
+
 /// What a stream leads to.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -52,7 +55,7 @@ impl Tcp {
         self.waiting.len()
     }
 
-    /// Octets that wait.
+    /// Octets that wait, with what their packets cost.
     pub(super) fn octets(&self) -> usize {
         self.octets
     }
@@ -65,7 +68,7 @@ impl Tcp {
             self.moved = now;
         }
         if !data.is_empty() {
-            self.octets += data.len();
+            self.octets += data.len() + PACKET_OVERHEAD;
             // A copy: a view would hold the memory of all that was read with it.
             self.waiting.push_back(Bytes::copy_from_slice(&data));
         }
@@ -85,6 +88,7 @@ impl Tcp {
                 return Ok(());
             }
             self.waiting.pop_front();
+            self.octets -= PACKET_OVERHEAD;
         }
         self.moved = now;
         if self.is_last {
