@@ -9,8 +9,7 @@ export const MAX_MESSAGE_LENGTH = 1 << 20;
 
 /**
  * Octets waiting in the browser above which nothing more is handed to it: what keeps its threads busy where no line is
- * slower than they are. What else is sent waits behind them, and it is memory that has left the processor's cache when
- * its turn comes: more makes an upload slower.
+ * slower than they are. What else is sent waits behind them, and more makes an upload slower.
  */
 const HIGH_WATER = 500_000;
 

@@ -76,9 +76,9 @@ mod tests {
     }
 
     proptest! {
-        /// The worst client: it has sent all that it may when it hears of more.
+        /// Of a client that sends all that it may, and hears of more at once.
         #[test]
-        fn no_more_is_granted_than_fits_beside_what_waits(lengths in proptest::collection::vec(0usize..100_000, 1..500), drained: u8) {
+        fn grants_fit_beside_what_waits(lengths in proptest::collection::vec(0usize..100_000, 1..500), drained: u8) {
             let (mut credit, mut may, mut waiting) = (Credit::new(), FIRST, 0usize);
             for length in lengths {
                 if may > 0 {
