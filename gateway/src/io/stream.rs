@@ -1,12 +1,12 @@
 //! A client's connection, with TLS or without.
 
 use super::pace::{MessageRoom, PacedStream};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 /// Parts that are written by one system call: more than a message has, whose parts are long.
@@ -20,6 +20,13 @@ enum Carrier {
     Tls(Box<TlsStream<PacedStream>>),
 }
 
+/// What was taken out of a connection's octets for whoever reads it.
+#[derive(Debug, Default)]
+struct Fed {
+    octets: BytesMut,
+    has_ended: bool,
+}
+
 /// A connection whose octets can be rationed.
 ///
 /// An end without close_notify (RFC 8446 section 6.1) is an error of kind `UnexpectedEof`. That is a lost connection like
@@ -29,6 +36,8 @@ pub struct Stream {
     carrier: Carrier,
     /// Octets that may still be read; none where that does not matter.
     ration: Option<usize>,
+    /// What is read from it, where that is not what comes.
+    fed: Option<Fed>,
     /// What goes before everything that is written from now on.
     ahead: VecDeque<Bytes>,
     /// The last write was taken in part.
@@ -49,7 +58,7 @@ impl From<TlsStream<PacedStream>> for Stream {
 
 impl Stream {
     fn new(carrier: Carrier) -> Self {
-        Self { carrier, ration: None, ahead: VecDeque::new(), is_torn: false }
+        Self { carrier, ration: None, fed: None, ahead: VecDeque::new(), is_torn: false }
     }
 
     /// What it wants messages to be like.
@@ -64,6 +73,24 @@ impl Stream {
     /// call, and has to read anew.
     pub fn ration(&mut self, octets: Option<usize>) {
         self.ration = octets;
+    }
+
+    /// From now on [`AsyncRead`] has what [`Stream::feed`] gets alone, and what comes is had by [`Stream::poll_carrier`]; or again
+    /// what comes.
+    pub fn set_fed(&mut self, is_fed: bool) {
+        self.fed = is_fed.then(Fed::default);
+    }
+
+    /// Has these octets be read; none means that the end was reached. Whoever waits for them is not woken.
+    pub fn feed(&mut self, octets: &[u8]) {
+        let fed = self.fed.get_or_insert_default();
+        fed.octets.extend_from_slice(octets);
+        fed.has_ended = octets.is_empty();
+    }
+
+    /// Reads what comes; nothing at its end.
+    pub fn poll_carrier(&mut self, context: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
+        pin!(Coming(self).read_buf(into)).poll(context)
     }
 
     /// Whether [`Stream::put_ahead`] may be called: nothing is ahead yet, and whoever writes does so from a beginning.
@@ -110,6 +137,22 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let Some(fed) = &mut this.fed else { return Pin::new(&mut Coming(this)).poll_read(context, buffer) };
+        if fed.octets.is_empty() && !fed.has_ended {
+            return Poll::Pending;
+        }
+        let count = fed.octets.len().min(buffer.remaining());
+        buffer.put_slice(&fed.octets.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What comes, within its ration.
+struct Coming<'a>(&'a mut Stream);
+
+impl AsyncRead for Coming<'_> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self.get_mut().0;
         let Some(ration) = this.ration else { return this.carrier.poll_read(context, buffer) };
         if ration == 0 {
             return Poll::Pending;

@@ -1,6 +1,7 @@
 //! One WebSocket: from its upgrade over the first message to its end.
 
 mod farewell;
+mod frames;
 pub(in crate::io) mod socket;
 
 use super::auth::{Gate, Refusal};

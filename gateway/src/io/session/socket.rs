@@ -1,4 +1,5 @@
 use super::Farewell;
+use super::frames::{FrameReader, Part};
 use crate::dataplane::Gather;
 use crate::io::pace::MessageRoom;
 use crate::io::stream::Stream as Carrier;
@@ -27,6 +28,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const BRIEFLY: Duration = Duration::from_millis(100);
 /// How many octets of a client that has been refused are read, so that the refusal is not lost to a reset.
 const LAST_WORDS: u64 = 4 << 20;
+
+/// Octets that the codec clears each time before it reads: a control frame has 131.
+const CONTROL_LEN: usize = 256;
 
 /// Octets in the longest message of clients that put in one whatever they have, however much that is.
 pub(in crate::io) const LONG_MESSAGE_LEN: usize = 32 << 20;
@@ -81,19 +85,22 @@ pub(in crate::io) fn classify(item: Option<Item>) -> Incoming {
 ///
 /// As a sink it writes long messages to the connection as they are, behind a header. The codec would copy them, and move
 /// what is left of them each time when the connection takes a part.
+///
+/// What comes is taken apart by [`FrameReader`]; the codec reads the control frames, and answers them.
 pub(in crate::io) struct Socket {
     codec: WebSocketStream<Carrier>,
+    frames: FrameReader,
     /// The codec may hold octets that were not written yet.
     has_buffered: bool,
 }
 
 impl Socket {
     /// Over a carrier of which `early` has been read. A message of more than `longest` octets is an error.
-    pub(in crate::io) async fn new(stream: Carrier, early: Bytes, longest: usize) -> Self {
-        let config = WebSocketConfig::default().max_message_size(Some(longest)).max_frame_size(Some(longest));
-        let early = early.to_vec();
-        let codec = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
-        Self { codec, has_buffered: false }
+    pub(in crate::io) async fn new(mut stream: Carrier, early: Bytes, longest: usize) -> Self {
+        stream.set_fed(true);
+        let config = WebSocketConfig::default().read_buffer_size(CONTROL_LEN);
+        let codec = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        Self { codec, frames: FrameReader::new(&early, longest), has_buffered: false }
     }
 
     /// See [`Carrier::ration`].
@@ -114,6 +121,12 @@ impl Socket {
     {
         let Ok(socket) = stream.reunite(sink) else { unreachable!("both halves are of one socket") };
         socket
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Error>> {
+        let count = ready!(self.codec.get_mut().poll_carrier(context, &mut self.frames.room()))?;
+        self.frames.filled(count);
+        Poll::Ready(Ok(count))
     }
 
     /// How long it wants messages to be.
@@ -179,7 +192,22 @@ impl futures_util::Stream for Socket {
     type Item = Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
-        self.codec.poll_next_unpin(context)
+        loop {
+            // Also where nothing new is fed to it, since it may have an answer to send.
+            if let Poll::Ready(item) = self.codec.poll_next_unpin(context) {
+                return Poll::Ready(item);
+            }
+            match self.frames.poll() {
+                Ok(Some(Part::Message(message))) => return Poll::Ready(Some(Ok(message))),
+                Ok(Some(Part::Control(frame))) => self.codec.get_mut().feed(&frame),
+                Ok(None) => {
+                    if ready!(self.poll_fill(context))? == 0 {
+                        self.codec.get_mut().feed(&[]);
+                    }
+                }
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
     }
 }
 
@@ -242,6 +270,7 @@ impl futures_util::Sink<Message> for Socket {
 /// client might never see the close frame.
 async fn listen_out(mut stream: Carrier) -> std::io::Result<()> {
     stream.ration(None);
+    stream.set_fed(false);
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(LAST_WORDS), &mut tokio::io::sink()).await.map(drop)
 }
