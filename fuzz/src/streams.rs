@@ -259,6 +259,9 @@ impl Model {
                 }
             }
         }
+        if left == 0 {
+            self.direct.gateway.stream_stuck(session, id);
+        }
         self.direct.drain();
     }
 

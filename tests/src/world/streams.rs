@@ -157,7 +157,7 @@ impl Kernel {
                 Uplink::Nothing => return,
             };
             match written {
-                Ok(0) => return,
+                Ok(0) => return gateway.stream_stuck(key.0, key.1),
                 Ok(octets) => {
                     self.written += octets as u64;
                     gateway.stream_written(key.0, key.1, octets, now);

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! client -> open ------> Event Open  -> admit_stream, connect -> stream_connected | stream_failed
-//!           DATA, FINISH Event Write -> stream_uplink, write  -> stream_written, stream_finish_written
+//!           DATA, FINISH Event Write -> stream_uplink, write  -> stream_written | stream_stuck, stream_finish_written
 //!           CREDIT       Event Read  -> stream_room, read     -> stream_received, stream_ended | stream_failed
 //!           RESET        Event Over  -> drop the connection
 //! ```
@@ -272,6 +272,14 @@ impl Gateway {
         if let Some(limit) = credit {
             session.tunnel.answer_stream(Capsule::StreamCredit { stream, limit });
             self.settle(id, now);
+        }
+    }
+
+    /// The connection takes nothing more for now: who has it tried is to say so, since what has to wait is kept otherwise than
+    /// what does not.
+    pub fn stream_stuck(&mut self, id: SessionId, stream: u64) {
+        if let Some(found) = self.sessions.get_mut(&id).and_then(|session| session.streams.get_mut(stream)) {
+            found.stuck();
         }
     }
 

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 
 /// What a connection may leave in its session's queue, in octets.
 const QUEUED: usize = 512 * 1024;
-/// A piece of a message is kept as it is where it is so large a part of it; of others a copy is kept, lest a few octets hold a
-/// whole message in memory.
+/// A piece of a message that has to wait is kept as it is where it is so large a part of it; of others a copy is kept, lest a
+/// few octets hold a whole message in memory.
 const WORTH_KEEPING: usize = 4;
 /// Copies are gathered up to this length.
 const GATHERED: usize = 16 * 1024;
@@ -29,7 +29,10 @@ pub enum Uplink<'a> {
 
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// What the connection did not take at once; before it there is nothing.
     uplink: VecDeque<BytesMut>,
+    /// What it was not offered yet, with the length of the message that it came in.
+    fresh: VecDeque<(BytesMut, usize)>,
     /// Octets that the client has sent, that it may send, and that the connection has taken.
     received: u64,
     allowed: u64,
@@ -55,6 +58,7 @@ impl Stream {
     pub fn new(allowed: u64, credit: u64) -> Self {
         Self {
             uplink: VecDeque::new(),
+            fresh: VecDeque::new(),
             received: 0,
             allowed,
             written: 0,
@@ -80,9 +84,24 @@ impl Stream {
         if data.is_empty() {
             return Ok(());
         }
+        if self.local.is_some() && self.uplink.is_empty() {
+            self.fresh.push_back((data, message_len));
+        } else {
+            self.keep(data, message_len);
+        }
+        Ok(())
+    }
+
+    /// The connection takes nothing more for now, so that what there is waits.
+    pub fn stuck(&mut self) {
+        while let Some((data, message_len)) = self.fresh.pop_front() {
+            self.keep(data, message_len);
+        }
+    }
+
+    fn keep(&mut self, data: BytesMut, message_len: usize) {
         if data.len() >= message_len / WORTH_KEEPING {
-            self.uplink.push_back(data);
-            return Ok(());
+            return self.uplink.push_back(data);
         }
         match self.uplink.back_mut() {
             Some(last) if last.capacity() - last.len() >= data.len() => last.extend_from_slice(&data),
@@ -92,7 +111,6 @@ impl Stream {
                 self.uplink.push_back(copy);
             }
         }
-        Ok(())
     }
 
     fn uplink_octets(&self) -> usize {
@@ -105,7 +123,7 @@ impl Stream {
     }
 
     pub fn uplink(&self) -> Uplink<'_> {
-        match self.uplink.front() {
+        match self.uplink.front().or(self.fresh.front().map(|(data, _)| data)) {
             _ if self.local.is_none() => Uplink::Nothing,
             Some(data) => Uplink::Data(data),
             None if self.client_finished && !self.finish_written => Uplink::Finish,
@@ -116,11 +134,12 @@ impl Stream {
     /// The connection has taken so many of the octets that [`Stream::uplink`] has shown. The client's new credit, where it is
     /// time to tell, by the rule that it may always be `window` ahead.
     pub fn written(&mut self, octets: usize, window: u64) -> Option<u64> {
-        let front = self.uplink.front_mut()?;
+        let is_kept = !self.uplink.is_empty();
+        let front = if is_kept { self.uplink.front_mut()? } else { &mut self.fresh.front_mut()?.0 };
         let octets = octets.min(front.len());
         front.advance(octets);
         if front.is_empty() {
-            self.uplink.pop_front();
+            if is_kept { drop(self.uplink.pop_front()) } else { drop(self.fresh.pop_front()) }
         }
         self.written += octets as u64;
         self.grant(window)
@@ -221,6 +240,9 @@ mod tests {
             all.extend_from_slice(&data);
             let message_len = if round % 3 == 0 { data.len() } else { 100_000 };
             stream.receive(BytesMut::from(&data[..]), message_len).expect("credit");
+            if round % 50 == 30 {
+                stream.stuck();
+            }
         }
         let mut seen = Vec::new();
         while let Uplink::Data(data) = stream.uplink() {

@@ -166,6 +166,7 @@ impl Streams {
                 Err(error) => return gateway.stream_failed(key.0, key.1, dial::reason_of(&error), now),
             }
         }
+        gateway.stream_stuck(key.0, key.1);
         let handle = self.wait(key, async move {
             // An error shows with the next write.
             let _ = socket.writable().await;
