@@ -23,9 +23,8 @@ use super::queue::{Content, Queue, Queued};
 use super::stats::Stats;
 use super::{GatewayConfig, PACKET_CONTEXT};
 
-/// How long an ACK may wait for a message to ride on, and one that is due: packets of an upload are answered about as fast.
+/// How long an ACK may wait for a message to ride on. One that is due does not wait: it is what a client that uploads sends more by.
 const ACK_DELAY: Duration = Duration::from_millis(50);
-const DUE_ACK_DELAY: Duration = Duration::from_millis(1);
 /// A connection that is silent for so many ping intervals is given up.
 const LOST_AFTER: u32 = 2;
 /// While the client has so many octets to deal with, a short message waits for company, for as long after the last one: every
@@ -202,7 +201,7 @@ impl Tunnel {
     pub(super) fn accept(&mut self, number: u64, len: usize, now: Instant) -> Result<Accept, ReplayError> {
         let accept = self.receive.accept(number, len)?;
         if let Some(link) = &mut self.link {
-            let at = now + if self.receive.ack_due() { DUE_ACK_DELAY } else { ACK_DELAY };
+            let at = if self.receive.ack_due() { now } else { now + ACK_DELAY };
             link.ack_at = Some(link.ack_at.map_or(at, |before| before.min(at)));
         }
         Ok(accept)
