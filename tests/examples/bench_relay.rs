@@ -1,5 +1,6 @@
 //! The least that a tunnel of streams can do: `ws://.../ADDRESS/PORT` is a TCP connection to there, or each WebSocket one to
-//! where `--to` says, by a socket of the kernel, and messages are its octets. Nothing is kept, checked, counted or shared between flows.
+//! where `--to` says, by a socket of the kernel, and messages are its octets; at `ws://.../echo/ADDRESS/PORT` messages are
+//! datagrams. Nothing is kept, checked, counted or shared between flows.
 //!
 //! What this reaches beside a WebSocket that ends in its server tells what it costs, with messages of this length, that the
 //! octets come from another process on the same machine.
@@ -13,16 +14,18 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+const LONGEST_DATAGRAM: usize = 65_535;
+
 type WebSocket = WebSocketStream<TcpStream>;
 
-/// TCP connections, one for each WebSocket
+/// A TCP connection, or a UDP socket, for each WebSocket
 #[derive(Debug, Parser)]
 struct Flags {
     /// Where WebSockets are accepted
@@ -63,12 +66,35 @@ async fn serve(stream: TcpStream, to: Option<SocketAddr>, longest: usize) -> Out
         Ok(response)
     };
     let socket = accept_hdr_async(stream, note).await?;
+    if let Some(path) = path.strip_prefix("/echo") {
+        return datagrams(socket, named(path)?).await;
+    }
     let remote = TcpStream::connect(to.map_or_else(|| named(&path), Ok)?).await?;
     remote.set_nodelay(true)?;
     let ((sink, messages), (from, to)) = (socket.split(), remote.into_split());
     tokio::select! {
         done = down(from, sink, longest) => done,
         done = up(messages, to) => done,
+    }
+}
+
+async fn datagrams(mut socket: WebSocket, to: SocketAddr) -> Outcome<()> {
+    let remote = UdpSocket::bind((IpAddr::from([0, 0, 0, 0]), 0)).await?;
+    remote.connect(to).await?;
+    let mut buffer = BytesMut::with_capacity(LONGEST_DATAGRAM);
+    loop {
+        tokio::select! {
+            message = socket.next() => match message.transpose()? {
+                Some(Message::Binary(octets)) => drop(remote.send(&octets).await?),
+                Some(_) => {}
+                None => return Ok(()),
+            },
+            received = remote.recv_buf(&mut buffer) => {
+                received?;
+                socket.send(Message::Binary(buffer.split().freeze())).await?;
+                buffer.reserve(LONGEST_DATAGRAM);
+            }
+        }
     }
 }
 

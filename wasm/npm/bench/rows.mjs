@@ -40,6 +40,6 @@ export const peers = [
   { name: "webtun/split", server: "webtun", client: "./split.mjs", host: HOST, ops },
   { name: "webtun/wisp", server: "webtun", client: "./wisp.mjs", host: HOST, tail: "/wisp/", udp: true, ops: [...ops, "udp"] },
   // What we are compared with: the least that a tunnel can do, and datagrams that go no further than the WebSocket.
-  { name: "relay", server: "relay", client: "./bare.mjs", tail: "", ops: ["down", "up", "par", "rtt", "seq", "conc"] },
+  { name: "relay", server: "relay", client: "./bare.mjs", tail: "", udp: true, ops: ["down", "up", "par", "rtt", "seq", "conc", "udp"] },
   { name: "wsbare/udp", server: "wsbare", client: "./bare.mjs", tail: "", udp: true, ops: ["udp"] },
 ];

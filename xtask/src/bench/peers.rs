@@ -80,7 +80,7 @@ pub static FLOWS: Family = Family {
 /// Datagrams.
 pub static UDP: Family = Family {
     name: "udp",
-    about: "UDP echoes of 512 octets in Chromium, beside messages of a bare WebSocket: one each millisecond, and a burst of 1,000",
+    about: "UDP echoes of 512 octets in Chromium, beside messages of a bare WebSocket, and through a bare relay: one each millisecond, and a burst of 1,000",
     reference: "wsbare/udp",
     figures: &[
         Figure { name: "echo", unit: "ms" },
@@ -91,7 +91,7 @@ pub static UDP: Family = Family {
     ],
     measure: |context| {
         let keys = [("ms", "echo"), ("p95", "echo, 95 %"), ("lost", "lost"), ("burst_lost", "lost of the burst")];
-        let mut samples = measure(context, &["wsbare/udp", ROW], &[("udp", &keys)])?;
+        let mut samples = measure(context, &["wsbare/udp", ROW, "relay"], &[("udp", &keys)])?;
         if !context.smoke {
             samples.extend(measure(context, &["js/wispjs", "py/wispjs"], &[("udp", &keys)])?);
         }
