@@ -20,9 +20,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 const LONGEST_DATAGRAM: usize = 65_535;
 
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 type WebSocket = WebSocketStream<TcpStream>;
 
 /// A TCP connection, or a UDP socket, for each WebSocket

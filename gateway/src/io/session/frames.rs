@@ -70,10 +70,7 @@ impl FrameReader {
             self.ahead.reserve(len);
             return (&mut self.ahead).limit(len);
         };
-        let spare = self.message.capacity() - self.message.len();
-        if spare < frame.left {
-            self.message.reserve(frame.left.min(RESERVED));
-        }
+        self.message.reserve(frame.left.min(RESERVED));
         (&mut self.message).limit(frame.left.min(READ_INSIDE))
     }
 
@@ -158,7 +155,10 @@ impl FrameReader {
 
     fn complete(&mut self) -> Result<Part, Error> {
         self.last_len = self.message.len();
-        let message = mem::take(&mut self.message).freeze();
+        let message = mem::take(&mut self.message);
+        // Whoever keeps a part of a short one must not hold what was made ready for a long one.
+        let is_short = message.len() < message.capacity() / 2;
+        let message = if is_short { Bytes::copy_from_slice(&message) } else { message.freeze() };
         Ok(Part::Message(match self.kind.take() {
             Some(Data::Text) => Message::Text(message.try_into()?),
             _ => Message::Binary(message),
@@ -289,6 +289,20 @@ mod tests {
                 }
             }
         })
+    }
+
+    #[test]
+    fn a_short_message_after_a_long_one_holds_little_memory() {
+        let long = [&[0x82, 0xff][..], &150_000_u64.to_be_bytes(), &[0; 4 + 150_000]].concat();
+        let short = [0x02, 0x81, 0, 0, 0, 0, b'a', 0x80, 0x81, 0, 0, 0, 0, b'b'];
+        let mut reader = FrameReader::new(&[&long[..], &short].concat(), LONGEST);
+        let mut next = || match reader.poll() {
+            Ok(Some(Part::Message(Message::Binary(message)))) => message.try_into_mut().expect("nobody else has it"),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next().len(), 150_000);
+        let message = next();
+        assert!(message == b"ab"[..] && message.capacity() < 100, "{}", message.capacity());
     }
 
     proptest! {

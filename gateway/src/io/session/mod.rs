@@ -190,7 +190,7 @@ async fn read(
         let turn = Arc::clone(&turns).acquire_owned().await.expect("nobody closes it");
         match socket::classify(stream.next().await) {
             Incoming::Message(message) => {
-                // The codec hands out a view of its own buffer; the copy happens only where that buffer is still shared.
+                // Nobody else has a message's memory, so that this is no copy.
                 let message = message.try_into_mut().unwrap_or_else(|shared| shared.as_ref().into());
                 driver.send(Command::Message { link, message, turn }).await;
             }
