@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use door_support::{Vm, WebSocket, binary, block_on, closing, exchange, figure, open, ticket, try_open};
+use door_support::{
+    Vm, WebSocket, binary, block_on, closing, exchange, figure, open, ticket, try_open, wait_for_figure,
+};
 use futures_util::{SinkExt, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio_tungstenite::tungstenite::Message;
@@ -51,8 +53,8 @@ fn a_guest_at_each_door_gets_lease_names_pings_and_downloads() {
         works(&mut Vm::new(&lab, "/ethernet/a", 1, 1500).await, 8 * MIB).await;
         works(&mut Vm::new(&lab, "/qemu/b?profile=container2wasm", 1, 1500).await, 8 * MIB).await;
         works(&mut Vm::new(&lab, "/ethernet/c?mtu=65000", 2, 65_000).await, 8 * MIB).await;
+        wait_for_figure(&lab, "webtun_door_frames_total{direction=\"sent\"}", |frames| frames > 1000).await;
     });
-    assert!(figure(&lab, "webtun_door_frames_total{direction=\"sent\"}") > 1000);
 }
 
 #[test]
@@ -189,13 +191,7 @@ fn rooms_are_bounded_and_end_with_the_last_guest() {
         let third = idle(open(&lab, "/ethernet/a").await);
         assert_eq!(closing(&mut open(&lab, "/ethernet/a").await).await, (1013, "the room is full".to_owned()));
         [first, second, third].iter().for_each(tokio::task::JoinHandle::abort);
-        for _ in 0..600 {
-            if figure(&lab, "webtun_door_rooms") == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("rooms do not end");
+        wait_for_figure(&lab, "webtun_door_rooms", |rooms| rooms == 0).await;
     });
 }
 

@@ -104,6 +104,19 @@ pub fn figure(lab: &Lab, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name}: {text}")).trim().parse().expect("a number")
 }
 
+/// Waits until a figure of the gateway is as wanted: rooms show what they count once a second.
+pub async fn wait_for_figure(lab: &Lab, name: &str, is_wanted: impl Fn(u64) -> bool) {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let value = figure(lab, name);
+        if is_wanted(value) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < end, "{name} is {value} still");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// A virtual machine at a door.
 pub struct Vm {
     pub guest: Guest,
