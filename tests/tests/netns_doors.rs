@@ -4,7 +4,6 @@ mod door_support;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use door_support::{
     Vm, WebSocket, binary, block_on, closing, exchange, figure, open, ticket, try_open, wait_for_figure,
