@@ -114,9 +114,9 @@ fn clippy(_: bool) -> Result<Plan> {
 }
 
 /// Tests of the workspace. Always all packages with all features, whichever tests are chosen: cargo builds the dependencies
-/// anew for each other set of features.
+/// anew for each other set of features. A program that fails does not keep the ones after it from being run.
 fn test(chosen: &str) -> Command {
-    cargo_line(&format!("test --workspace --all-features {chosen}"))
+    cargo_line(&format!("test --workspace --all-features --no-fail-fast {chosen}"))
 }
 
 /// Tests of the parts; those of the whole are in `tests/tests`.
