@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use door_support::{GATEWAY, Vm, block_on, closing, exchange, figure, frame, has_heard, open_again, shout};
+use door_support::{
+    GATEWAY, Vm, block_on, closing, exchange, figure, frame, has_heard, open_again, shout, wait_for_figure,
+};
 use webtun_tests::lab::{Lab, REMOTE, TOKEN};
 
 const PREFIX: &str = "wt-doorr";
@@ -75,8 +77,9 @@ fn the_places_of_a_full_room_are_shared() {
             let arp = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &mac, &[0; 10], &[192, 168, 127, 1]].concat();
             first.send(&frame([0xff; 6], mac, 0x0806, &arp)).await;
         }
-        first.idle(Duration::from_millis(1100)).await;
-        assert!(figure(&lab, "webtun_door_dropped_frames_total{reason=\"too_many_guests\"}") > 0);
+        first.idle(PAUSE).await;
+        wait_for_figure(&lab, "webtun_door_dropped_frames_total{reason=\"too_many_guests\"}", |frames| frames > 0)
+            .await;
         theirs.ping(remote()).await;
     });
 }
