@@ -42,6 +42,17 @@ async function basics(t, get, base) {
   t.equal(fields.cookie, "c=3", "a field that pages may not send");
   t.equal(fields["x-own"], "gr\u00fcn", "a field beyond ASCII");
   t.equal(fields["accept-encoding"], "gzip, deflate", "the codings that are offered");
+  await short(t, get);
+}
+
+/** A body that comes with its head. */
+async function short(t, get) {
+  const response = await get("/size/5");
+  t.equal(await response.clone().text(), await response.text(), "a clone of a short body");
+  const seen = [];
+  const told = await get("/size/5", { onprogress: ({ loaded, total }) => seen.push(`${loaded} of ${total}`) });
+  t.equal((await told.arrayBuffer()).byteLength, 5, "octets of a short body");
+  t.equal(seen.join(), "5 of 5", "the progress of a short body");
 }
 
 async function bodies(t, get) {
@@ -161,6 +172,7 @@ async function refusals(t, net, ports) {
   await refused(`https://${HOST}:${ports.http}/`, "EPROTO");
   await refused(`http://${HOST}:${ports.http2}/`, "ECONNRESET");
   await refused("ftp://host/", undefined);
+  await refused("http://name:word@host/", undefined);
   const bare = await t.open();
   t.equal((await failure(bare.fetch("http://host/"))).name, "NotSupportedError", "a tunnel without HTTP");
 }

@@ -6,6 +6,8 @@ import { WireEvent, type Wire, type WireHead, type WireRequest } from "./engine.
 
 /** Octets that a response may be ahead of its reader in the page. */
 const READ_AHEAD = 1024 * 1024;
+/** Octets of a response that may come before anybody reads it, so that a short one is whole when its head is handed over. */
+const EARLY = 64 * 1024;
 /** Octets of a request's body that cross at once. */
 const PIECE = 256 * 1024;
 
@@ -16,9 +18,9 @@ export interface Outgoing extends WireRequest {
   readonly onupload: (octets: number) => void;
 }
 
-/** A response whose body is still on its way. */
+/** A response whose body is still on its way, or has come with the head. */
 export interface Incoming extends WireHead {
-  readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly body: ReadableStream<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer>;
 }
 
 /** What a connection gives its exchanges. */
@@ -38,14 +40,18 @@ export class Exchange {
   readonly #request: Outgoing;
   readonly #id: number;
   readonly #response = new Deferred<Incoming>();
-  readonly #body: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly #abort = (): void => this.#fail(this.#request.signal.reason);
-  #controller!: ReadableByteStreamController;
+  /** The head, until it is handed over. */
+  #head: WireHead | undefined;
+  /** What has come of the body by then. */
+  #early: Uint8Array<ArrayBuffer>[] = [];
+  #whole = false;
+  #controller: ReadableByteStreamController | undefined;
   #pulled: (() => void) | undefined;
   #source: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #rest: Uint8Array | undefined;
   /** Octets that the wire may still deliver. */
-  #credit = 0;
+  #credit = EARLY;
   #delivered = false;
   #over = false;
 
@@ -55,14 +61,7 @@ export class Exchange {
     this.#request = request;
     this.#id = carrier.wire.request(request);
     this.#source = request.body?.getReader();
-    this.#body = new ReadableStream({
-      type: "bytes",
-      start: (controller) => {
-        this.#controller = controller;
-      },
-      pull: () => this.#pull(),
-      cancel: () => this.#end(),
-    });
+    carrier.wire.want(this.#id, EARLY);
     request.signal.addEventListener("abort", this.#abort, { once: true });
   }
 
@@ -79,7 +78,9 @@ export class Exchange {
     const { wire } = this.#carrier;
     switch (kind) {
       case WireEvent.Head:
-        return this.#response.resolve({ ...wire.head(this.#id), body: this.#body });
+        this.#head = wire.head(this.#id);
+        // By then what came in the same message has been dealt with.
+        return queueMicrotask(() => this.#respond());
       case WireEvent.Data:
         return this.#deliver();
       case WireEvent.End:
@@ -96,6 +97,28 @@ export class Exchange {
   /** The connection is gone. */
   abandon(error: unknown): void {
     this.#fail(error);
+  }
+
+  /** Hands the response over. */
+  #respond(): void {
+    const head = this.#head;
+    if (head === undefined) return;
+    this.#head = undefined;
+    this.#response.resolve({ ...head, body: this.#whole ? joined(this.#early) : this.#open() });
+  }
+
+  /** The body as a stream that begins with what is there. */
+  #open(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    return new ReadableStream({
+      type: "bytes",
+      start: (controller) => {
+        this.#controller = controller;
+        for (const chunk of this.#early) controller.enqueue(chunk);
+        this.#early = [];
+      },
+      pull: () => this.#pull(),
+      cancel: () => this.#end(),
+    });
   }
 
   #pull(): Promise<void> {
@@ -116,7 +139,8 @@ export class Exchange {
     for (let chunk = this.#carrier.wire.chunk(this.#id); chunk !== undefined; ) {
       this.#credit -= chunk.byteLength;
       this.#delivered = true;
-      this.#controller.enqueue(chunk);
+      if (this.#controller === undefined) this.#early.push(chunk);
+      else this.#controller.enqueue(chunk);
       chunk = this.#carrier.wire.chunk(this.#id);
     }
     this.#pulled?.();
@@ -149,14 +173,16 @@ export class Exchange {
 
   #finish(): void {
     if (this.#over) return;
-    this.#controller.close();
-    this.#controller.byobRequest?.respond(0);
+    this.#whole = true;
+    this.#controller?.close();
+    this.#controller?.byobRequest?.respond(0);
     this.#end();
   }
 
   #fail(error: unknown): void {
     if (this.#over) return;
-    this.#controller.error(error);
+    this.#respond();
+    this.#controller?.error(error);
     this.#response.reject(error);
     this.#end();
   }
@@ -170,4 +196,17 @@ export class Exchange {
     this.#carrier.wire.forget(this.#id);
     this.#carrier.over(this.#id);
   }
+}
+
+/** One piece mostly, which is not copied. */
+function joined(pieces: Uint8Array<ArrayBuffer>[]): Uint8Array<ArrayBuffer> {
+  const [first = new Uint8Array(), ...more] = pieces;
+  if (more.length === 0) return first;
+  const all = new Uint8Array(pieces.reduce((length, piece) => length + piece.byteLength, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.byteLength;
+  }
+  return all;
 }

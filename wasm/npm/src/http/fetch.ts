@@ -50,7 +50,8 @@ function redirected(wanted: Wanted, { status }: Incoming, location: string): Wan
 }
 
 /** Reads the rest of a short body, and gives a long one up. */
-async function drain(body: ReadableStream<Uint8Array>): Promise<void> {
+async function drain(body: Incoming["body"]): Promise<void> {
+  if (body instanceof Uint8Array) return;
   const reader = body.getReader();
   for (let read = 0; read < DRAIN; ) {
     const { value, done } = await reader.read();
@@ -90,7 +91,7 @@ export function makeFetch(pool: Pool): Fetch {
     for (let redirects = 0; ; redirects++) {
       wanted.signal.throwIfAborted();
       const { url, method } = wanted;
-      const incoming = await pool.send(outgoing(wanted, onprogress), roots).catch((error: unknown) => {
+      const incoming = await pool.send(url, outgoing(wanted, onprogress), roots).catch((error: unknown) => {
         throw networkError(error, url);
       });
       const location = REDIRECTS.has(incoming.status) ? incoming.headers.get("location") : null;

@@ -169,8 +169,8 @@ export class Pool {
     this.#dial = dial;
   }
 
-  send(request: Outgoing, roots: string | undefined): Promise<Incoming> {
-    const url = new URL(request.url);
+  /** @param url - that of the request, taken apart */
+  send(url: URL, request: Outgoing, roots: string | undefined): Promise<Incoming> {
     const key = `${url.origin}\n${roots ?? ""}`;
     let origin = this.#origins.get(key);
     if (origin === undefined) {

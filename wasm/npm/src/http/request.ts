@@ -24,6 +24,9 @@ export interface Wanted {
   readonly signal: AbortSignal;
 }
 
+/** Of requests that came without one. */
+const NO_SIGNAL = new AbortController().signal;
+
 /** No body. */
 export const NOTHING: RequestBody = { length: NO_BODY, open: () => undefined, repeatable: true };
 
@@ -89,15 +92,39 @@ async function bodyOf(request: Request, source: unknown): Promise<RequestBody> {
   return peekedBody(request.body);
 }
 
+/** What every request has that says nothing else. */
+function completed(headers: Headers): Headers {
+  if (!headers.has("accept")) headers.set("accept", "*/*");
+  if (!headers.has("accept-encoding")) headers.set("accept-encoding", "gzip, deflate");
+  return headers;
+}
+
 /** Fields that a page's Request does not take, but a server may want: Cookie, Host, Origin and such. */
 function headersOf(request: Request, init: FetchInit): Headers {
   const headers = new Headers(request.headers);
   for (const [name, value] of new Headers(init.headers)) headers.set(name, value);
-  if (!headers.has("accept")) headers.set("accept", "*/*");
-  if (!headers.has("accept-encoding")) headers.set("accept-encoding", "gzip, deflate");
   // What says where a body ends is for the connection to say.
   for (const name of ["content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"]) headers.delete(name);
-  return headers;
+  return completed(headers);
+}
+
+/** A URL and nothing else, as most ask: the platform's Request would take as long as the stack takes to send it. */
+function plain(input: string | URL, signal: AbortSignal | null | undefined): Wanted | undefined {
+  const base = typeof document === "undefined" ? globalThis.location?.href : document.baseURI;
+  const url = new URL(input, base);
+  // The platform has its own words for this.
+  if (url.username !== "" || url.password !== "") return undefined;
+  const headers = completed(new Headers());
+  return { url, method: "GET", headers, body: NOTHING, redirect: "follow", signal: signal ?? NO_SIGNAL };
+}
+
+function checked(wanted: Wanted): Wanted {
+  const { url } = wanted;
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    throw new TypeError(`${url.protocol} is not fetched through the tunnel; http: and https: are`);
+  }
+  url.hash = "";
+  return wanted;
 }
 
 /**
@@ -106,17 +133,17 @@ function headersOf(request: Request, init: FetchInit): Headers {
  * @throws TypeError where the platform does, and for a URL that is not http: or https:
  */
 export async function wantedOf(input: RequestInfo | URL, init: FetchInit): Promise<Wanted> {
+  const { onprogress: _, roots: __, ...rest } = init;
+  const { signal, ...more } = rest;
+  const isPlain = (typeof input === "string" || input instanceof URL) && Object.keys(more).length === 0;
+  const wanted = isPlain ? plain(input, signal) : undefined;
+  if (wanted !== undefined) return checked(wanted);
   // The body is not handed on where the platform would only copy it.
   const octets = init.body instanceof ArrayBuffer || ArrayBuffer.isView(init.body);
-  const { onprogress: _, roots: __, ...rest } = init;
   const request = new Request(input, (octets ? { ...rest, body: "" } : rest) as RequestInit);
   const url = new URL(request.url);
-  if (url.protocol !== "http:" && url.protocol !== "https:") {
-    throw new TypeError(`${url.protocol} is not fetched through the tunnel; http: and https: are`);
-  }
-  url.hash = "";
   const headers = headersOf(request, init);
   if (octets && !new Headers(init.headers).has("content-type")) headers.delete("content-type");
   const body = await bodyOf(request, init.body);
-  return { url, method: request.method, headers, body, redirect: request.redirect, signal: request.signal };
+  return checked({ url, method: request.method, headers, body, redirect: request.redirect, signal: request.signal });
 }

@@ -29,6 +29,16 @@ function counted(
   return body.pipeThrough(count);
 }
 
+function streamOf(body: Incoming["body"]): ReadableStream<Uint8Array<ArrayBuffer>> {
+  if (body instanceof ReadableStream) return body;
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(body);
+      controller.close();
+    },
+  });
+}
+
 /** What a response is about. */
 export interface Asked {
   readonly url: URL;
@@ -41,10 +51,12 @@ export interface Asked {
 /** The response to `asked`. */
 export function responseOf({ status, headers, body }: Incoming, asked: Asked): Response {
   const empty = asked.method === "HEAD" || WITHOUT_BODY.has(status);
-  let content: ReadableStream<Uint8Array<ArrayBuffer>> | null = null;
-  if (!empty) {
-    content = asked.onchunk === undefined ? body : counted(body, asked.onchunk);
-    for (const coding of (headers.get("content-encoding") ?? "").split(",").reverse()) content = decoded(content, coding);
+  const codings = headers.get("content-encoding")?.split(",") ?? [];
+  let content = empty ? null : body;
+  if (content !== null && (asked.onchunk !== undefined || codings.length > 0)) {
+    let stream = streamOf(content);
+    if (asked.onchunk !== undefined) stream = counted(stream, asked.onchunk);
+    content = codings.reduceRight(decoded, stream);
   }
   const response = new Response(content, { status, headers });
   const own = {
