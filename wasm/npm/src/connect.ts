@@ -1,5 +1,5 @@
 /** `connect()`: the same for all entry points, which differ in how they find the engine. */
-import { failure, toException, type Failure } from "./errors.js";
+import { failure, toException, wordsOf, type Failure } from "./errors.js";
 import type { HttpLayer } from "./http/layer.js";
 import { Link, type Channel } from "./link/link.js";
 import type { EngineConfig } from "./link/protocol.js";
@@ -106,7 +106,7 @@ export function makeConnect(platform: Platform): Connect {
     const address = gatewayUrl(url);
     const config = { url: address, ...(token !== undefined && { token }), ...(wasm !== undefined && { wasm }) };
     const channel = await platform.openChannel(config, options).catch((error: unknown) => {
-      const cause: Failure = failure("EIO", error instanceof Error ? error.message : String(error));
+      const cause: Failure = failure("EIO", wordsOf(error));
       throw toException(cause, "start the network stack");
     });
     const link = new Link(channel);

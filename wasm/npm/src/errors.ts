@@ -88,11 +88,16 @@ export function invalidState(message: string): DOMException {
   return new DOMException(message, "InvalidStateError");
 }
 
+/** The words of anything thrown. */
+export function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Turns anything thrown inside the engine into a {@link Failure}. */
 export function asFailure(error: unknown): Failure {
   if (typeof error === "object" && error !== null && "code" in error && "message" in error) {
     const { code, message } = error as { code: unknown; message: unknown };
     if (typeof code === "string" && code in MESSAGES) return { code: code as ErrorCode, message: String(message) };
   }
-  return failure("EIO", error instanceof Error ? error.message : String(error));
+  return failure("EIO", wordsOf(error));
 }

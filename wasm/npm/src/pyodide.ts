@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { errorCode } from "./errors.js";
+import { errorCode, wordsOf } from "./errors.js";
 import type { Network } from "./network.js";
 import type { ConnectSocketOptions, Socket, SocketAddress } from "./wintertc.js";
 
@@ -95,7 +95,7 @@ async function startTls(
     await socketOf(pyodide, fd)?.opened;
     return undefined;
   } catch (error) {
-    return `${errorCode(error) ?? "EPROTO"}: ${error instanceof Error ? error.message : String(error)}`;
+    return `${errorCode(error) ?? "EPROTO"}: ${wordsOf(error)}`;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The Worker's script: an engine whose channel is `postMessage`. */
 import { compile } from "./engine/compile.js";
 import { createEngine, openPlatformWebSocket } from "./engine/in-place.js";
+import { wordsOf } from "./errors.js";
 import type { Command, EngineConfig } from "./link/protocol.js";
 import type { WorkerGreeting } from "./link/worker-channel.js";
 
@@ -23,7 +24,6 @@ async function begin(config: EngineConfig): Promise<void> {
 
 scope.onmessage = ({ data }: MessageEvent<EngineConfig>) => {
   begin(data).catch((error: unknown) => {
-    const broken = error instanceof Error ? error.message : String(error);
-    scope.postMessage({ broken } satisfies WorkerGreeting);
+    scope.postMessage({ broken: wordsOf(error) } satisfies WorkerGreeting);
   });
 };

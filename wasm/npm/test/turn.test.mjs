@@ -47,8 +47,12 @@ test("a turn ends when there is no event left and no message", async () => {
   assert.deepEqual(await open([message, message]), ["transmit", "sent", "transmit", "sent", "transmit"]);
 });
 
+const entering = (engine, action) => engine.enter(action);
+/** As the page's commands come; what one does is here what it says before. */
+const commanding = (engine, action) => (action(), engine.handleCommands([]));
+
 /** An engine whose WebSocket is open and whose stack has a message in each turn behind an input that `wants` one. */
-async function count(inputs, wants) {
+async function count(inputs, wants, give = entering) {
   const counts = { turns: 0, sent: 0 };
   const waiting = [Uint32Array.of(Kind.OpenTransport, 0)];
   let wanted = false;
@@ -66,7 +70,7 @@ async function count(inputs, wants) {
   engine.start();
   socket.onopen();
   counts.turns = 0;
-  for (let input = 0; input < inputs; input++) engine.enter(() => (wanted = wants));
+  for (let input = 0; input < inputs; input++) give(engine, () => (wanted = wants));
   const atOnce = { ...counts };
   await new Promise((resolve) => setTimeout(resolve));
   engine.stop();
@@ -83,4 +87,23 @@ test("who sends nothing makes nobody wait", async () => {
   const { atOnce, afterwards } = await count(3, false);
   assert.deepEqual(atOnce, { turns: 3, sent: 0 });
   assert.deepEqual(afterwards, atOnce);
+});
+
+test("what is said in the microtasks behind a command goes with it", async () => {
+  const { atOnce, afterwards } = await count(1, true, (engine, action) => {
+    commanding(engine, action);
+    queueMicrotask(() => queueMicrotask(() => commanding(engine, action)));
+  });
+  assert.deepEqual(atOnce, { turns: 0, sent: 0 });
+  assert.deepEqual(afterwards, { turns: 1, sent: 1 });
+});
+
+test("a command that nothing follows goes in the same task", async () => {
+  const before = [];
+  const { afterwards } = await count(1, true, (engine, action) => {
+    commanding(engine, action);
+    setImmediate(() => before.push(engine.stack.pollTransmit()));
+  });
+  assert.deepEqual(afterwards, { turns: 1, sent: 1 });
+  assert.deepEqual(before, [undefined]);
 });

@@ -5,17 +5,18 @@
  * Every input (a message, a timer, a batch of commands) is followed by its events, which go to the sockets, and by a turn:
  * what the stack wants to send goes to the WebSocket, until nothing is left. After a turn that has sent something the next one
  * waits until the inputs that are there already have had their task: so whoever is alone is served at once, and of many the
- * acknowledgements, and what there is to send, go together in few long messages.
+ * acknowledgements, and what there is to send, go together in few long messages. The turn of commands waits for the microtasks
+ * in which the page says more: its datagrams go together, and the end of a connection with the beginning of the next.
  */
 import { Alarm } from "./alarm.js";
-import { failure, type Failure } from "../errors.js";
+import { failure, wordsOf, type Failure } from "../errors.js";
 import type { EnginePort } from "../link/local-channel.js";
 import type { Command, EngineEvent } from "../link/protocol.js";
 import { endOf } from "./codes.js";
 import type { Context, EngineSocket, SocketOwner } from "./context.js";
 import { execute } from "./commands.js";
 import { eventsOf, Kind, statusOf, word } from "./events.js";
-import { later } from "./later.js";
+import { afterMicrotasks, later } from "./later.js";
 import { Meter } from "./meter.js";
 import { Names } from "./names.js";
 import type { Stack } from "./stack.js";
@@ -69,7 +70,7 @@ export class Engine implements EnginePort, Context {
   handleCommands(commands: Command[]): void {
     this.#run(() => {
       for (const command of commands) execute(this, command);
-    });
+    }, true);
   }
 
   offer(handle: number, octets: Uint8Array): number {
@@ -143,10 +144,12 @@ export class Engine implements EnginePort, Context {
     this.#tracing = on;
   }
 
-  #run(input: () => void): void {
+  /** `followed`: whoever has given this input probably gives another one when his promises are kept. */
+  #run(input: () => void, followed = false): void {
     this.#guard(() => {
       input();
       while (this.#events());
+      if (followed && !this.#resting) this.#rest(afterMicrotasks);
       if (this.#resting) this.#wanted = true;
       else this.#turn();
     });
@@ -160,9 +163,12 @@ export class Engine implements EnginePort, Context {
     if (this.#stopped) return;
     this.#schedule();
     this.#flush();
-    if (!sent) return;
+    if (sent) this.#rest(later);
+  }
+
+  #rest(until: typeof later): void {
     this.#resting = true;
-    later(() => this.#rested());
+    until(() => this.#rested());
   }
 
   #rested(): void {
@@ -177,8 +183,7 @@ export class Engine implements EnginePort, Context {
     try {
       work();
     } catch (error) {
-      const text = error instanceof Error ? error.message : String(error);
-      this.#end(failure("EIO", `the network stack failed: ${text}`));
+      this.#end(failure("EIO", `the network stack failed: ${wordsOf(error)}`));
     }
     if (this.#stopped) this.#flush();
   }
@@ -206,7 +211,7 @@ export class Engine implements EnginePort, Context {
   }
 
   #schedule(): void {
-    const blocked = this.#transport?.open === true && !this.#transport.writable;
+    const blocked = this.#transport?.open && !this.#transport.writable;
     this.#alarm.set(Math.min(this.stack.pollTimeout(), blocked ? DRAIN_INTERVAL : Infinity));
   }
 

@@ -68,7 +68,7 @@ export class Transport {
 
   /** True while another message may be sent. */
   get writable(): boolean {
-    return this.#opened && this.#socket.readyState === OPEN && this.#socket.bufferedAmount < HIGH_WATER;
+    return this.open && this.#socket.bufferedAmount < HIGH_WATER;
   }
 
   /** True while the WebSocket is open, whether or not it takes more. */
