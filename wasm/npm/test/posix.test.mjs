@@ -5,7 +5,7 @@ import { internals } from "./support/internals.mjs";
 
 const { Shared, putDatagram, firstDatagram, copyDatagram, dropDatagram, MAX_DATAGRAM, ProgramHost, Channel } =
   await internals("posix/ring", "posix/datagram", "posix/host", "emscripten/control");
-const { CONTROL_SIZE, SOCKET_SIZE, RX_SIZE, TX_SIZE, State, Word, putEndpoint, takeEndpoint, addressWords, Errno } =
+const { CONTROL_SIZE, SOCKET_SIZE, LARGE_SOCKET_SIZE, TX_SIZE, State, Word, putEndpoint, takeEndpoint, addressWords, Errno } =
   await internals("posix/layout", "posix/endpoints", "posix/errno");
 const { ProgramTcp, Kind } = await internals("posix/tcp", "engine/events");
 
@@ -30,12 +30,14 @@ test("a ring keeps the order of octets across its end and across the end of its 
 });
 
 test("a ring takes what fits, and shows less than all in one piece", () => {
-  const { rx } = fresh();
-  assert.equal(rx.write(new Uint8Array(RX_SIZE + 1)), RX_SIZE);
-  assert.equal(rx.write(new Uint8Array(1)), 0);
-  rx.skip(10);
-  assert.equal(rx.write(new Uint8Array(20)), 10);
-  assert.equal(rx.span().length, RX_SIZE - 10);
+  for (const octets of [SOCKET_SIZE, LARGE_SOCKET_SIZE]) {
+    const { rx } = new Shared(new SharedArrayBuffer(octets));
+    assert.equal(rx.write(new Uint8Array(rx.size + 1)), rx.size);
+    assert.equal(rx.write(new Uint8Array(1)), 0);
+    rx.skip(10);
+    assert.equal(rx.write(new Uint8Array(20)), 10);
+    assert.equal(rx.span().length, rx.size - 10);
+  }
 });
 
 test("counters that a program has spoilt reach no further than the ring", () => {
@@ -119,6 +121,22 @@ async function program(t, count) {
   await settled();
   return { channel, sockets, calls, settled };
 }
+
+test("the first connections have large memory, and those after them when these have given it back", () => {
+  const { port1, port2 } = new MessageChannel();
+  const channel = new Channel({ control: new SharedArrayBuffer(CONTROL_SIZE), port: port1 }, () => {});
+  const sizes = (count) => Array.from({ length: count }, () => channel.allocate(true)).map(({ memory }) => memory.byteLength);
+  const first = channel.allocate(true);
+  assert.deepEqual(new Set(sizes(15)), new Set([LARGE_SOCKET_SIZE]));
+  assert.deepEqual(new Set(sizes(5)), new Set([SOCKET_SIZE]));
+  assert.equal(channel.allocate().memory.byteLength, SOCKET_SIZE);
+  first.set(Word.Released, 1);
+  channel.recycle(first);
+  assert.notEqual(channel.allocate(), first);
+  assert.equal(channel.allocate(true), first);
+  port1.close();
+  port2.close();
+});
 
 test("what a kick costs follows the sockets that were touched, and not those that are open", async (t) => {
   const { channel, sockets, calls, settled } = await program(t, 1000);

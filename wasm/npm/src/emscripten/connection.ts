@@ -3,6 +3,7 @@ import type { Endpoint } from "../address.js";
 import { isUnspecified } from "../address.js";
 import { Errno } from "../posix/errno.js";
 import { State, Word, type StreamTuning } from "../posix/layout.js";
+import type { Shared } from "../posix/ring.js";
 import {
   AF_INET, AF_INET6, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -158,7 +159,7 @@ export function* connecting(channel: Channel, socket: Socket, given: Remote): Ta
     return -Errno.EADDRNOTAVAIL;
   }
   if (channel.down !== 0) return -channel.down;
-  const shared = channel.allocate();
+  const shared = channel.allocate(true);
   shared.set(Word.State, State.Connecting);
   shared.set(Word.HopLimit, socket.hopLimit);
   socket.id = channel.newId();
@@ -194,8 +195,6 @@ export function* accepting(channel: Channel, listener: Socket, flags: number): T
   if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) !== 0) return -Errno.EINVAL;
   const timeout = listener.nonBlocking ? 0 : listener.options.receiveTimeout || Infinity;
   const end = performance.now() + timeout;
-  const shared = channel.allocate();
-  shared.set(Word.HopLimit, listener.hopLimit);
   const id = channel.newId();
   for (;;) {
     const ready = yield* channel.waiting(end - performance.now(), () => {
@@ -203,11 +202,19 @@ export function* accepting(channel: Channel, listener: Socket, flags: number): T
       return -channel.down || listener.word(Word.Incoming) || undefined;
     });
     if (ready === undefined || ready < 0) return ready ?? -Errno.EAGAIN;
+    const shared = channel.allocate(true);
+    shared.set(Word.HopLimit, listener.hopLimit);
     const failed = yield* channel.calling({ op: "accept", listener: listener.id ?? 0, id, memory: shared.memory });
-    if (failed === 0) break;
+    if (failed === 0) return accepted(listener, flags, id, shared);
+    shared.set(Word.Released, 1);
+    channel.recycle(shared);
     // Another thread may have taken the one that was there.
     if (failed !== Errno.EAGAIN || timeout === 0) return -failed;
   }
+}
+
+/** The socket of a connection that a listener has given. */
+function accepted(listener: Socket, flags: number, id: number, shared: Shared): Socket {
   listener.accepted += 1;
   const socket = new Socket(listener.family, SOCK_STREAM, IPPROTO_TCP);
   Object.assign(socket.options, { ...listener.options, others: new Map(listener.options.others) });

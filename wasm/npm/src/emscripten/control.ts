@@ -2,12 +2,16 @@
 import { Errno } from "../posix/errno.js";
 import { takeEndpoint } from "../posix/endpoints.js";
 import {
-  Control, ENDPOINT_WORDS, MAX_READY, REPLY_OK, SOCKET_SIZE, Word, type Attachment, type ProgramPort, type Request,
+  Control, ENDPOINT_WORDS, LARGE_SOCKET_SIZE, MAX_READY, REPLY_OK, SOCKET_SIZE, Word, type Attachment, type ProgramPort,
+  type Request,
 } from "../posix/layout.js";
 import { Shared } from "../posix/ring.js";
 
 /** Buffers that are kept for later sockets; what is beyond is left to the garbage collector. */
 const MAX_SPARE = 64;
+
+/** Connections that have large memory at one time. */
+const MAX_LARGE = 16;
 
 /**
  * A call that may have to wait: gives the milliseconds for which it has to be asked again, and at last its result. Who
@@ -38,6 +42,8 @@ export class Channel {
   /** The stack is in this thread, so that nothing has to be shared. */
   readonly #local: boolean;
   #spare: Shared[] = [];
+  /** Connections with large memory. */
+  #large = 0;
   #nextId = 1;
   #asking = false;
   /** Those who wait in this thread for the next change. */
@@ -61,17 +67,20 @@ export class Channel {
     return this.#nextId++;
   }
 
-  /** Memory for a socket: one that the engine has let go of, or a new one. */
-  allocate(): Shared {
-    const at = this.#spare.findIndex((shared) => shared.get(Word.Released) === 1);
+  /** Memory for a socket: one that the engine has let go of, or a new one; a large one for the first few connections. */
+  allocate(connection = false): Shared {
+    const size = connection && this.#large < MAX_LARGE ? LARGE_SOCKET_SIZE : SOCKET_SIZE;
+    if (size === LARGE_SOCKET_SIZE) this.#large += 1;
+    const at = this.#spare.findIndex((spare) => spare.memory.byteLength === size && spare.get(Word.Released) === 1);
     const [shared] = at < 0 ? [] : this.#spare.splice(at, 1);
-    if (shared === undefined) return new Shared(this.#local ? new ArrayBuffer(SOCKET_SIZE) : new SharedArrayBuffer(SOCKET_SIZE));
+    if (shared === undefined) return new Shared(this.#local ? new ArrayBuffer(size) : new SharedArrayBuffer(size));
     shared.words.fill(0);
     return shared;
   }
 
   /** The socket of this memory is closed as far as the program is concerned. */
   recycle(shared: Shared): void {
+    if (shared.memory.byteLength === LARGE_SOCKET_SIZE) this.#large -= 1;
     if (this.#spare.length < MAX_SPARE) this.#spare.push(shared);
   }
 

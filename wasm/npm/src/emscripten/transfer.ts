@@ -3,7 +3,7 @@ import type { Endpoint } from "../address.js";
 import { literalFamily } from "../address.js";
 import { copyDatagram, dropDatagram, firstDatagram, MAX_DATAGRAM, putDatagram } from "../posix/datagram.js";
 import { Errno } from "../posix/errno.js";
-import { RX_SIZE, State, Word } from "../posix/layout.js";
+import { State, Word } from "../posix/layout.js";
 import { autobind } from "./connection.js";
 import { AF_INET, MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL } from "./constants.js";
 import type { Channel, Task } from "./control.js";
@@ -217,7 +217,7 @@ function takeOctets(
 
 function resume(channel: Channel, socket: Socket): void {
   const { shared } = socket;
-  if (shared === undefined || shared.get(Word.RxStalled) === 0 || shared.rx.writable < RX_SIZE / 2) return;
+  if (shared === undefined || shared.get(Word.RxStalled) === 0 || shared.rx.writable < shared.rx.size / 2) return;
   shared.set(Word.RxStalled, 0);
   channel.kick(socket);
 }

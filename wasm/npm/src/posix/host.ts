@@ -10,7 +10,7 @@ import { failureOf } from "../engine/codes.js";
 import { putEndpoint } from "./endpoints.js";
 import { Errno, errnoOf } from "./errno.js";
 import {
-  Control, ENDPOINT_WORDS, MAX_ADDRESSES, MAX_READY, MAX_SOCKETS, REPLY_OK, SOCKET_SIZE, Word, type Attachment,
+  Control, ENDPOINT_WORDS, LARGE_SOCKET_SIZE, MAX_ADDRESSES, MAX_READY, MAX_SOCKETS, REPLY_OK, SOCKET_SIZE, Word, type Attachment,
   type ProgramPort, type Request, type SharedMemory,
 } from "./layout.js";
 import { ProgramListener } from "./listener.js";
@@ -140,7 +140,7 @@ export class ProgramHost implements Owner {
   }
 
   #shared(memory: SharedMemory): Shared {
-    if (!(memory?.byteLength >= SOCKET_SIZE)) throw new Error("the memory is too small");
+    if (![SOCKET_SIZE, LARGE_SOCKET_SIZE].includes(memory?.byteLength)) throw new Error("the memory has a wrong size");
     return new Shared(memory);
   }
 

@@ -90,20 +90,25 @@ export enum State {
   Failed = 3,
 }
 
-const HEADER_SIZE = 128;
+/** Octets of the words. */
+export const HEADER_SIZE = 128;
 
 /** Octets of the ring from the engine to the program; a power of two. */
-export const RX_SIZE = 256 * 1024;
+const RX_SIZE = 256 * 1024;
+
+/** As much for a connection, while there are few: so the engine goes on while the program reads a message of the tunnel. */
+const LARGE_RX_SIZE = 1024 * 1024;
 
 /** Octets of the ring from the program to the engine; a power of two, and room for the largest datagram. */
 export const TX_SIZE = 128 * 1024;
 
-/** Octets of the memory of one socket. */
-export const SOCKET_SIZE = HEADER_SIZE + RX_SIZE + TX_SIZE;
+/** Where the rings begin; that of what is received goes to the end of the memory. */
+export const TX_AT = HEADER_SIZE;
+export const RX_AT = TX_AT + TX_SIZE;
 
-/** Where the rings begin. */
-export const RX_AT = HEADER_SIZE;
-export const TX_AT = HEADER_SIZE + RX_SIZE;
+/** Octets of the memory of one socket. */
+export const SOCKET_SIZE = RX_AT + RX_SIZE;
+export const LARGE_SOCKET_SIZE = RX_AT + LARGE_RX_SIZE;
 
 /** Sockets that one program may have open; one more is refused with EMFILE. */
 export const MAX_SOCKETS = 1024;

@@ -1,5 +1,5 @@
 /** A ring of octets in shared memory, with one writer and one reader. */
-import { RX_AT, RX_SIZE, TX_AT, TX_SIZE, Word, type SharedMemory } from "./layout.js";
+import { HEADER_SIZE, RX_AT, TX_AT, TX_SIZE, Word, type SharedMemory } from "./layout.js";
 
 export class Ring {
   readonly #words: Int32Array;
@@ -12,6 +12,11 @@ export class Ring {
     this.#octets = octets;
     this.#head = head;
     this.#tail = tail;
+  }
+
+  /** Octets that it can hold. */
+  get size(): number {
+    return this.#octets.length;
   }
 
   /** Octets that can be read; the counters are the other side's to a part, so the difference is held to the size. */
@@ -96,8 +101,8 @@ export class Shared {
 
   constructor(memory: SharedMemory) {
     this.memory = memory;
-    this.words = new Int32Array(memory, 0, RX_AT / 4);
-    this.rx = new Ring(this.words, new Uint8Array(memory, RX_AT, RX_SIZE), Word.RxHead, Word.RxTail);
+    this.words = new Int32Array(memory, 0, HEADER_SIZE / 4);
+    this.rx = new Ring(this.words, new Uint8Array(memory, RX_AT), Word.RxHead, Word.RxTail);
     this.tx = new Ring(this.words, new Uint8Array(memory, TX_AT, TX_SIZE), Word.TxHead, Word.TxTail);
   }
 
