@@ -10,7 +10,7 @@ pub(super) const FIRST: u32 = 32;
 const PACKETS: (u32, u32) = (8, 256);
 /// What all streams of a connection may have waiting, in octets, and the least and the most of one.
 const TOTAL: usize = 16 << 20;
-const EACH: (usize, usize) = (256 << 10, 4 << 20);
+const EACH: (usize, usize) = (256 << 10, 8 << 20);
 
 /// One stream's.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ mod tests {
             (0..FIRST).for_each(|_| credit.received(octets));
             credit.grant(0, streams)
         };
-        assert_eq!(granted(64 << 10, 1), Some(64));
+        assert_eq!(granted(64 << 10, 1), Some(128));
         assert_eq!(granted(64 << 10, 1000), Some(PACKETS.0));
         assert_eq!(granted(1400, 1), Some(PACKETS.1));
         assert_eq!(granted(1 << 20, 1), Some(PACKETS.0));
