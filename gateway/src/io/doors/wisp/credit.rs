@@ -71,8 +71,8 @@ mod tests {
         let mut credit = Credit::new();
         assert_eq!(credit.grant(0, 1), None, "nothing is known of its packets");
         (0..FIRST).for_each(|_| credit.received(64 << 10));
-        assert_eq!(credit.grant(64, 1), None);
-        assert_eq!(credit.grant(63, 1), Some(1));
+        assert_eq!(credit.grant(128, 1), None);
+        assert_eq!(credit.grant(127, 1), Some(1));
     }
 
     proptest! {
