@@ -1,11 +1,13 @@
-//! The DNS forwarder: queries of clients go to the operator's resolvers, over this machine's sockets.
+//! DNS: queries of clients, and names of streams, go to the operator's resolvers, or to those of the machine's configuration.
 //!
-//! Answers are passed on as they are, whatever their type, but for what `dns64` makes for clients that ask over IPv6.
-//! Nothing is cached: the clients' stacks do that.
+//! Answers to queries are passed on as they are, whatever their type, but for what `dns64` makes for clients that ask over IPv6.
+//! A resolver's library would not do that: it has read them, and makes errors of the negative ones. What names lead to it
+//! finds (`names`). Nothing is cached: the clients' stacks do that.
 
 mod dns64;
-mod lookup;
 pub mod message;
+mod names;
+mod servers;
 mod slots;
 mod upstream;
 
@@ -13,16 +15,13 @@ use crate::config;
 use crate::dataplane::Pref64;
 use dns64::{Dns64, Plan};
 use message::{Query, TYPICAL_UDP_LEN};
+use servers::Servers;
 pub(super) use slots::{Slot, Slots};
 use std::collections::BTreeMap;
-use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// How often the list of resolvers is gone through before the client is told SERVFAIL.
 const ROUNDS: usize = 2;
-/// Where the machine's own resolvers are listed.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How a client has sent a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +36,11 @@ pub struct Door {
 /// See the module.
 #[derive(Debug)]
 pub struct Forwarder {
-    resolvers: Vec<IpAddr>,
+    servers: Servers,
     /// By domain in lower case, without dots at its ends.
-    zones: BTreeMap<String, Vec<IpAddr>>,
-    timeout: Duration,
+    zones: BTreeMap<String, Servers>,
+    /// For one resolver.
+    patience: Duration,
     dns64: Option<Dns64>,
 }
 
@@ -48,15 +48,19 @@ impl Forwarder {
     /// With `pref64` it synthesizes IPv6 addresses below that
     /// prefix for names that have none (RFC 6147).
     pub fn new(config: &config::Dns, pref64: Option<Pref64>) -> Self {
-        let resolvers = if config.upstream.is_empty() { machine_resolvers() } else { config.upstream.clone() };
-        if resolvers.is_empty() && config.zones.is_empty() {
+        let patience = Duration::from_secs(config.timeout_s.into());
+        let servers = match &config.upstream[..] {
+            [] => Servers::of_the_machine(patience),
+            configured => Servers::new(configured, patience),
+        };
+        if servers.addresses.is_empty() && config.zones.is_empty() {
             tracing::warn!("no resolver is known, so clients cannot resolve names; set dns.upstream");
         }
         let zones = config.zones.iter();
         Self {
-            resolvers,
-            zones: zones.map(|(zone, servers)| (message::normalise(zone), servers.clone())).collect(),
-            timeout: Duration::from_secs(config.timeout_s.into()),
+            servers,
+            zones: zones.map(|(zone, all)| (message::normalise(zone), Servers::new(all, patience))).collect(),
+            patience,
             dns64: pref64.map(Dns64::new),
         }
     }
@@ -104,8 +108,8 @@ impl Forwarder {
     /// The answer of the first resolver that gives one, else SERVFAIL.
     async fn resolve(&self, query: &Query) -> Vec<u8> {
         for _ in 0..ROUNDS {
-            for &resolver in self.resolvers_for(&query.name) {
-                match upstream::ask(resolver, query, self.timeout).await {
+            for &resolver in &self.servers_for(&query.name).addresses {
+                match upstream::ask(resolver, query, self.patience).await {
                     Ok(mut answer) => {
                         query.restore_id(&mut answer);
                         return answer;
@@ -117,7 +121,8 @@ impl Forwarder {
         query.failure()
     }
 
-    fn resolvers_for(&self, name: &str) -> &[IpAddr] {
+    /// `name`: as in [`Query::name`].
+    fn servers_for(&self, name: &str) -> &Servers {
         let mut rest = name;
         loop {
             if let Some(servers) = self.zones.get(rest) {
@@ -125,31 +130,10 @@ impl Forwarder {
             }
             match rest.split_once('.') {
                 Some((_, parent)) => rest = parent,
-                None => return &self.resolvers,
+                None => return &self.servers,
             }
         }
     }
-}
-
-fn machine_resolvers() -> Vec<IpAddr> {
-    match std::fs::read_to_string(RESOLV_CONF) {
-        Ok(text) => parse_resolv_conf(&text),
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(%error, "{RESOLV_CONF} cannot be read");
-            }
-            Vec::new()
-        }
-    }
-}
-
-/// The `nameserver` lines. An address with a zone (`fe80::1%eth0`) is left out.
-fn parse_resolv_conf(text: &str) -> Vec<IpAddr> {
-    let mut words = text.lines().map(str::split_ascii_whitespace);
-    words
-        .by_ref()
-        .filter_map(|mut line| (line.next() == Some("nameserver")).then(|| line.next()?.parse().ok())?)
-        .collect()
 }
 
 const _: () = assert!(TYPICAL_UDP_LEN >= 512, "RFC 1035 section 4.2.1");
@@ -157,6 +141,7 @@ const _: () = assert!(TYPICAL_UDP_LEN >= 512, "RFC 1035 section 4.2.1");
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn forwarder() -> Forwarder {
         let zone = |name: &str, last: u8| (name.to_owned(), vec![IpAddr::from([10, 0, 0, last])]);
@@ -171,7 +156,7 @@ mod tests {
     #[test]
     fn the_longest_zone_decides() {
         let forwarder = forwarder();
-        let last = |name| match forwarder.resolvers_for(name) {
+        let last = |name| match &forwarder.servers_for(name).addresses[..] {
             [IpAddr::V4(address)] => address.octets()[3],
             other => panic!("{other:?}"),
         };
@@ -181,14 +166,5 @@ mod tests {
         assert_eq!(last("a.deep.playground.test"), 3);
         assert_eq!(last("notplayground.test"), 1);
         assert_eq!(last(""), 1);
-    }
-
-    #[test]
-    fn resolv_conf_is_read() {
-        let text =
-            "# comment\nsearch example.org\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\n nameserver 2001:db8::1\n";
-        let expected: Vec<IpAddr> =
-            ["192.0.2.1", "2001:db8::1"].iter().map(|it| it.parse().expect("an address")).collect();
-        assert_eq!(parse_resolv_conf(text), expected);
     }
 }
