@@ -52,7 +52,11 @@ def lint_kubernetes():
         assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items(), "the Service finds no pod"
         # Otherwise variables of the Service are errors of the configuration.
         assert template["spec"]["enableServiceLinks"] is False
-        admin = "NET_ADMIN" in template["spec"]["containers"][0]["securityContext"]["capabilities"].get("add", [])
+        container = template["spec"]["containers"][0]
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"], "the root is to be read-only"
+        assert {"livenessProbe", "readinessProbe"} <= container.keys(), "the cluster has to learn how it is"
+        admin = "NET_ADMIN" in security["capabilities"].get("add", [])
         assert admin == folder.endswith("tun"), "NET_ADMIN is for egress tun alone"
 
 

@@ -3,13 +3,14 @@
 mod door_support;
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use door_support::{
     GATEWAY, Vm, block_on, closing, exchange, figure, frame, has_heard, open_again, shout, wait_for_figure,
 };
 use webtun_tests::lab::{Lab, REMOTE, TOKEN};
+use webtun_tests::packet::udp;
 
 const PREFIX: &str = "wt-doorr";
 /// Of another peer than [`TOKEN`]'s.
@@ -87,6 +88,60 @@ fn the_places_of_a_full_room_are_shared() {
 /// An ICMP error (RFC 792: destination unreachable) about a packet to this address.
 fn is_unreachable(frame: &[u8], to: Ipv4Addr) -> bool {
     frame.len() >= 14 + 20 + 8 + 20 && frame[23] == 1 && frame[34] == 3 && frame[58..62] == to.octets()
+}
+
+/// The same of ICMPv6 (RFC 4443 section 3.1).
+fn is_unreachable_v6(frame: &[u8], to: Ipv6Addr) -> bool {
+    frame.len() >= 14 + 40 + 8 + 40 && frame[20] == 58 && frame[54] == 1 && frame[86..102] == to.octets()
+}
+
+/// The destinations of the browser's scenario that a guest's packet can have.
+fn forbidden() -> Vec<IpAddr> {
+    let table = include_str!("../browser/scenarios/forbidden.json");
+    let table: serde_json::Value = serde_json::from_str(table).expect("a table");
+    let all = table["destinations"].as_array().expect("a list");
+    // With codes of their own are those that never leave a client's stack.
+    let leaving = all.iter().filter(|it| it.get("codes").is_none());
+    leaving.filter_map(|it| it["to"].as_str()?.parse().ok()).collect()
+}
+
+/// Sends each a datagram, past the guest's own stack, which would know better.
+async fn those_not_told(vm: &mut Vm, all: &[IpAddr]) -> Vec<IpAddr> {
+    let (v4, ..) = vm.boot().await;
+    vm.run_until("a way out by IPv6", |guest| guest.has_v6_route()).await;
+    let v6 = vm.guest.v6().expect("an address");
+    let router: [u8; 6] = vm.seen[0][6..12].try_into().expect("a card");
+    let mut missing = Vec::new();
+    for &to in all {
+        let (from, ether_type) = if to.is_ipv4() { (v4.into(), 0x0800) } else { (v6.into(), 0x86dd) };
+        let packet = udp(SocketAddr::new(from, 4000), SocketAddr::new(to, 7), b"not there");
+        vm.seen.clear();
+        vm.send(&frame(router, [2, 0, 0, 0, 0, 1], ether_type, &packet)).await;
+        vm.idle(PAUSE / 10).await;
+        let is_told = |frame: &Vec<u8>| match to {
+            IpAddr::V4(to) => is_unreachable(frame, to),
+            IpAddr::V6(to) => is_unreachable_v6(frame, to),
+        };
+        if !vm.seen.iter().any(is_told) {
+            missing.push(to);
+        }
+    }
+    missing
+}
+
+#[test]
+fn what_policy_denies_is_refused_to_guests_of_each_door() {
+    let Some(lab) = lab(&[]) else { return };
+    let all = forbidden();
+    assert!(all.len() > 60, "{}", all.len());
+    block_on(async {
+        for door in ["ethernet", "qemu"] {
+            let mut vm = Vm::new(&lab, &format!("/{door}/a"), 1, 1500).await;
+            let missing = those_not_told(&mut vm, &all).await;
+            // What is on the link by its form alone is no router's to refuse (RFC 4291 section 2.5.6).
+            assert_eq!(missing, ["fe80::1".parse::<IpAddr>().expect("an address")], "/{door}/");
+        }
+    });
 }
 
 #[test]

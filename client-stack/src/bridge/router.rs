@@ -244,13 +244,12 @@ fn inward(config: &SegmentConfig, uplink: &Uplink, (own, inside): (IpAddr, IpAdd
     config.aliases.iter().find(|(_, behind)| *behind == v4).map_or(address, |(it, _)| (*it).into())
 }
 
-/// One host somewhere else: no group, not this host, not this link (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5).
+/// One host somewhere else: no group, not this host, not this link (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5). That
+/// nobody has the rest of 0.0.0.0/8 and 169.254.0.0/16 is for the gateway to say: programs ask there for a cloud's metadata,
+/// and would wait.
 fn is_routable(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => {
-            let is_here = v4.is_loopback() || v4.is_link_local() || v4.octets()[0] == 0;
-            !is_here && !v4.is_multicast() && v4 != Ipv4Addr::BROADCAST
-        }
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_unspecified() && !v4.is_multicast() && v4 != Ipv4Addr::BROADCAST,
         IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast() || is_link_local(v6)),
     }
 }

@@ -71,6 +71,16 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn connections_go_by_bbr_where_the_kernel_lets_them() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_allowed_congestion_control").unwrap_or_default();
+        let socket = tcp("192.0.2.1:7".parse().expect("an endpoint")).expect("a socket");
+        let name = socket.tcp_congestion().expect("an option");
+        let is_bbr = name.starts_with(CONGESTION);
+        assert!(is_bbr || !allowed.contains("bbr"), "{}", String::from_utf8_lossy(&name));
+    }
+
     #[test]
     fn the_port_of_a_connection_can_be_listened_at() {
         let remote = TcpListener::bind("127.0.0.1:0").expect("a free port");

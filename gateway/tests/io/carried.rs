@@ -161,6 +161,25 @@ isolated! {
         gateway.stop();
     }
 
+    fn a_limit_is_told_at_once_at_every_door() {
+        let scratch = Scratch::new("tcp-limit");
+        let limit = ["limits.sessions_per_peer=1", "tokens=[\"s3cret\"]"];
+        let gateway = start(&scratch, &limit);
+        block_on(async {
+            let by_wisp = async || Door::open(gateway.address, "/wisp/s3cret/", None).await.expect("a WebSocket");
+            let first = Wisp::greeted(by_wisp().await).await;
+            let told = [
+                closed(tcp(gateway.address, &format!("{THERE}/7?token=s3cret")).await).await,
+                closed(by_wisp().await).await,
+            ];
+            for (code, reason) in told {
+                assert!(code == 1013 && reason.contains("limit"), "{code} {reason}");
+            }
+            drop(first);
+        });
+        gateway.stop();
+    }
+
     fn a_destination_or_a_client_that_does_not_read_stops_nobody() {
         let scratch = Scratch::new("tcp-stalled");
         let gateway = start(&scratch, &[]);

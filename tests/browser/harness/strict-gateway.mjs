@@ -1,6 +1,7 @@
 // A second gateway for what the demo's cannot show: tokens, one session each, and a short grace. It has a network
 // namespace of its own, joined to ours by a pair of virtual Ethernet devices, so that the two do not meet.
 import { execFileSync, spawn } from "node:child_process";
+import { createHmac } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -24,8 +25,16 @@ export const TOKENS = ["strict-first", "strict-second"];
 /** Seconds for which a session waits for its client. */
 const GRACE = 3;
 
-/** Signs the tokens of others that it takes, by HS256. */
-export const SECRET = "the strict gateway's secret, of 48 octets or so..";
+/** Signs the tokens of others that it takes. */
+const SECRET = "the strict gateway's secret, of 48 octets or so..";
+
+/** Such a token (RFC 7519, HS256) for five minutes. */
+export function sign(claims) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const exp = Math.floor(Date.now() / 1000) + 300;
+  const signed = `${part({ alg: "HS256" })}.${part({ exp, ...claims })}`;
+  return `${signed}.${createHmac("sha256", SECRET).update(signed).digest("base64url")}`;
+}
 
 const configuration = (folder) => `
 listen = "${THEIRS}:${PORT}"

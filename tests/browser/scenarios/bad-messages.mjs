@@ -3,6 +3,7 @@ import { Echo, Heartbeat } from "../client/echo.mjs";
 import { capsule, HELLO, hello, RawTunnel, sequenced } from "../client/raw.mjs";
 
 export const about = "bad messages end their own session with a documented close code, or are dropped; others go on";
+export const egress = true;
 // Node 20 has no WebSocket of its own.
 export const where = ["chromium"];
 

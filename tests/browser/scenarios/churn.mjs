@@ -1,6 +1,7 @@
 import { Echo } from "../client/echo.mjs";
 
 export const about = "connections come and go, one by one and all at once, and each is closed in order";
+export const egress = true;
 export const deadline = 120;
 
 const COUNT = 200;

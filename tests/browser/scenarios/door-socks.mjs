@@ -3,6 +3,7 @@ import { mib, sequence, sha256 } from "../client/octets.mjs";
 import { Program } from "../client/program.mjs";
 
 export const about = "curl, built by emcc without us, whose sockets are WebSockets, with ALL_PROXY=socks5h://USER:TOKEN@GATEWAY";
+export const egress = true;
 export const where = ["chromium"];
 export const programs = ["curl-sockfs"];
 export const strict = true;

@@ -2,6 +2,7 @@ import { expectedHash, get } from "../client/http.mjs";
 import { checkSequence, mib, rate } from "../client/octets.mjs";
 
 export const about = "a large download has the same SHA-256 at both ends";
+export const egress = true;
 export const deadline = 120;
 
 export default async function (t) {

@@ -1,6 +1,7 @@
 import { within } from "../client/context.mjs";
 
 export const about = "each way to fail reaches the program as its own error";
+export const egress = true;
 export const deadline = 120;
 
 const WWW = "www.playground.test";
@@ -17,6 +18,7 @@ export default async function (t) {
     ["a network without a route", tcp("noroute.playground.test", 80), "ENETUNREACH"],
     ["the same over IPv6", tcp("noroute.playground.test", 80, { dnsQueryType: "ipv6" }), "ENETUNREACH"],
     ["a host that never answers", tcp("blackhole.playground.test", 80), "ETIMEDOUT"],
+    ["the same by a socket of the gateway", tcp("blackhole.playground.test", 80, { split: true }), "ETIMEDOUT"],
     ["a destination that is not allowed", tcp("10.9.8.7", 80), "EACCES"],
     ["the same over IPv6", tcp("fd00::1", 80), "EACCES"],
     ["a name that does not exist", tcp("nobody.playground.test", 80), "ENOTFOUND"],

@@ -1,6 +1,6 @@
 import { within } from "../client/context.mjs";
 
-export const about = "no special-purpose address is reached, by TCP, UDP or ping and however written; all fail at once";
+export const about = "no special-purpose address is reached, by TCP (split, too), UDP or ping, however written; all fail at once";
 export const deadline = 120;
 export const where = ["chromium"];
 export const egress = true;
@@ -23,6 +23,7 @@ async function read(socket) {
 /** The ways to a destination, each of which gives what came from there. */
 const WAYS = {
   TCP: (net, to, port) => read(new net.TCPSocket(to, port)),
+  "split TCP": (net, to, port) => read(new net.TCPSocket(to, port, { split: true })),
   UDP: async (net, remoteAddress, remotePort) => {
     const socket = new net.UDPSocket({ remoteAddress, remotePort });
     socket.closed.catch(() => {});
@@ -35,6 +36,9 @@ const WAYS = {
   },
   ping: async (net, to) => (await net.ping(to, { timeout: AT_ONCE_MEANS })) && "reached",
 };
+
+/** Those by packets of the client's own. */
+const PACKETS = ["TCP", "UDP", "ping"];
 
 /** How an attempt ends: by an error's code, or by what came. */
 async function attempt(t, net, to, port, way = "TCP") {
@@ -51,7 +55,7 @@ async function attempt(t, net, to, port, way = "TCP") {
 
 async function tryAll(t, net, { destinations, port }) {
   // Where the client's own stack answers, or the gateway's inner host, each way has an end of its own.
-  const waysTo = ({ codes, ways = Object.keys(WAYS) }) => (codes ? ["TCP"] : ways);
+  const waysTo = ({ codes, ways = PACKETS }) => (codes ? ["TCP"] : [...ways, "split TCP"]);
   const waiting = destinations.flatMap((next) => waysTo(next).map((way) => ({ ...next, way })));
   const wrong = [];
   const worker = async () => {
@@ -68,9 +72,11 @@ async function tryAll(t, net, { destinations, port }) {
 /** A name that is open when it is first asked for and then something else: judged is where a connection goes. */
 async function rebind(t, net, { rebinding, port }) {
   for (const [index, hex] of rebinding.entries()) {
-    const name = `${index}${Math.random().toString(36).slice(2)}-${hex}.rebind.test`;
-    t.equal(await attempt(t, net, name, port), "reached: reached", `${name} at first`);
-    t.equal(await attempt(t, net, name, port), "EACCES", `${name} thereafter`);
+    for (const way of ["TCP", "split TCP"]) {
+      const name = `${index}${Math.random().toString(36).slice(2)}-${hex}.rebind.test`;
+      t.equal(await attempt(t, net, name, port, way), "reached: reached", `${way} to ${name} at first`);
+      t.equal(await attempt(t, net, name, port, way), "EACCES", `${way} to ${name} thereafter`);
+    }
   }
 }
 

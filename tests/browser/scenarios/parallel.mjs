@@ -3,6 +3,7 @@ import { expectedHash, get, put } from "../client/http.mjs";
 import { checkSequence, mib, rate, sequence } from "../client/octets.mjs";
 
 export const about = "many transfers both ways at once, over both families, are whole";
+export const egress = true;
 export const deadline = 120;
 
 const STREAMS = 10;

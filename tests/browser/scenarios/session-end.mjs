@@ -2,6 +2,7 @@ import { sleep, within } from "../client/context.mjs";
 import { Echo } from "../client/echo.mjs";
 
 export const about = "close() ends a session at once, a page that goes away ends it after the grace";
+export const egress = true;
 export const strict = true;
 export const where = ["chromium"];
 export const deadline = 120;

@@ -3,6 +3,7 @@ import { expectedHash, get } from "../client/http.mjs";
 import { checkSequence, mib } from "../client/octets.mjs";
 
 export const about = "a server that closes right after its last octet loses nothing, however slow the page reads";
+export const egress = true;
 export const deadline = 120;
 
 const SIZE = 64 << 20;

@@ -4,6 +4,7 @@ import { OctetReader } from "../client/reader.mjs";
 import { mib, sequence, sha256 } from "../client/octets.mjs";
 
 export const about = "a remote that never reads blocks only its own socket; one that pauses gets every octet";
+export const egress = true;
 export const deadline = 120;
 
 const NEVER_READS = 4;

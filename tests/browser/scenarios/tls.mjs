@@ -2,6 +2,7 @@ import { within } from "../client/context.mjs";
 import { OctetReader } from "../client/reader.mjs";
 
 export const about = "TLS over the tunnel: at once and by startTls(), ALPN, and every fault of a certificate told apart";
+export const egress = true;
 export const host = {
   servers: async () => (await import("../harness/servers.mjs")).startServer("secure"),
 };

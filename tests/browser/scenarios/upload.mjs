@@ -2,6 +2,7 @@ import { expectedHash, put } from "../client/http.mjs";
 import { mib, rate, sequence } from "../client/octets.mjs";
 
 export const about = "a large upload has the same SHA-256 at both ends, whatever the pieces";
+export const egress = true;
 export const deadline = 120;
 
 /** The sizes of pieces: of usual streams, and one that fits into nothing. */

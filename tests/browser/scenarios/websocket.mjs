@@ -1,6 +1,7 @@
 import { within } from "../client/context.mjs";
 
 export const about = "a program with emcc's own sockets, built without us, and the WebSocket that it takes for one";
+export const egress = true;
 export const where = ["chromium"];
 export const programs = true;
 

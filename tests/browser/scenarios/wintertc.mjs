@@ -1,6 +1,7 @@
 import { within } from "../client/context.mjs";
 
 export const about = "connect() in the shape of WinterTC";
+export const egress = true;
 
 const encoder = new TextEncoder();
 

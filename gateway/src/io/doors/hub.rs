@@ -87,15 +87,18 @@ impl Hub {
     }
 
     async fn open(&self, peer: Box<Peer>) -> Result<StackHandle, Farewell> {
-        let opener = Opener { shards: self.shards.clone(), peer, room: MessageRoom::default() };
+        let (opener, mut refused) = Opener::new(self.shards.clone(), peer, MessageRoom::default());
         let options =
             ConnectOptions { stream_buffer: STREAM_BUFFER, stream_window: STREAM_WINDOW, ..ConnectOptions::default() };
-        connect_with(Once(opener), options).await.map_err(|error| {
-            plain(match error {
-                OpenError::Rejected { code, .. } => Farewell::from_gateway(code, None),
-                _ => Farewell::from_gateway(CloseCode::Internal, None),
-            })
-        })
+        tokio::select! {
+            Some(farewell) = refused.recv() => Err(plain(farewell)),
+            opened = connect_with(Once(opener), options) => opened.map_err(|error| {
+                plain(match error {
+                    OpenError::Rejected { code, .. } => Farewell::from_gateway(code, None),
+                    _ => Farewell::from_gateway(CloseCode::Internal, None),
+                })
+            }),
+        }
     }
 
     /// Forgets a session that nobody uses, which ends it.

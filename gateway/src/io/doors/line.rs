@@ -11,7 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 /// Messages that wait for the driver, as of any other client.
 const UNDER_WAY: usize = 2;
@@ -19,10 +19,29 @@ const UNDER_WAY: usize = 2;
 /// What opens a session.
 #[derive(Clone)]
 pub(super) struct Opener {
-    pub shards: Shards,
-    pub peer: Box<Peer>,
+    shards: Shards,
+    peer: Box<Peer>,
     /// How long the driver's messages may be.
-    pub room: MessageRoom,
+    room: MessageRoom,
+    /// Told why the session is refused: the stack takes a limit for a reason to try again, and a door has somebody waiting.
+    refused: mpsc::Sender<Farewell>,
+}
+
+impl Opener {
+    /// And how it is told of a refusal.
+    pub(super) fn new(shards: Shards, peer: Box<Peer>, room: MessageRoom) -> (Self, mpsc::Receiver<Farewell>) {
+        let (refused, told) = mpsc::channel(1);
+        (Self { shards, peer, room, refused }, told)
+    }
+
+    async fn open(self, message: Bytes) -> Result<(DriverHandle, Opened), Farewell> {
+        let opened = self.shards.open(message, Some(self.peer), self.room).await;
+        if let Err(farewell) = &opened {
+            // Nobody waits any more where it is the session's return that is refused.
+            let _ = self.refused.try_send(farewell.clone());
+        }
+        opened
+    }
 }
 
 enum State {
@@ -110,9 +129,8 @@ impl Sink<Bytes> for Line {
 
     fn start_send(mut self: Pin<&mut Self>, message: Bytes) -> io::Result<()> {
         match &mut self.0 {
-            State::Fresh(Opener { shards, peer, room }) => {
-                let (shards, peer, room) = (shards.clone(), peer.clone(), room.clone());
-                self.0 = State::Opening(Box::pin(async move { shards.open(message, Some(peer), room).await }));
+            State::Fresh(opener) => {
+                self.0 = State::Opening(Box::pin(opener.clone().open(message)));
                 Ok(())
             }
             State::Open(link) => {

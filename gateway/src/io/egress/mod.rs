@@ -162,7 +162,8 @@ impl Egress {
             }
             Err(error) => Err(error),
             Ok(egress) => {
-                tracing::info!("egress: tun, packets leave by a TUN device");
+                let why = if config.egress == EgressChoice::Auto { "it could be made" } else { "as configured" };
+                tracing::info!("egress: tun, packets leave by a TUN device ({why})");
                 Ok(egress)
             }
         }

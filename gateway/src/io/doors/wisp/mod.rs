@@ -7,7 +7,7 @@
 //! Who waits for whom:
 //!
 //! - client to destination: the protocol's credits (`credit.rs`), in packets that we choose by their length, so that each
-//!   stream has its 256 KiB to 2 MiB, and a destination that does not read stops its own stream alone. All streams together
+//!   stream has its 256 KiB to 8 MiB, and a destination that does not read stops its own stream alone. All streams together
 //!   may have 32 MiB waiting; at that bound the WebSocket is not read, and after 2 s the stream with the most, of those whose
 //!   destination takes nothing, is closed with reason 0x49;
 //! - destination to client: the protocol has no credits there, so all streams share the WebSocket's back-pressure: while it

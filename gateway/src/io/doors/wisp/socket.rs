@@ -53,8 +53,10 @@ pub(in crate::io::doors) async fn serve(
         } else {
             (enter_first_version(&mut socket, admission).await?, false)
         };
-        let opener = Opener { shards: entrance.shards.clone(), peer, room };
-        let (stack, line) = establish(opener, entrance.clock).await?;
+        let (opener, mut refused) = Opener::new(entrance.shards.clone(), peer, room);
+        let established = establish(opener, entrance.clock).await;
+        let told = |ending| refused.try_recv().map_or(ending, |farewell| Ending::Farewell(plain(farewell)));
+        let (stack, line) = established.map_err(told)?;
         Ok((Relay::new(stack, confirms), line))
     };
     let entered = tokio::select! {
