@@ -118,7 +118,7 @@ fn silent_guests_are_asked_and_then_gone() {
     }
     lab.now = lab.segment.poll_timeout().unwrap();
     lab.segment.handle_timeout(lab.now);
-    assert_eq!(lab.events(), [Event::GuestGone { guest: b_guest, mac: B }]);
+    assert_eq!(lab.events(), [Event::GuestGone { guest: b_guest, mac: B, address: Some(B_V4.into()) }]);
     assert!(lab.segment.guest(a_guest).is_some());
 }
 

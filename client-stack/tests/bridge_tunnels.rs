@@ -104,3 +104,29 @@ fn as_many_sessions_wait_as_there_may_be_cards() {
     }
     assert_eq!(bridge.links().collect::<Vec<_>>(), links[2..]);
 }
+
+/// The network cards that are asked behind a port whether they are there.
+fn asked(bridge: &mut Bridge, port: PortId) -> Vec<MacAddress> {
+    let frames = std::iter::from_fn(|| bridge.poll_frame(port)).filter(|it| it[12..14] == [8, 6]);
+    frames.filter_map(|it| it.first_chunk().copied()).map(MacAddress).collect()
+}
+
+#[test]
+fn a_card_that_says_nothing_is_found_where_it_comes_back() {
+    let mut bridge = bridge();
+    let old = bridge.add_port(1, at(0)).expect("a port");
+    let address = Ipv4Addr::new(192, 168, 127, 9);
+    bridge.handle_frame(old, &arp(card(1), 1, (card(1), address), Ipv4Addr::new(192, 168, 127, 8)), at(0));
+    let [link] = opened(&mut bridge)[..] else { panic!("one session") };
+    // The new WebSocket is there before the old one has gone, or thereafter.
+    let early = bridge.add_port(1, at(1)).expect("a port");
+    assert_eq!(asked(&mut bridge, early), [], "it is at its own");
+    bridge.remove_port(old, at(1));
+    assert_eq!(asked(&mut bridge, early), [card(1)]);
+    let late = bridge.add_port(1, at(2)).expect("a port");
+    let others = bridge.add_port(2, at(2)).expect("a port");
+    assert_eq!((asked(&mut bridge, late), asked(&mut bridge, others)), (vec![card(1)], vec![]));
+    let router = bridge.segment().config().router_v4;
+    bridge.handle_frame(late, &arp(card(1), 2, (card(1), address), router), at(3));
+    assert_eq!((bridge.port_of(link), opened(&mut bridge)), (Some(late), vec![]));
+}

@@ -6,7 +6,7 @@ use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress};
 use webtun_wire::Instant;
 
 use super::frame::{EtherType, Frame, build};
-use super::{FrameDrop, GuestId, MacAddress, Segment};
+use super::{FrameDrop, GuestId, MacAddress, PortId, Segment};
 
 const LEN: usize = 28;
 
@@ -49,13 +49,11 @@ impl Segment {
         owner.is_host.then_some(owner.mac)
     }
 
-    /// Asks a silent guest for the address that it has.
-    pub(super) fn ask_by_arp(&mut self, guest: GuestId, address: Ipv4Addr) {
-        let Some((port, mac)) = self.guests.get(&guest).map(|it| (it.port, it.mac)) else { return };
+    /// Asks a network card for the address that it has.
+    pub(super) fn ask_by_arp(&mut self, port: PortId, mac: MacAddress, address: Ipv4Addr) -> Result<(), FrameDrop> {
         let router = (self.config.router_mac, self.config.router_v4);
         let request = arp(ArpOperation::Request, router, (MacAddress([0; 6]), address));
-        let sent = self.send(port, build(mac, router.0, EtherType::Arp, &request));
-        self.count(sent);
+        self.send(port, build(mac, router.0, EtherType::Arp, &request))
     }
 }
 

@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use webtun_wire::{Instant, OffloadHeader};
 
 use super::flows::Flows;
-use super::leases::Standing;
 use super::outbox::Outbox;
 use super::share::greediest;
 use super::{Event, FrameDrop, GuestId, MacAddress, PortId, Segment, Uplink};
@@ -69,6 +68,11 @@ impl Guest {
         }
     }
 
+    /// By which it can be asked whether it is there.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.v4.map(IpAddr::V4).or_else(|| self.v6.last().copied().map(IpAddr::V6))
+    }
+
     /// The address that the tunnel's packets go to.
     pub fn v6_below_prefix(&self) -> Option<Ipv6Addr> {
         self.v6.iter().rev().find(|it| !is_link_local(**it)).copied()
@@ -118,56 +122,16 @@ impl Segment {
         if guest.is_host || self.owner_of(guest.port) != self.owner_of(to) || now - guest.heard < ASK_AFTER {
             return false;
         }
-        let (v4, v6) = (guest.v4, guest.v6.last().copied());
-        if v4.is_none() && v6.is_none() {
-            return now - guest.heard >= UNASKED_AFTER;
-        }
+        let Some(address) = guest.address() else { return now - guest.heard >= UNASKED_AFTER };
         if let Some(asked) = guest.contested {
             return now - asked >= ANSWER_WITHIN;
         }
+        let (port, mac) = (guest.port, guest.mac);
         if let Some(guest) = self.guests.get_mut(&id) {
             guest.contested = Some(now);
         }
-        match (v4, v6) {
-            (Some(v4), _) => self.ask_by_arp(id, v4),
-            (None, Some(v6)) => self.ask_by_ndp(id, v6),
-            (None, None) => {}
-        }
+        self.ask(port, mac, address);
         false
-    }
-
-    /// Keeps a network card that is away, with its address, for ports of this owner.
-    pub(super) fn reserve(&mut self, mac: MacAddress, owner: u32) {
-        if !self.by_mac.contains_key(&mac) {
-            self.reserved.insert(mac, owner);
-        }
-    }
-
-    /// The owner's network card is kept no longer.
-    pub(super) fn unreserve(&mut self, mac: MacAddress, owner: u32) {
-        if self.reserved.get(&mac) == Some(&owner) {
-            self.reserved.remove(&mac);
-        }
-    }
-
-    /// Whether a network card is kept for others than the owner of this port.
-    pub(super) fn is_reserved(&self, mac: MacAddress, port: PortId) -> bool {
-        self.reserved.get(&mac).is_some_and(|owner| self.owner_of(port) != Some(*owner))
-    }
-
-    /// Where a network card is, for a guest at this port.
-    pub(super) fn standing(&self, mac: MacAddress, port: PortId) -> Standing {
-        match self.by_mac.get(&mac).and_then(|it| self.guests.get(it)) {
-            Some(guest) if guest.port == port => Standing::Near,
-            None if !self.reserved.contains_key(&mac) => Standing::Gone,
-            None if !self.is_reserved(mac, port) => Standing::Near,
-            _ => Standing::Elsewhere,
-        }
-    }
-
-    /// Whether a network card is here, or kept for somebody.
-    pub(super) fn is_known(&self, mac: MacAddress) -> bool {
-        self.by_mac.contains_key(&mac) || self.reserved.contains_key(&mac)
     }
 
     fn has_room_at(&self, port: PortId) -> bool {
@@ -193,7 +157,7 @@ impl Segment {
         let mtu = if is_host { self.config.mtu } else { self.config.mtu.min(USUAL_MTU) };
         self.guests.insert(id, Guest::new(port, mac, is_host, mtu, self.config.queue_octets, now));
         self.by_mac.insert(mac, id);
-        self.reserved.remove(&mac);
+        self.away.remove(&mac);
         self.events.push_back(Event::GuestSeen { guest: id, port, mac });
         id
     }
@@ -203,7 +167,8 @@ impl Segment {
         self.by_mac.remove(&guest.mac);
         self.owners.retain(|_, owner| *owner != id);
         self.ready_guests.remove(&id);
-        self.events.push_back(Event::GuestGone { guest: id, mac: guest.mac });
+        let address = guest.address().filter(|_| !guest.is_host);
+        self.events.push_back(Event::GuestGone { guest: id, mac: guest.mac, address });
     }
 
     /// The guest uses this address from now on, or has no right to it.

@@ -47,12 +47,12 @@ impl Link {
                 }
             };
             match incoming {
-                Incoming::Packet(packet) => self.deliver(packet, OffloadHeader::default(), segment),
+                Incoming::Packet(packet) => self.deliver(packet, OffloadHeader::default(), segment, now),
                 Incoming::Offloaded(payload) => {
                     if let (Ok(header), Some(packet)) =
                         (OffloadHeader::decode(payload), payload.get(OFFLOAD_HEADER_LEN..))
                     {
-                        self.deliver(packet, header, segment);
+                        self.deliver(packet, header, segment, now);
                     }
                 }
                 Incoming::PortMap(response) => self.maps.handle_response(&response, now),
@@ -66,9 +66,10 @@ impl Link {
         true
     }
 
-    fn deliver(&self, packet: &[u8], header: OffloadHeader, segment: &mut Segment) {
-        if let Some(guest) = self.guest {
-            segment.handle_packet(guest, BytesMut::from(packet), header);
+    fn deliver(&self, packet: &[u8], header: OffloadHeader, segment: &mut Segment, now: Instant) {
+        match self.guest {
+            Some(guest) => segment.handle_packet(guest, BytesMut::from(packet), header),
+            None => segment.look_for(self.mac, now),
         }
     }
 

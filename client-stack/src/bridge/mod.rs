@@ -25,6 +25,7 @@
 //! Nothing is shared between two segments: they are the rooms of a gateway.
 
 mod arp;
+mod away;
 mod checksum;
 mod config;
 mod cut;
@@ -56,6 +57,7 @@ use rand::rngs::ChaCha20Rng;
 use rand::{Rng, SeedableRng};
 use webtun_wire::{Instant, OffloadHeader};
 
+use self::away::Away;
 use self::guest::{Guest, PROBE_INTERVAL, PROBES};
 use self::leases::Leases;
 use self::port::Port;
@@ -74,8 +76,7 @@ pub struct Segment {
     guests: BTreeMap<GuestId, Guest>,
     by_mac: BTreeMap<MacAddress, GuestId>,
     owners: BTreeMap<IpAddr, GuestId>,
-    /// Network cards that are away, and the owners that they are kept for.
-    reserved: BTreeMap<MacAddress, u32>,
+    away: BTreeMap<MacAddress, Away>,
     leases: Leases,
     events: VecDeque<Event>,
     ready_ports: BTreeSet<PortId>,
@@ -102,7 +103,7 @@ impl Segment {
             guests: BTreeMap::new(),
             by_mac: BTreeMap::new(),
             owners: BTreeMap::new(),
-            reserved: BTreeMap::new(),
+            away: BTreeMap::new(),
             events: VecDeque::new(),
             ready_ports: BTreeSet::new(),
             ready_guests: BTreeSet::new(),
@@ -220,12 +221,10 @@ impl Segment {
     fn probe(&mut self, id: GuestId) {
         let Some(guest) = self.guests.get_mut(&id) else { return };
         guest.probes += 1;
-        let (v4, v6) = (guest.v4, guest.v6.last().copied());
-        match (v4, v6) {
-            _ if guest.probes > PROBES => self.forget_guest(id),
-            (Some(v4), _) => self.ask_by_arp(id, v4),
-            (None, Some(v6)) => self.ask_by_ndp(id, v6),
-            (None, None) => self.forget_guest(id),
+        let (port, mac) = (guest.port, guest.mac);
+        match guest.address() {
+            Some(address) if guest.probes <= PROBES => self.ask(port, mac, address),
+            _ => self.forget_guest(id),
         }
     }
 }

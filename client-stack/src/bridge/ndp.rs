@@ -14,7 +14,7 @@ use super::config::ROUTER_LINK_LOCAL;
 use super::cut::is_checksum_right;
 use super::frame::{EtherType, Frame, build};
 use super::view::View;
-use super::{FrameDrop, GuestId, MacAddress, Segment};
+use super::{FrameDrop, GuestId, MacAddress, PortId, Segment};
 use crate::packet::build_icmpv6;
 
 const ROUTER_SOLICITATION: u8 = 133;
@@ -112,7 +112,7 @@ impl Segment {
         let mut body = BytesMut::with_capacity(24);
         body.put_slice(&target.octets());
         put_link_address(&mut body, 2, mac);
-        self.send_icmpv6(guest, mac, target, to, (NEIGHBOR_ADVERTISEMENT, [flags, 0, 0, 0]), &body)
+        self.send_icmpv6((port, frame.source), mac, target, to, (NEIGHBOR_ADVERTISEMENT, [flags, 0, 0, 0]), &body)
     }
 
     /// The MAC address to be told for an address that the segment speaks for, and whether it is the router's.
@@ -132,7 +132,7 @@ impl Segment {
         if it.is_host {
             return;
         }
-        let has_route = super::has_v6(it.uplink);
+        let (card, has_route) = ((it.port, it.mac), super::has_v6(it.uplink));
         let mut body = BytesMut::with_capacity(80);
         // Reachable and retransmission time: unspecified.
         body.put_u64(0);
@@ -152,31 +152,29 @@ impl Segment {
         // Other configuration by DHCPv6.
         let head = (ROUTER_ADVERTISEMENT, [64, 0x40, high, low]);
         let mac = self.config.router_mac;
-        let sent = self.send_icmpv6(guest, mac, ROUTER_LINK_LOCAL, ALL_NODES, head, &body);
+        let sent = self.send_icmpv6(card, mac, ROUTER_LINK_LOCAL, ALL_NODES, head, &body);
         self.count(sent);
     }
 
-    /// Asks a silent guest for the address that it has.
-    pub(super) fn ask_by_ndp(&mut self, guest: GuestId, address: Ipv6Addr) {
+    /// Asks a network card for the address that it has.
+    pub(super) fn ask_by_ndp(&mut self, port: PortId, mac: MacAddress, address: Ipv6Addr) -> Result<(), FrameDrop> {
         let mut body = BytesMut::with_capacity(24);
         body.put_slice(&address.octets());
         put_link_address(&mut body, 1, self.config.router_mac);
-        let (mac, head) = (self.config.router_mac, (NEIGHBOR_SOLICITATION, [0; 4]));
-        let sent = self.send_icmpv6(guest, mac, ROUTER_LINK_LOCAL, address, head, &body);
-        self.count(sent);
+        let head = (NEIGHBOR_SOLICITATION, [0; 4]);
+        self.send_icmpv6((port, mac), self.config.router_mac, ROUTER_LINK_LOCAL, address, head, &body)
     }
 
-    /// Sends a message with hop limit 255 in a frame for this guest alone, whatever the IPv6 destination.
+    /// Sends a message with hop limit 255 in a frame for this network card alone, whatever the IPv6 destination.
     fn send_icmpv6(
         &mut self,
-        guest: GuestId,
+        (port, mac): (PortId, MacAddress),
         from_mac: MacAddress,
         from: Ipv6Addr,
         to: Ipv6Addr,
         (type_u8, bytes5to8): (u8, [u8; 4]),
         body: &[u8],
     ) -> Result<(), FrameDrop> {
-        let (port, mac) = self.guests.get(&guest).map(|it| (it.port, it.mac)).ok_or(FrameDrop::NoSuchPort)?;
         let kind = Icmpv6Type::Unknown { type_u8, code_u8: 0, bytes5to8 };
         let packet = build_icmpv6(from.into(), to.into(), 255, kind, body).ok_or(FrameDrop::TooLong)?;
         self.send(port, build(mac, from_mac, EtherType::Ipv6, &packet))

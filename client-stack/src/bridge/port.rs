@@ -65,7 +65,14 @@ impl Segment {
     ///
     /// [`PortError::TooManyPorts`] at the configured bound.
     pub fn add_port(&mut self, owner: u32, now: Instant) -> Result<PortId, PortError> {
-        self.insert_port(owner, false, now)
+        let port = self.insert_port(owner, false, now)?;
+        self.look_behind(port, owner);
+        Ok(port)
+    }
+
+    /// The emulators' ports of an owner.
+    pub(super) fn emulators_of(&self, owner: u32) -> impl Iterator<Item = PortId> {
+        self.ports.iter().filter(move |(_, it)| it.owner == owner && !it.is_host).map(|(id, _)| *id)
     }
 
     fn insert_port(&mut self, owner: u32, is_host: bool, now: Instant) -> Result<PortId, PortError> {

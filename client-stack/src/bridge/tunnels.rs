@@ -1,7 +1,7 @@
 //! A segment and the tunnel sessions of its guests under one roof.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -360,7 +360,7 @@ impl Bridge {
         while let Some(event) = self.segment.poll_event() {
             match event {
                 Event::GuestSeen { guest, port, mac } => self.attach(guest, port, mac, now),
-                Event::GuestGone { guest, .. } => self.detach(guest, now),
+                Event::GuestGone { guest, address, .. } => self.detach(guest, address, now),
                 Event::LeaseGiven { guest, address, host_name } => {
                     if let Some(mac) = self.segment.guest(guest).map(|it| it.mac) {
                         self.events.push_back(BridgeEvent::LeaseGiven { mac, address, host_name });
@@ -393,11 +393,11 @@ impl Bridge {
         self.apply(id, now);
     }
 
-    fn detach(&mut self, guest: GuestId, now: Instant) {
+    fn detach(&mut self, guest: GuestId, address: Option<IpAddr>, now: Instant) {
         let Some(id) = self.by_guest.remove(&guest) else { return };
         let Some(link) = self.links.get_mut(&id) else { return };
         (link.guest, link.ends_at) = (None, Some(now + self.config.absence));
-        self.segment.reserve(link.mac, link.owner);
+        self.segment.reserve(link.mac, link.owner, address, now);
         self.apply(id, now);
         let away = self.links.iter().filter(|(_, it)| it.guest.is_none() && !it.tunnel.is_closed());
         let (count, first) = away.fold((0, None), |(count, first): (usize, Option<(Instant, LinkId)>), (id, it)| {

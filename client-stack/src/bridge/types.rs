@@ -103,8 +103,10 @@ pub enum Event {
     GuestGone {
         /// Its number.
         guest: GuestId,
-        /// Its address on the segment.
+        /// Its network card.
         mac: MacAddress,
+        /// By which it answered; a host does not.
+        address: Option<IpAddr>,
     },
     /// A guest has a DHCP lease, for the first time or renewed.
     LeaseGiven {

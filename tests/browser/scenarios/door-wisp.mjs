@@ -2,7 +2,6 @@ import { sleep, within } from "../client/context.mjs";
 import { mib, sequence, sha256 } from "../client/octets.mjs";
 
 export const about = "the client of wisp-js as it comes from npm, at the door /wisp/, by both versions of the protocol";
-export const egress = true;
 export const where = ["chromium"];
 export const deadline = 120;
 export const host = {
