@@ -7,6 +7,8 @@ export const host = {
 };
 
 const HOST = "www.playground.test";
+/** The same machine, which is another origin. */
+const ADDRESS = "198.18.0.2";
 
 export default async function (t) {
   const { ca, ports } = await t.host("servers");
@@ -16,15 +18,26 @@ export default async function (t) {
   for (const [name, port] of Object.entries(ports)) {
     const base = `${name === "http" ? "http" : "https"}://${HOST}:${port}`;
     const get = (path, init) => within(net.fetch(`${base}${path}`, { roots: ca, ...init }), `${name} ${path}`);
+    await asRequest(t, net, ca, `${base}/echo`);
     await basics(t, get, base);
     await bodies(t, get);
     await redirects(t, get, base);
+    await secrets(t, get, `http://${ADDRESS}:${ports.http}/fields`);
     await aborts(t, get);
     await reuse(t, get, name);
     figures.push(`${name} ${await speed(t, get)} MiB/s`);
   }
   await refusals(t, net, ports);
   return figures.join(", ");
+}
+
+/** The platform's own object for what is asked for. */
+async function asRequest(t, net, roots, url) {
+  const request = new Request(url, { method: "POST", body: "asked", headers: { "content-type": "text/x-own" } });
+  const response = await within(net.fetch(request, { roots }), "a Request");
+  const { headers } = response;
+  t.equal(`${headers.get("x-method")} ${headers.get("x-type")}`, "POST text/x-own", "the head of a Request");
+  t.equal(await response.text(), "asked", "the body of a Request");
 }
 
 async function basics(t, get, base) {
@@ -102,6 +115,17 @@ async function redirects(t, get, base) {
   t.equal((await refused(`/redirect/301?to=${to}`, { redirect: "error" })).name, "TypeError", "redirect: error");
   t.equal((await refused("/loop")).name, "TypeError", "redirects without end");
   t.equal((await refused(`/redirect/302?to=${encodeURIComponent("ftp://host/")}`)).name, "TypeError", "a redirect to FTP");
+}
+
+/** What is for one origin alone stays with it. */
+async function secrets(t, get, elsewhere) {
+  const headers = { authorization: "Basic c2VjcmV0", cookie: "c=3", "x-own": "1" };
+  const seen = async (to) => {
+    const fields = await (await get(`/redirect/302?to=${encodeURIComponent(to)}`, { headers })).json();
+    return Object.keys(headers).filter((name) => fields[name] === headers[name]).join();
+  };
+  t.equal(await seen("/fields"), "authorization,cookie,x-own", "fields after a redirect to the same origin");
+  t.equal(await seen(elsewhere), "x-own", "fields after a redirect to another one");
 }
 
 async function aborts(t, get) {

@@ -39,6 +39,7 @@ export default async function (t) {
   t.check(lines[0] === lines[2] && lines[1] === "1" && lines[3] === "0", `keep-alive: ${lines.join(", ")}`);
   await ends(18, "-o", "/out/broken", `${web}/broken`);
   await ends(28, "--max-time", "1", `${web}/never`);
+  await ends(28, "--max-time", "1", "-o", "/dev/null", `${WWW}/blob?size=${1 << 30}`);
   await ends(45, "--interface", "192.0.2.7", `${web}/connection`);
   await ends(7, "http://www.playground.test:1/");
   await ends(6, "http://nobody.playground.test/");

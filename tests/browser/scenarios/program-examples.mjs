@@ -1,9 +1,9 @@
 import { within } from "../client/context.mjs";
 import { shown, typeLine, until } from "../client/terminal.mjs";
 
-export const about = "the page of example programs: ping, DNS, an HTTP server, Redis, PostgreSQL and SSH in a terminal";
+export const about = "the page of example programs: ping, DNS, an HTTP server, iperf3, Redis, PostgreSQL and SSH in a terminal";
 export const where = ["chromium"];
-export const programs = ["redis", "postgres", "ssh", "examples"];
+export const programs = ["iperf3", "redis", "postgres", "ssh", "examples"];
 export const deadline = 180;
 
 const OUTSIDE = "198.18.0.1";
@@ -77,6 +77,9 @@ export default async function (t) {
   const [, port] = await page.shows(/port (\d+)/, "the server's port");
   t.equal(await t.host("curl", `http://${OUTSIDE}:${port}/page`), "GET /page HTTP/1.1\n", "what curl prints");
   await page.ends("httpd");
+  page.type("iperf3 -c iperf.playground.test -t 1");
+  await page.shows(/receiver/, "iperf3");
+  await page.ends("iperf3");
   page.remove();
 
   const { port: sshPort, user, key, publicKey, fingerprint } = await t.host("server", "ssh");

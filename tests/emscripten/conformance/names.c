@@ -8,6 +8,7 @@ static const char *gai(int error) {
          : error == EAI_FAMILY   ? "EAI_FAMILY"
          : error == EAI_SOCKTYPE ? "EAI_SOCKTYPE"
          : error == EAI_BADFLAGS ? "EAI_BADFLAGS"
+         : error == EAI_OVERFLOW ? "EAI_OVERFLOW"
                                  : gai_strerror(error);
 }
 
@@ -22,6 +23,22 @@ static void look(const char *name, const char *service, int flags, int family, i
   }
   puts("");
   if (list) freeaddrinfo(list);
+}
+
+static void canonical(const char *name) {
+  struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *list = NULL;
+  int error = getaddrinfo(name, NULL, &hints, &list);
+  printf("AI_CANONNAME %s: %s %s\n", name, gai(error), list && list->ai_canonname ? list->ai_canonname : "none");
+  if (list) freeaddrinfo(list);
+}
+
+/* Of an address into so much room. */
+static void name_of(size_t host_room, size_t service_room, int flags) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0xc0000207)};
+  char host[64] = "", service[16] = "";
+  int error = getnameinfo((struct sockaddr *)&address, sizeof address, host, host_room, service, service_room, flags);
+  printf("getnameinfo %d %d: %s", (int)host_room, (int)service_room, gai(error));
+  printf(error ? "\n" : " %s %s\n", host, service);
 }
 
 static void host_of(const char *name, int family) {
@@ -60,10 +77,17 @@ void names(void) {
   look("192.0.2.7", "80", 0, AF_INET, 77);
   look(NULL, NULL, 0, AF_INET, SOCK_STREAM);
   look("localhost", "80", 0, AF_INET, SOCK_STREAM);
+  look("192.0.2.7", "80", 0x40000000, AF_UNSPEC, SOCK_STREAM);
+  look(NULL, "80", AI_CANONNAME, AF_INET, SOCK_STREAM);
+  canonical("192.0.2.7");
   struct sockaddr_in address = loopback(80);
   char service[16];
   int error = getnameinfo((struct sockaddr *)&address, sizeof address, NULL, 0, service, sizeof service, 0);
   printf("service: %s %s\n", gai(error), service);
+  name_of(64, 16, NI_NUMERICHOST | NI_DGRAM);
+  name_of(64, 16, NI_NUMERICHOST | NI_NUMERICSERV);
+  name_of(4, 16, NI_NUMERICHOST);
+  name_of(64, 3, NI_NUMERICHOST);
   struct hostent *host = gethostbyname("192.0.2.9");
   printf("gethostbyname: %d %d\n", host && host->h_addrtype == AF_INET, host ? host->h_length : 0);
   host_of("192.0.2.9", AF_INET);

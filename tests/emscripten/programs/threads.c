@@ -1,5 +1,6 @@
 /* Threads that use sockets at once: `threads HOST PORT N` has N of them at an echo server, each with its own connection and
- * by blocking calls, while one waits for all that time in recv() and two are client and server of each other. */
+ * by blocking calls, while one waits for all that time in recv() and two are client and server of each other. Then calls that
+ * wait lose their sockets to close() in another thread. */
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -57,6 +58,37 @@ static void talk_to(int listener) {
   close(fd);
 }
 
+static void *wait_in_recv(void *fd) {
+  char octet;
+  long got = recv(*(int *)fd, &octet, 1, 0);
+  return (void *)(size_t)(got < 0 ? errno : 0);
+}
+
+static void *wait_in_accept(void *fd) {
+  return (void *)(size_t)(accept(*(int *)fd, NULL, NULL) < 0 ? errno : 0);
+}
+
+/* How a call ends that waits for `fd` while that is closed. */
+static void close_under(const char *what, void *(*wait)(void *), int fd) {
+  pthread_t waiting;
+  void *error;
+  pthread_create(&waiting, NULL, wait, &fd);
+  usleep(100000);
+  if (close(fd)) fail("close");
+  pthread_join(waiting, &error);
+  printf("%s: %s\n", what, (size_t)error == EBADF ? "EBADF" : strerror((int)(size_t)error));
+}
+
+static void close_what_is_waited_for(int listener) {
+  int fd = socket(server->ai_family, SOCK_STREAM, 0), datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+  struct sockaddr_in any = {.sin_family = AF_INET};
+  if (connect(fd, server->ai_addr, server->ai_addrlen)) fail("connect");
+  if (bind(datagrams, (struct sockaddr *)&any, sizeof any)) fail("bind");
+  close_under("recv", wait_in_recv, fd);
+  close_under("recv of datagrams", wait_in_recv, datagrams);
+  close_under("accept", wait_in_accept, listener);
+}
+
 static void run(int count) {
   pthread_t threads[MAX_THREADS], waiting, serving;
   struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -72,6 +104,7 @@ static void run(int count) {
   printf("%d threads\n", count);
   if (write(pair[1], "word", 4) != 4) fail("write to a pair");
   pthread_join(waiting, NULL);
+  close_what_is_waited_for(listener);
 }
 
 int main(int argc, char **argv) {

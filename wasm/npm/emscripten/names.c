@@ -129,6 +129,8 @@ void freeaddrinfo(struct addrinfo *list) {
 }
 
 static int check_hints(const struct addrinfo *hints) {
+  const int known = AI_PASSIVE | AI_CANONNAME | AI_NUMERICHOST | AI_V4MAPPED | AI_ALL | AI_ADDRCONFIG | AI_NUMERICSERV;
+  if (hints->ai_flags & ~known) return EAI_BADFLAGS;
   if (hints->ai_family != AF_UNSPEC && hints->ai_family != AF_INET && hints->ai_family != AF_INET6) return EAI_FAMILY;
   if (hints->ai_socktype && hints->ai_socktype != SOCK_STREAM && hints->ai_socktype != SOCK_DGRAM) return EAI_SOCKTYPE;
   if (hints->ai_protocol == IPPROTO_TCP && hints->ai_socktype == SOCK_DGRAM) return EAI_SOCKTYPE;

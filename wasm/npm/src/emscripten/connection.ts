@@ -198,7 +198,8 @@ export function* accepting(channel: Channel, listener: Socket, flags: number): T
   const id = channel.newId();
   for (;;) {
     const ready = yield* channel.waiting(end - performance.now(), () => {
-      if (listener.shared === undefined) return -Errno.EINVAL;
+      // Another thread has shut it down, or closed it.
+      if (listener.shared === undefined) return listener.role === "new" ? -Errno.EINVAL : -Errno.EBADF;
       return -channel.down || listener.word(Word.Incoming) || undefined;
     });
     if (ready === undefined || ready < 0) return ready ?? -Errno.EAGAIN;
