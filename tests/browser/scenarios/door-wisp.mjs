@@ -1,14 +1,18 @@
 import { sleep, within } from "../client/context.mjs";
 import { mib, sequence, sha256 } from "../client/octets.mjs";
 
-export const about = "the client of wisp-js as it comes from npm, at the door /wisp/, by both versions of the protocol";
+export const about = "the client of wisp-js as it comes from npm, at the door /wisp/, by both versions of the protocol and by password";
 export const where = ["chromium"];
 export const deadline = 120;
+export const strict = true;
 export const host = {
+  token: async () => (await import("../harness/strict-gateway.mjs")).sign({ sub: "wisp" }),
   install: async () => (await import("../harness/vendor.mjs")).installVendor("@mercuryworkshop/wisp-js", "0.5.0"),
 };
 
 const WWW = "www.playground.test";
+/** Behind the gateway with tokens. */
+const OPEN = "45.33.7.53";
 const SIZE = 32 * 1024 * 1024;
 const STREAMS = 1000;
 /** Wisp's reasons of a CLOSE. */
@@ -20,7 +24,7 @@ const encoder = new TextEncoder();
 
 export default async function (t) {
   await t.host("install");
-  const { client } = await import("/vendor/@mercuryworkshop/wisp-js/dist/wisp-client.mjs");
+  const { client, extensions } = await import("/vendor/@mercuryworkshop/wisp-js/dist/wisp-client.mjs");
   for (const wisp_version of [1, 2]) {
     const connection = new client.ClientConnection(`${t.url()}/wisp/`, { wisp_version });
     await within(new Promise((resolve) => (connection.onopen = resolve)), "the connection");
@@ -32,7 +36,29 @@ export default async function (t) {
     t.equal(`${reasons}`, `${[REFUSED, DENIED]}`, "reasons of streams that are not opened");
     connection.close();
   }
+  await byPassword(t, client, extensions);
   return `${mib(SIZE)} down and up, ${STREAMS} streams, datagrams, by version 1 and 2`;
+}
+
+/** A gateway with tokens takes them for passwords. */
+async function byPassword(t, { ClientConnection }, { PasswordAuthExtension }) {
+  const token = await t.host("token");
+  const enter = (password) => {
+    const wisp_extensions = [new PasswordAuthExtension({ client_config: { username: "me", password } })];
+    const connection = new ClientConnection(`${t.url("strict")}/wisp/`, { wisp_version: 2, wisp_extensions });
+    const outcome = new Promise((resolve) => {
+      connection.onopen = () => resolve("open");
+      connection.onclose = () => resolve("closed");
+    });
+    return { connection, outcome: within(outcome, `the answer to ${password}`) };
+  };
+  const { connection, outcome } = enter(token);
+  t.equal(await outcome, "open", "a connection by password");
+  const stream = connection.create_stream(OPEN, 80);
+  const word = new Promise((resolve) => (stream.onmessage = resolve));
+  t.equal(new TextDecoder().decode(await within(word, "a word")), "reached", "what comes by it");
+  connection.close();
+  t.equal(await enter("wrong").outcome, "closed", "a connection by a wrong password");
 }
 
 /** Why a stream to there ends. */

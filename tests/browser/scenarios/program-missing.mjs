@@ -3,17 +3,20 @@ import { Program } from "../client/program.mjs";
 
 export const about = "a program without its network, its C part, its library, shared memory or a Worker says what to do";
 export const programs = true;
+/** emcc may have to make its libraries for threads first. */
+export const deadline = 180;
 
 export const host = {
-  /** What emcc says to a link without the library: only the objects of the C part. */
-  async linkWithoutLibrary() {
+  /** What emcc says to a link with these flags in place of those that belong to its options. */
+  async link(_tools, source, output, keeps, ...options) {
     const { execFileSync } = await import("node:child_process");
     const path = await import("node:path");
     const { linkFlags, PROGRAMS } = await import("../harness/programs.mjs");
-    const source = path.resolve(import.meta.dirname, "../../emscripten/programs/small.c");
-    const objects = (await linkFlags()).filter((flag) => flag.endsWith(".o"));
+    const file = path.resolve(import.meta.dirname, `../../emscripten/programs/${source}.c`);
+    const flags = (await linkFlags()).filter((flag) => keeps === "all" || flag.endsWith(".o"));
+    const env = { NODE_PATH: "/usr/share/nodejs", ...process.env };
     try {
-      execFileSync("emcc", [source, ...objects, "-o", path.join(PROGRAMS, "never.js")], { stdio: "pipe" });
+      execFileSync("emcc", [file, ...flags, ...options, "-o", path.join(PROGRAMS, `${output}.js`)], { stdio: "pipe", env });
     } catch (error) {
       return String(error.stderr);
     }
@@ -30,8 +33,7 @@ export default async function (t) {
   const bare = Program.run(t, net, "bare", "www.playground.test", "/");
   const { errors } = await within(bare, "a program without the C part");
   t.check(errors.some((each) => /npx webtun emcc-flags/.test(each)), `it says ${errors.join(" / ")}`);
-  const link = await t.host("linkWithoutLibrary");
-  t.check(/undefined symbol: webtun_\w+/.test(link), `a link without the library says ${link}`);
+  await linkedWrongly(t, net);
 
   if (t.where === "chromium") {
     await withoutSharedMemory(t, net);
@@ -40,6 +42,20 @@ export default async function (t) {
   await net.close();
   const after = await within(Program.run(t, net, "echo", "192.0.2.1", "7", "sequential", "1"), "a program without a stack");
   t.equal(`${after.exit} ${after.lines.join()}`, "1 connect: Network is down", "a program whose tunnel is closed says");
+}
+
+/** Without the library, and with flags of another way of waiting. */
+async function linkedWrongly(t, net) {
+  const bare = await t.host("link", "small", "never", "objects");
+  t.check(/undefined symbol: webtun_\w+/.test(bare), `a link without the library says ${bare}`);
+  const unwound = await t.host("link", "get", "never", "all", "-sASYNCIFY");
+  t.check(/npx webtun emcc-flags -sASYNCIFY/.test(unwound), `a link that is to be unwound says ${unwound}`);
+  if (t.where !== "chromium") return;
+  const options = ["-pthread", "-sPROXY_TO_PTHREAD", "-sINITIAL_MEMORY=64MB"];
+  t.equal(await t.host("link", "get", "get-unthreaded", "all", ...options), "nothing", "a link with threads says");
+  const program = Program.run(t, net, "get-unthreaded", "www.playground.test", "/");
+  const { errors } = await within(program, "a program with threads and a C part without");
+  t.check(errors.some((each) => /npx webtun emcc-flags -pthread/.test(each)), `it says ${errors.join(" / ")}`);
 }
 
 async function attachedLate(t, net) {

@@ -38,6 +38,9 @@ const threads = (typeof PTHREADS !== "undefined" && PTHREADS) || (typeof USE_PTH
 const promises = (typeof JSPI !== "undefined" && JSPI) || (typeof ASYNCIFY !== "undefined" && ASYNCIFY === 2);
 const unwinds = !promises && typeof ASYNCIFY !== "undefined" && Boolean(ASYNCIFY);
 if (threads && (promises || unwinds)) throw new Error("webtun: of -pthread, -sJSPI and -sASYNCIFY a program has one");
+if (unwinds && typeof ASYNCIFY_IMPORTS !== "undefined" && !ASYNCIFY_IMPORTS.some((name) => name.endsWith("webtun_connect"))) {
+  throw new Error("webtun: -sASYNCIFY needs more flags: use what `npx webtun emcc-flags -sASYNCIFY` prints");
+}
 
 /** What the runtime is given of the program around it. */
 const ENVIRONMENT = `{

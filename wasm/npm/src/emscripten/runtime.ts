@@ -34,6 +34,8 @@ export class Runtime {
   readonly #environment: Environment;
   readonly memory: Memory;
   readonly #suspended = new Suspended();
+  /** The C part has said where threads wait, as that for threads does before `main`. */
+  #knowsWord = false;
   /** Kept for the library: a call of this program has been unwound before. */
   begun = false;
   readonly #descriptors: Descriptors;
@@ -89,7 +91,9 @@ export class Runtime {
 
   /** The result, or a ticket for {@link resume}, which is less than every errno. */
   begin(task: Task<number>): number {
-    return this.#suspended.begin(task);
+    if (this.#knowsWord) return this.#suspended.begin(task);
+    this.#environment.warn("the C part is of a program without threads: use what `npx webtun emcc-flags -pthread` prints");
+    return -Errno.EOPNOTSUPP;
   }
 
   resume(ticket: number): number {
@@ -102,6 +106,7 @@ export class Runtime {
 
   /** Threads wait for the word at this address of the program's memory. */
   useWord(at: number): number {
+    this.#knowsWord = true;
     this.#channel?.useWord(this.#environment.heap().buffer as unknown as SharedArrayBuffer, at);
     return 0;
   }
