@@ -230,6 +230,38 @@ isolated! {
         gateway.stop();
     }
 
+    /// Downloads that never end: each gets what the others get, and a word said meanwhile is answered.
+    fn streams_take_turns() {
+        const STREAMS: u32 = 4;
+        const OCTETS: usize = 16 << 20;
+        let scratch = Scratch::new("wisp-turns");
+        let gateway = start(&scratch, &[]);
+        block_on(async {
+            let endless = serve(|mut stream| async move {
+                let piece = vec![7; 64 << 10];
+                while stream.write_all(&piece).await.is_ok() {}
+            })
+            .await;
+            let echo = echo().await;
+            let mut client = Wisp::open(gateway.address).await;
+            for stream in 1..=STREAMS {
+                client.connect(stream, TCP, HERE, endless).await;
+            }
+            let had = |client: &Wisp, stream| client.received.get(&stream).map_or(0, Vec::len);
+            while (1..=STREAMS).map(|stream| had(&client, stream)).sum::<usize>() < OCTETS {
+                client.step().await;
+            }
+            for stream in 1..=STREAMS {
+                let share = had(&client, stream) * STREAMS as usize * 100 / OCTETS;
+                assert!((50..200).contains(&share), "stream {stream} has {share} % of its share");
+            }
+            client.connect(9, TCP, HERE, echo).await;
+            client.data(9, b"heard").await;
+            assert_eq!(client.receive(9, 5).await, b"heard");
+        });
+        gateway.stop();
+    }
+
     fn datagrams_keep_their_ends() {
         let scratch = Scratch::new("wisp-udp");
         let _echo = echo_datagrams();
@@ -308,6 +340,10 @@ isolated! {
             client.connect(8, TCP, HERE, echo).await;
             client.data(8, b"v2").await;
             assert_eq!(client.receive(8, 2).await, b"v2");
+            client.connect(9, TCP, HERE, 1).await;
+            client.connect(10, TCP, "10.9.8.7", 80).await;
+            assert_eq!((client.end(9).await, client.end(10).await), (0x44, 0x48));
+            assert_eq!(client.told.get(&9).or(client.told.get(&10)), None, "what is not open is never said to be");
         });
         gateway.stop();
     }
