@@ -56,9 +56,12 @@ const BY_NAME = {
       const files = [path.join(sources, `programs/${name}.c`), "-o", path.join(PROGRAMS, `${name}-asyncify.js`)];
       await compile("emcc", ["-O1", ...unwinding, ...files]);
     }
-    const threads = ["-pthread", "-sPROXY_TO_PTHREAD", "-sPTHREAD_POOL_SIZE=12", "-sINITIAL_MEMORY=64MB"];
-    const files = [path.join(sources, "programs/threads.c"), "-o", path.join(PROGRAMS, "threads.js")];
-    await compile("emcc", ["-O1", ...threads, ...(await linkFlags("emcc-flags", "-pthread")), ...files]);
+    const threads = ["-pthread", "-sPTHREAD_POOL_SIZE=12", "-sINITIAL_MEMORY=64MB"];
+    const flags = await linkFlags("emcc-flags", "-pthread");
+    for (const [name, ...proxy] of [["threads", "-sPROXY_TO_PTHREAD"], ["threads-unproxied"]]) {
+      const files = [path.join(sources, "programs/threads.c"), "-o", path.join(PROGRAMS, `${name}.js`)];
+      await compile("emcc", ["-O1", ...threads, ...proxy, ...flags, ...files]);
+    }
   },
   async "conformance-modes"() {
     await compileNative();

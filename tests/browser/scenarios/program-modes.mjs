@@ -24,6 +24,7 @@ export default async function (t) {
   await says(["50 in parallel"], "poll() that is unwound", Program.runHere(net, "echo-asyncify", HOST, "echo", "parallel", 50));
   await says(THREADS, "threads of the page", Program.runHere(net, "threads", HOST, "echo", 8));
   await says(THREADS, "threads of a Worker", Program.run(t, net, "threads", HOST, "echo", 8));
+  await says(THREADS, "threads beside main", Program.run(t, net, "threads-unproxied", HOST, "echo", 8));
   await net.close();
 
   // As in a page without the two headers: the stack is where the program is.
