@@ -58,20 +58,48 @@ async function byTcp(pipe) {
   return code === 4403 ? "denied" : `${code}`;
 }
 
-/** RFC 1928 and RFC 1929, within a WebSocket. */
-async function bySocks(pipe, host, port, token) {
+const CONNECT = 1;
+const UDP_ASSOCIATE = 3;
+
+/** RFC 1928 and RFC 1929, within a WebSocket: what is answered to a request. */
+async function askSocks(pipe, command, destination, token) {
   await pipe.opened;
   pipe.send([5, 1, 2]);
   await pipe.read(2);
   pipe.send([1, 2, ...encoder.encode("me"), token.length, ...encoder.encode(token)]);
   await pipe.read(2);
-  const name = encoder.encode(host);
-  pipe.send([5, 1, 0, 3, name.length, ...name, port >> 8, port & 255]);
+  pipe.send([5, command, 0, ...destination]);
   const reply = await pipe.read(4);
+  if (reply[1] === 0) await pipe.read((reply[3] === 1 ? 4 : 16) + 2);
+  return reply;
+}
+
+/** A destination as SOCKS writes it, by its name. */
+function named(host, port) {
+  const name = encoder.encode(host);
+  return [3, name.length, ...name, port >> 8, port & 255];
+}
+
+async function bySocks(pipe, host, port, token) {
+  const reply = await askSocks(pipe, CONNECT, named(host, port), token);
   if (reply[1] === 2) return "denied";
   if (reply[1] !== 0) return `${reply}`;
-  await pipe.read((reply[3] === 1 ? 4 : 16) + 2);
   return `reached: ${(await pipe.rest()).text}`;
+}
+
+/** A datagram, whose association ends where policy forbids it. */
+async function bySocksUdp(pipe, host, port, token) {
+  const anywhere = [1, 0, 0, 0, 0, 0, 0];
+  const reply = await askSocks(pipe, UDP_ASSOCIATE, anywhere, token);
+  if (reply[1] !== 0) return `${reply}`;
+  pipe.send([0, 0, 0, ...named(host, port), ...encoder.encode("?")]);
+  try {
+    const from = await pipe.read(4);
+    await pipe.read((from[3] === 1 ? 4 : 16) + 2);
+    return `reached: ${decoder.decode(new Uint8Array(await pipe.read("reached".length)))}`;
+  } catch (error) {
+    return error.message === "closed with 4403" ? "denied" : error.message;
+  }
 }
 
 /** A stream of Wisp version 1; `kind` is 1 for TCP, and 2 for UDP. */
@@ -96,6 +124,7 @@ async function byWisp(pipe, host, port, kind) {
 const WAYS = {
   "/tcp/": [(url, host, port, token) => [`${url}/tcp/${host}/${port}?token=${token}`, "binary"], byTcp],
   SOCKS: [(url) => [url, "binary"], bySocks],
+  "SOCKS UDP": [(url) => [url, "binary"], bySocksUdp],
   "/wisp/ TCP": [wisp, (pipe, host, port) => byWisp(pipe, host, port, 1)],
   "/wisp/ UDP": [wisp, (pipe, host, port) => byWisp(pipe, host, port, 2)],
 };

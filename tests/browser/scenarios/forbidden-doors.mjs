@@ -43,7 +43,7 @@ export default async function (t) {
 
 async function tryAll(t, attempt, destinations) {
   // A datagram to the gateway's inner address is dropped, and nobody says so.
-  const waysTo = ({ codes }) => DOORS.filter((door) => !codes || door !== "/wisp/ UDP");
+  const waysTo = ({ codes }) => DOORS.filter((door) => !codes || !door.endsWith(" UDP"));
   const waiting = destinations.flatMap((next) => waysTo(next).map((door) => ({ ...next, door })));
   const wrong = [];
   const worker = async () => {

@@ -248,9 +248,8 @@ fn container(full: bool) -> Result<Plan> {
         let all = [through("image --egress user", "--egress"), through("image --egress tun --no-build", "--egress")];
         return Ok(Plan::Run([lint, xtask("container")].into_iter().chain(all).collect()));
     }
-    let chosen = ["denied", "half-close", "inbound", "resolve", "udp-sizes"].map(|name| format!("-k {name}")).join(" ");
     let user = through("programs --egress user", "--egress");
-    let tun = through("programs --egress tun --no-build", &chosen);
+    let tun = through("programs --egress tun --no-build", "--egress");
     Ok(Plan::Run(vec![lint, xtask("container --dev"), user, tun]))
 }
 
