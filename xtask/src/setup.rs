@@ -34,9 +34,11 @@ const CONTAINER: &[Tool] = &[
 const TESTS: &[Tool] = &[
     ("caddy", "caddy"),
     ("cc", "gcc"),
+    ("cmake", "cmake"),
     ("debootstrap", "debootstrap"),
     ("dnsmasq", "dnsmasq-base"),
     ("emcc", "emscripten"),
+    ("make", "make"),
     ("ping", "iputils-ping"),
     ("curl", "curl"),
     ("turnutils_natdiscovery", "coturn"),

@@ -7,6 +7,7 @@ import { assemble, buildCurl } from "../../../examples/curl/build.mjs";
 import { assembleExamples, buildExample } from "../../../examples/programs/build.mjs";
 import { assemble as assembleMachine, buildGuest } from "../../../examples/vm/build.mjs";
 import { buildWasi } from "../../wasi/build.mjs";
+import { buildByReadme } from "./builders.mjs";
 
 const run = promisify(execFile);
 const root = path.resolve(import.meta.dirname, "../../..");
@@ -49,6 +50,7 @@ const BY_NAME = {
     const file = path.join(sources, "programs/echo.c");
     await compile("emcc", ["-O1", file, ...(await linkFlags()), "-o", path.join(PROGRAMS, "echo.js")]);
   },
+  builders: () => buildByReadme(path.join(sources, "programs/small.c"), PROGRAMS),
   /** Other ways of waiting: unwinding the stack, and threads. */
   async modes() {
     const unwinding = await linkFlags("emcc-flags", "-sASYNCIFY");
