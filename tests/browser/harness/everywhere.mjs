@@ -27,7 +27,8 @@ function question(message) {
 
 /**
  * `<hex>.at.test` is the address that the digits spell. `<n>-<hex>.rebind.test` is an open one at the first query for
- * its type, and the one that the digits spell from then on.
+ * its type, and the one that the digits spell from then on. Of `<any>.failing.test` the server says SERVFAIL, and of
+ * `<any>.refused.test` REFUSED.
  */
 function addressOf([first, kind], type, seen) {
   const [hex] = first.split("-").slice(-1);
@@ -38,11 +39,13 @@ function addressOf([first, kind], type, seen) {
   return type === 1 ? Buffer.from([45, 33, 7, 53]) : Buffer.from("26001f00000000000000000000000053", "hex");
 }
 
+const FAILURES = { failing: 2, refused: 5 };
+
 function answer(message, seen) {
   const { labels, type, end } = question(message);
   const address = type === 1 || type === 28 ? addressOf(labels, type, seen) : undefined;
   const head = Buffer.from(message.subarray(0, end));
-  head.writeUInt16BE(0x8180, 2);
+  head.writeUInt16BE(0x8180 | (FAILURES[labels[1]] ?? 0), 2);
   head.writeUInt16BE(address ? 1 : 0, 6);
   head.fill(0, 8, 12);
   if (!address) return head;
