@@ -8,6 +8,7 @@ const { Shared, putDatagram, firstDatagram, copyDatagram, dropDatagram, MAX_DATA
 const { CONTROL_SIZE, SOCKET_SIZE, LARGE_SOCKET_SIZE, TX_SIZE, State, Word, putEndpoint, takeEndpoint, addressWords, Errno } =
   await internals("posix/layout", "posix/endpoints", "posix/errno");
 const { ProgramTcp, Kind } = await internals("posix/tcp", "engine/events");
+const { breakWith, sending, Socket } = await internals("posix/socket", "emscripten/transfer", "emscripten/socket");
 
 const fresh = () => new Shared(new SharedArrayBuffer(SOCKET_SIZE));
 const pattern = (length, from) => Uint8Array.from({ length }, (_, index) => (from + index) % 251);
@@ -184,4 +185,57 @@ test("a connection that is reset is told of once, however often the stack does",
   shared.set(Word.Error, 0);
   owned.handleEvent(Kind.TcpClosed, Uint32Array.of(0, RESET));
   assert.equal(shared.get(Word.Error), 0);
+});
+
+/** A connected socket of a program's, whose memory calls `between` when either side has looked at it or changed it. */
+function watched(between) {
+  class Watched extends Shared {
+    get(word) {
+      const value = super.get(word);
+      between();
+      return value;
+    }
+    set(word, value) {
+      super.set(word, value);
+      between();
+    }
+  }
+  const socket = new Socket(2, 1, 0);
+  Object.assign(socket, { role: "stream", nonBlocking: true, shared: new Watched(new SharedArrayBuffer(SOCKET_SIZE)) });
+  Shared.prototype.set.call(socket.shared, Word.State, State.Connected);
+  return socket;
+}
+
+/** What send() says of one octet, by a channel that never waits. */
+function sendOne(socket) {
+  const channel = { down: 0, kick() {}, *waiting(_, step) { return step(); } };
+  return sending(channel, socket, [new Uint8Array(1)], 0, undefined).next().value;
+}
+
+test("send() tells why a connection is over before it tells that it is, whenever the engine comes to know", () => {
+  const inTurn = (said) => {
+    const told = said.findIndex((each) => each < 0);
+    assert.deepEqual(said.slice(told), [-Errno.ECONNREFUSED, ...said.slice(told + 1).map(() => -Errno.EPIPE)]);
+  };
+  for (let place = 0; place < 12; place++) {
+    // The program sends at one place of the engine's work, and the engine works at one place of the program's.
+    for (const programFirst of [false, true]) {
+      const said = [];
+      let left = place;
+      let isWithin = false;
+      const send = () => said.push(sendOne(socket));
+      const end = () => breakWith(socket.shared, { code: "ECONNREFUSED" });
+      const [outer, inner] = programFirst ? [send, end] : [end, send];
+      const socket = watched(() => {
+        if (isWithin || left-- !== 0) return;
+        isWithin = true;
+        inner();
+      });
+      outer();
+      isWithin = true;
+      if (programFirst && socket.word(Word.TxEnd) === 0) end();
+      for (let more = 0; more < 3; more++) send();
+      inTurn(said);
+    }
+  }
 });

@@ -90,9 +90,14 @@ function* sendOctets(channel: Channel, socket: Socket, data: Uint8Array, flags: 
     const state = socket.state;
     if (channel.down !== 0) return sent || -Errno.ECONNRESET;
     if (state === State.Connecting) return undefined;
-    const error = socket.takeError();
-    if (error !== 0) return sent || -error;
-    if (socket.writeShut || shared.get(Word.TxEnd) === 1 || state !== State.Connected) return sent || -Errno.EPIPE;
+    // Looked at first, so that the error that has led to it is there.
+    const over = socket.writeShut || shared.get(Word.TxEnd) === 1 || state !== State.Connected;
+    const error = sent > 0 ? 0 : socket.takeError();
+    if (error !== 0) {
+      shared.set(Word.TxEnd, 1);
+      return -error;
+    }
+    if (over) return sent || -Errno.EPIPE;
     const taken = shared.tx.write(data.subarray(sent));
     sent += taken;
     if (taken > 0) channel.kick(socket);

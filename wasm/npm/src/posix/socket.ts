@@ -27,13 +27,13 @@ export interface ProgramSocket extends SocketOwner {
 
 /**
  * Ends a connection in both directions with a pending error; one that goes down with its tunnel was reset. Once: a program
- * that has taken the error does not meet it again. Sending ends before the error is told, and receiving after it.
+ * that has taken the error does not meet it again. The error comes first, so that who finds an end finds its cause.
  */
 export function breakWith(shared: Shared, cause: Failure): void {
   if (shared.get(Word.TxEnd) === 1 && shared.get(Word.RxEnd) === 1) return;
   const connected = shared.get(Word.State) === State.Connected;
-  shared.set(Word.TxEnd, 1);
   shared.set(Word.Error, errnoOf(connected && cause.code === "ENETDOWN" ? "ECONNRESET" : cause.code));
+  shared.set(Word.TxEnd, 1);
   shared.set(Word.RxEnd, 1);
   if (shared.get(Word.State) === State.Connecting) shared.set(Word.State, State.Failed);
 }
