@@ -16,9 +16,9 @@ export async function closeStreams(
   readable: ReadableStream<unknown>,
   writable?: WritableStream<unknown>,
 ): Promise<undefined> {
-  if (socket.state === "opening") throw invalidState("the socket is not open yet");
-  if (readable.locked) throw invalidState("the readable stream is locked; release its reader first");
-  if (writable?.locked) throw invalidState("the writable stream is locked; release its writer first");
+  if (socket.state === "opening") throw invalidState("the socket is not open");
+  if (readable.locked) throw invalidState("the readable stream is locked: release its reader");
+  if (writable?.locked) throw invalidState("the writable stream is locked: release its writer");
   if (socket.state === "open") {
     await Promise.allSettled([readable.cancel(), writable?.abort()]);
   }

@@ -101,7 +101,7 @@ export class Transport {
     if (this.#over) return;
     if (!(data instanceof ArrayBuffer)) return this.#abandon(failure("EPROTO", "the gateway sent a text message"));
     if (data.byteLength > MAX_MESSAGE_LENGTH) {
-      return this.#abandon(failure("EPROTO", "the gateway sent an oversized message"));
+      return this.#abandon(failure("EPROTO", "the gateway sent a huge message"));
     }
     this.#handlers.onmessage(data);
   }
@@ -111,7 +111,7 @@ export class Transport {
     if (this.#opened) return failure("ECONNRESET", `the WebSocket was closed (${code}${reason && `: ${reason}`})`);
     return failure(
       "ECONNREFUSED",
-      "the gateway cannot be reached, or it refused this page (check the address, the token and the allowed origins)",
+      "the gateway cannot be reached, or it refuses this page: check address, token and origins",
     );
   }
 
