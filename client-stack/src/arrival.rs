@@ -36,7 +36,8 @@ impl Received {
     }
 }
 
-/// The data that one message has brought to the first of its connections that had nothing to read before.
+/// The data that one message has brought to one of its connections that had nothing to read before: to another than the first
+/// where it brings more to that at once than it had to the first.
 #[derive(Debug, Default)]
 pub(crate) struct Arrival {
     /// The address of the message whose packets are being handled: parts are known by theirs.
@@ -73,9 +74,11 @@ impl Arrival {
 
     /// `data` were added to the receive buffer of `id` behind `waiting` octets; where not `is_exact`, not quite these.
     pub fn note(&mut self, id: SocketId, data: &[u8], waiting: usize, is_exact: bool) {
-        let is_first = self.owner.is_none() && waiting == 0;
-        if !is_first && self.owner != Some(id) {
-            return;
+        if self.owner != Some(id) {
+            if waiting > 0 || data.len() <= self.octets {
+                return;
+            }
+            self.clear();
         }
         let start = self.base.and_then(|base| data.as_ptr().addr().checked_sub(base));
         match start.filter(|_| is_exact && waiting == self.octets && self.parts.len() < MAX_PARTS) {
@@ -147,6 +150,21 @@ mod tests {
         assert_eq!(arrival.of(B, 10), [], "one connection is kept in mind");
         arrival.begin(&message);
         assert_eq!(arrival.of(A, 30), []);
+    }
+
+    #[test]
+    fn a_longer_part_of_another_connection_takes_the_place() {
+        let message = [0u8; 100];
+        let mut arrival = Arrival::default();
+        arrival.begin(&message);
+        arrival.note(A, &message[..10], 0, true);
+        arrival.note(B, &message[10..31], 5, true);
+        assert_eq!(arrival.of(A, 10), core::slice::from_ref(&(0..10)), "the other had something to read before");
+        arrival.note(B, &message[31..60], 0, true);
+        assert_eq!(arrival.of(A, 10), []);
+        assert_eq!(arrival.of(B, 29), core::slice::from_ref(&(31..60)));
+        arrival.note(A, &message[60..80], 0, true);
+        assert_eq!(arrival.of(B, 29), core::slice::from_ref(&(31..60)), "shorter");
     }
 
     #[test]
