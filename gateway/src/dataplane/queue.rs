@@ -171,7 +171,7 @@ impl Queue {
     /// Takes a piece of a stream, beyond the limit: whoever reads streams sees to it that they do not fill the queue.
     pub(super) fn push_stream(&mut self, stream: u64, content: Content, data: BytesMut, now: Instant) {
         let lanes = (LANES - PACKET_LANES) as u64;
-        let number = PACKET_LANES as u8 + (self.hasher.hash_one(stream) % lanes) as u8;
+        let number = PACKET_LANES as u8 + (stream % lanes) as u8;
         let lane = self.begin(number);
         let is_gathered = |last: &&mut Queued| last.content == content && last.packet.len() + data.len() <= GATHERED;
         let last = self.packets.back_mut(self.lanes[lane].packets).filter(is_gathered);

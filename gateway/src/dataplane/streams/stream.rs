@@ -4,13 +4,22 @@ use bytes::{Buf, BytesMut};
 use core::net::SocketAddr;
 use std::collections::VecDeque;
 
-/// What a connection may leave in its session's queue, in octets.
-const QUEUED: usize = 512 * 1024;
 /// A piece of a message that has to wait is kept as it is where it is so large a part of it; of others a copy is kept, lest a
 /// few octets hold a whole message in memory.
 const WORTH_KEEPING: usize = 4;
+/// Less than this part of a share is not worth reading: a piece of a message costs a client the same, however short.
+const WORTH_READING: usize = 4;
 /// Copies are gathered up to this length.
 const GATHERED: usize = 16 * 1024;
+
+/// What a session's queue takes, in octets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Of one connection.
+    pub share: usize,
+    /// Of all, besides what it has.
+    pub all: usize,
+}
 
 /// The client has sent what it may not: beyond its credit, or after its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,23 +173,24 @@ impl Stream {
     }
 
     /// How many octets may be read from the connection; where it is none, `Stream::resume` tells when there are some again.
-    pub fn room(&mut self, session_room: usize) -> usize {
-        let room = self.free(session_room);
-        self.is_paused = room == 0;
-        room
+    pub fn room(&mut self, room: Room) -> usize {
+        let free = self.free(room);
+        self.is_paused = free == 0;
+        free
     }
 
-    fn free(&self, session_room: usize) -> usize {
-        if self.remote_finished {
+    fn free(&self, room: Room) -> usize {
+        let own = room.share.saturating_sub(self.queued);
+        if self.remote_finished || own < room.share / WORTH_READING {
             return 0;
         }
         let credit = usize::try_from(self.credit.saturating_sub(self.sent)).unwrap_or(usize::MAX);
-        credit.min(QUEUED.saturating_sub(self.queued)).min(session_room)
+        credit.min(own).min(room.all)
     }
 
     /// True where reading was paused and may go on: half of its share of the queue has left, or the client takes more.
-    pub fn resume(&mut self, session_room: usize) -> bool {
-        let resumes = self.is_paused && self.queued <= QUEUED / 2 && self.free(session_room) > 0;
+    pub fn resume(&mut self, room: Room) -> bool {
+        let resumes = self.is_paused && self.queued <= room.share / 2 && self.free(room) > 0;
         self.is_paused &= !resumes;
         resumes
     }
@@ -266,20 +276,27 @@ mod tests {
 
     #[test]
     fn reading_pauses_for_the_queue_and_for_the_client() {
-        let mut stream = open(0, QUEUED as u64 + 10);
-        assert_eq!(stream.room(usize::MAX), QUEUED);
-        stream.enqueued(QUEUED);
-        assert_eq!(stream.room(usize::MAX), 0);
-        stream.left(QUEUED / 2 - 1);
-        assert!(!stream.resume(usize::MAX));
-        stream.left(QUEUED / 2 + 1);
-        assert!(stream.resume(usize::MAX) && !stream.resume(usize::MAX));
-        assert_eq!(stream.room(usize::MAX), 10);
-        stream.enqueued(10);
-        stream.left(10);
-        assert_eq!(stream.room(usize::MAX), 0);
-        stream.credit(QUEUED as u64 + 11);
-        assert!(stream.resume(usize::MAX));
-        assert_eq!(stream.room(0), 0);
+        const SHARE: usize = 1000;
+        let room = Room { share: SHARE, all: usize::MAX };
+        let mut stream = open(0, 2 * SHARE as u64 + 10);
+        assert_eq!(stream.room(room), SHARE);
+        stream.enqueued(SHARE - 250);
+        assert_eq!(stream.room(room), 250);
+        stream.enqueued(1);
+        assert_eq!(stream.room(room), 0, "too little is left");
+        stream.left(250);
+        assert!(!stream.resume(room));
+        stream.left(1);
+        assert!(stream.resume(room) && !stream.resume(room));
+        stream.left(SHARE / 2);
+        stream.enqueued(SHARE - 1);
+        stream.left(SHARE - 1);
+        assert_eq!(stream.room(room), SHARE / 4 + 10, "what the client takes");
+        stream.enqueued(SHARE / 4 + 10);
+        stream.left(SHARE / 4 + 10);
+        assert_eq!(stream.room(room), 0);
+        stream.credit(2 * SHARE as u64 + 11);
+        assert!(stream.resume(room));
+        assert_eq!(stream.room(Room { all: 0, ..room }), 0);
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use webtun_wire::StreamLimits;
 
-use super::stream::Stream;
+use super::stream::{Room, Stream};
 
-/// Octets that the connections of a session may leave in its queue together.
-const QUEUED: usize = 1 << 20;
+/// Octets that the connections of a session may leave in its queue together, and what the share of each is by their number.
+const QUEUED: usize = 2 << 20;
+const SMALLEST_SHARE: usize = 64 * 1024;
+const LARGEST_SHARE: usize = 512 * 1024;
 /// What a client may send on a stream before it hears more.
 pub(super) const FIRST_CREDIT: u64 = 64 * 1024;
 /// How far a client may be ahead of a connection, all streams together and each: the share of each is the first by their
@@ -22,6 +24,8 @@ pub(in crate::dataplane) struct Streams {
     /// What the client has said in its handshake.
     client: Option<StreamLimits>,
     queued: usize,
+    /// Who is first to be read when the queue was full: whoever is takes what room there is.
+    turn: u64,
 }
 
 impl Streams {
@@ -73,9 +77,12 @@ impl Streams {
         (TOTAL_WINDOW / self.table.len().max(1) as u64).clamp(FIRST_CREDIT, LARGEST_WINDOW)
     }
 
-    /// What the queue still takes of all of them.
-    pub(super) fn room(&self) -> usize {
-        QUEUED.saturating_sub(self.queued)
+    /// What the queue still takes.
+    pub(super) fn room(&self) -> Room {
+        let share = (QUEUED / self.table.len().max(1)).clamp(SMALLEST_SHARE, LARGEST_SHARE);
+        // The rest, where it is little, is not worth a piece of a message.
+        let all = QUEUED.saturating_sub(self.queued);
+        Room { share, all: if all < SMALLEST_SHARE { 0 } else { all } }
     }
 
     pub(super) fn enqueued(&mut self, octets: usize) {
@@ -84,16 +91,21 @@ impl Streams {
 
     /// Octets of a stream have left the queue; the streams that may be read on.
     pub(super) fn left(&mut self, id: u64, octets: usize) -> Vec<u64> {
-        let was_full = self.room() == 0;
+        let was_full = self.room().all == 0;
         self.queued = self.queued.saturating_sub(octets);
         let room = self.room();
         if let Some(stream) = self.table.get_mut(&id) {
             stream.left(octets);
         }
-        if was_full && room > 0 {
-            return self.table.iter_mut().filter_map(|(id, stream)| stream.resume(room).then_some(*id)).collect();
+        if !was_full || room.all == 0 {
+            let resumes = self.table.get_mut(&id).is_some_and(|stream| stream.resume(room));
+            return if resumes { vec![id] } else { Vec::new() };
         }
-        let resumes = self.table.get_mut(&id).is_some_and(|stream| stream.resume(room));
-        if resumes { vec![id] } else { Vec::new() }
+        let mut resumed: Vec<_> =
+            self.table.iter_mut().filter_map(|(id, stream)| stream.resume(room).then_some(*id)).collect();
+        let first = resumed.partition_point(|id| *id < self.turn);
+        resumed.rotate_left(first);
+        self.turn = resumed.first().map_or(self.turn, |id| id + 1);
+        resumed
     }
 }
