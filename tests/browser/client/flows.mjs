@@ -13,10 +13,10 @@ export function openTunnel(t) {
   return t.connect(t.gateway, { token: t.token });
 }
 
-/** A connection with its reader and writer. */
-async function open(net, port) {
-  const socket = new net.TCPSocket(HOST, port, { noDelay: true });
-  const { readable, writable } = await socket.opened;
+/** A connection with its reader and writer; `split`: one that the gateway makes. */
+async function open(net, port, split = false) {
+  const socket = split ? net.connect({ hostname: HOST, port }) : new net.TCPSocket(HOST, port, { noDelay: true });
+  const { readable, writable } = split ? (await socket.opened, socket) : await socket.opened;
   return { socket, reader: readable.getReader(), writer: writable.getWriter() };
 }
 
@@ -57,9 +57,9 @@ export class Bulk {
   #done;
 
   /** @param direction - "down" or "up" */
-  static async open(net, direction) {
+  static async open(net, direction, split) {
     const bulk = new Bulk();
-    bulk.#flow = await open(net, direction === "down" ? CHARGEN : DISCARD);
+    bulk.#flow = await open(net, direction === "down" ? CHARGEN : DISCARD, split);
     bulk.#done = direction === "down" ? bulk.#receive() : bulk.#send();
     bulk.#done.catch(() => {});
     return bulk;
@@ -102,8 +102,8 @@ export function quantile(numbers, share = 0.5) {
 }
 
 /** MB/s of flows side by side, after `warmUp` seconds, for `seconds`; one number for each. */
-export async function rates(net, { count, direction, warmUp, seconds }) {
-  const flows = await Promise.all(Array.from({ length: count }, () => Bulk.open(net, direction)));
+export async function rates(net, { count, direction, split, warmUp, seconds }) {
+  const flows = await Promise.all(Array.from({ length: count }, () => Bulk.open(net, direction, split)));
   await sleep(warmUp * 1000);
   const [start, before] = [performance.now(), flows.map((flow) => flow.octets)];
   await sleep(seconds * 1000);

@@ -1,4 +1,4 @@
-// Arguments: how many flows; seconds each way.
+// Arguments: how many flows; seconds each way; 1 for connections that the gateway makes.
 import { openTunnel, rates } from "../client/flows.mjs";
 
 export const about = "how flows side by side share a tunnel";
@@ -6,10 +6,11 @@ export const about = "how flows side by side share a tunnel";
 const WARM_UP = 1;
 
 export default async function (t) {
-  const [count, seconds] = t.args;
+  const [count, seconds, by] = t.args;
   const net = await openTunnel(t);
-  const down = await rates(net, { count, direction: "down", warmUp: WARM_UP, seconds });
-  const up = await rates(net, { count, direction: "up", warmUp: WARM_UP, seconds });
+  const measure = (direction) => rates(net, { count, direction, split: by === 1, warmUp: WARM_UP, seconds });
+  const down = await measure("down");
+  const up = await measure("up");
   return { down: sum(down), up: sum(up), "fairness, down": fairness(down), "fairness, up": fairness(up) };
 }
 

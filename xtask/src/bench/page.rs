@@ -65,10 +65,10 @@ pub static IDLE: Family = Family {
     },
 };
 
-/// By the number of flows.
+/// By the number of flows, and who makes them.
 pub static FAIR: Family = Family {
     name: "fair",
-    about: "flows side by side in Chromium: their total, and Jain's index of fairness",
+    about: "flows side by side in Chromium, end to end and split: their total, and Jain's index of fairness",
     reference: "1",
     figures: &[
         Figure { name: "down", unit: MB_S },
@@ -78,7 +78,10 @@ pub static FAIR: Family = Family {
     ],
     measure: |context| {
         let seconds = context.or_least("4", "0.2");
-        measure(context, context.or_least(&["1", "10"], &["10"]), |count| format!("fair {count} {seconds}"))
+        measure(context, context.or_least(&["1", "10", "1, split", "10, split"], &["10", "10, split"]), |variant| {
+            let (count, split) = variant.split_once(',').map_or((variant, 0), |(count, _)| (count, 1));
+            format!("fair {count} {seconds} {split}")
+        })
     },
 };
 
