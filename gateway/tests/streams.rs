@@ -205,27 +205,30 @@ fn beyond_its_flows_and_its_rate_a_stream_is_refused_and_the_session_goes_on() {
 
 #[test]
 fn a_slow_client_holds_up_the_connections_and_nothing_is_lost() {
+    /// More than the queue has a share for.
+    const STREAMS: u64 = 40;
     let (mut world, client) = world();
-    for stream in 0..20 {
+    for stream in 0..STREAMS {
         open(&mut world, &client, stream, b"");
     }
     received(&mut world, &client);
     told(&mut world);
     let mut put = 0;
-    for stream in 0..20 {
+    for stream in 0..STREAMS {
         while let room @ 1.. = world.gateway.stream_room(client.id, stream) {
-            let len = room.min(50_000);
+            let len = room.min(40_000);
             world.gateway.stream_received(client.id, stream, BytesMut::zeroed(len), world.now);
             put += len;
         }
     }
-    assert_eq!(put, 1 << 20, "the session's queue bounds all of them together");
+    let bound = 2 << 20;
+    assert!((bound - 64 * 1024..=bound).contains(&put), "the session's queue bounds all of them together: {put}");
     let lengths = received(&mut world, &client);
     let got: usize =
         lengths.iter().filter_map(|it| it.strip_prefix("data ")?.split(' ').nth(1)?.parse::<usize>().ok()).sum();
     world.settle();
     let resumed = told(&mut world).into_iter().filter(|(_, what)| *what == StreamEvent::Read).count();
-    assert_eq!((got, resumed), (put, 20));
+    assert_eq!((got, resumed), (put, STREAMS as usize));
 }
 
 #[test]
