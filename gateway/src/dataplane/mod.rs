@@ -70,13 +70,11 @@ mod queue;
 mod ratelimit;
 mod session;
 mod shards;
-mod slots;
 mod special;
 mod stats;
 mod streams;
 mod timer;
 mod tunnel;
-mod turns;
 mod uplink;
 mod verdict;
 

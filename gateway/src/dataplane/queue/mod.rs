@@ -3,24 +3,28 @@
 //! Flows take turns (deficit round robin, RFC 8290 section 3.4 without its delay control), those that begin first, so that a
 //! download does not make a ping wait, and at the bound it is the flow with the most waiting octets that loses.
 
+mod flow_key;
+mod item;
+mod lane;
+mod slots;
+mod turns;
+
 use bytes::BytesMut;
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use webtun_wire::{Instant, OffloadHeader};
 
-use super::slots::{Chain, Slots};
-use super::turns::Turns;
-use super::{DropReason, offload};
-use webtun_wire::ResetReason;
+pub(super) use self::item::{Content, PACKET_OVERHEAD, Queued};
 
-/// What a queued packet is taken to cost besides its octets, so that empty ones are bounded too.
-pub(super) const PACKET_OVERHEAD: usize = 64;
+use self::flow_key::FlowKey;
+use self::lane::Lane;
+use self::slots::{Chain, Slots};
+use self::turns::Turns;
+use super::{DropReason, offload};
+
 /// Lanes that flows are sorted into by their hash. Those behind them are for streams, which lose nothing at the bound.
 const LANES: usize = Turns::LANES;
 const PACKET_LANES: usize = LANES / 4 * 3;
-/// Lanes next to each other in which a flow looks for one that no other has, as CAKE's flows do: what shares a lane shares the
-/// losses of the largest.
-const WAYS: u64 = 8;
 /// Up to this length, what of a stream waits behind each other becomes one piece: a server that sends octet by octet must not fill
 /// memory with what each piece costs.
 const GATHERED: usize = 16 * 1024;
@@ -62,54 +66,6 @@ pub(super) struct Queue {
     coalesces: bool,
 }
 
-/// What it is that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    /// An IP packet.
-    Packet,
-    /// Octets of a stream.
-    Data(u64),
-    /// The end of a stream's octets.
-    Finish(u64),
-    /// The end of a stream.
-    Reset(u64, ResetReason),
-}
-
-/// A packet that waits, or a piece of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Queued {
-    pub content: Content,
-    pub packet: BytesMut,
-    /// Not the default only where the session takes such packets.
-    pub offload: OffloadHeader,
-    /// When it came.
-    pub since: Instant,
-}
-
-impl Queued {
-    fn cost(&self) -> usize {
-        self.packet.len() + PACKET_OVERHEAD
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Lane {
-    packets: Chain,
-    octets: usize,
-    credit: usize,
-    /// The hash of the flow that has it, for as long as there are packets.
-    flow: u64,
-    /// Flows that found no other have packets in it, too.
-    is_shared: bool,
-}
-
-impl Lane {
-    /// Octets that it has to earn before its first packet may leave; `None` where there is no packet.
-    fn debt(&self, packets: &Slots) -> Option<usize> {
-        packets.front(self.packets).map(|queued| queued.packet.len().saturating_sub(self.credit))
-    }
-}
-
 impl Queue {
     /// The seed keeps strangers from choosing flows that share a lane with others.
     pub(super) fn new(limit: usize, seed: u64) -> Self {
@@ -137,7 +93,8 @@ impl Queue {
     ///
     /// [`DropReason::QueueFull`] where it is this one that is dropped.
     pub(super) fn push(&mut self, packet: BytesMut, offload: OffloadHeader, now: Instant) -> Result<u64, DropReason> {
-        let number = self.lane_of(self.hasher.hash_one(FlowKey(&packet)));
+        let flow = self.hasher.hash_one(FlowKey(&packet));
+        let number = lane::choose(&mut self.lanes()[..PACKET_LANES], flow);
         let lane = self.begin(number);
         if self.coalesces && self.octets - self.stream_octets + packet.len() <= self.limit {
             let lane = &mut self.lanes[lane];
@@ -188,34 +145,18 @@ impl Queue {
         self.append(lane, queued);
     }
 
-    /// Where a flow's next packet waits: behind those that it has waiting, so that none overtakes another.
-    fn lane_of(&mut self, flow: u64) -> u8 {
+    /// A session that was never sent anything has none.
+    fn lanes(&mut self) -> &mut [Lane] {
         if self.lanes.is_empty() {
             self.lanes.resize(LANES, Lane::default());
         }
-        let lanes = PACKET_LANES as u64;
-        let ways = (0..WAYS).map(|way| ((flow % lanes + way) % lanes) as usize);
-        let own = ways.clone().find(|at| !self.lanes[*at].packets.is_empty() && self.lanes[*at].flow == flow);
-        if let Some(own) = own {
-            return own as u8;
-        }
-        let first = (flow % lanes) as usize;
-        let may_move = self.lanes[first].packets.is_empty() || !self.lanes[first].is_shared;
-        let free = ways.clone().find(|at| may_move && self.lanes[*at].packets.is_empty());
-        match free {
-            Some(free) => (self.lanes[free].flow, self.lanes[free].is_shared) = (flow, false),
-            None => self.lanes[first].is_shared = true,
-        }
-        free.unwrap_or(first) as u8
+        &mut self.lanes
     }
 
     /// A lane that is about to have something.
     fn begin(&mut self, number: u8) -> usize {
-        if self.lanes.is_empty() {
-            self.lanes.resize(LANES, Lane::default());
-        }
         let index = usize::from(number);
-        if self.lanes[index].packets.is_empty() && self.turns.begin(number) {
+        if self.lanes()[index].packets.is_empty() && self.turns.begin(number) {
             self.lanes[index].credit = QUANTUM;
         }
         index
@@ -433,148 +374,5 @@ impl Queue {
     }
 }
 
-/// What tells flows apart: addresses, protocol and ports, where they lie in packets without extension headers. Others are
-/// told apart by less.
-struct FlowKey<'a>(&'a [u8]);
-
-impl Hash for FlowKey<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let (protocol, addresses, ports) = match self.0.first().map(|octet| octet >> 4) {
-            Some(4) => (9, 12..20, usize::from(self.0[0] & 0x0F) * 4),
-            _ => (6, 8..40, 40),
-        };
-        let kind = self.0.get(protocol).copied().unwrap_or(0);
-        state.write_u8(kind);
-        state.write(self.0.get(addresses).unwrap_or_default());
-        // An echo's identifier stands behind its checksum.
-        let ports = if kind == 1 || kind == 58 { ports + 4..ports + 6 } else { ports..ports + 4 };
-        state.write(self.0.get(ports).unwrap_or_default());
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Instant = Instant::ZERO;
-
-    /// UDP from a port, of so many octets.
-    fn packet(port: u8, len: usize) -> BytesMut {
-        let mut octets = BytesMut::zeroed(len);
-        octets[0] = 0x45;
-        octets[9] = 17;
-        octets[21] = port;
-        octets
-    }
-
-    #[test]
-    fn the_newest_is_dropped_at_the_bound() {
-        let mut queue = Queue::new(300, 1);
-        assert_eq!(queue.push(packet(1, 100), OffloadHeader::default(), NOW), Ok(0));
-        assert_eq!(queue.push(packet(1, 101), OffloadHeader::default(), NOW), Err(DropReason::QueueFull));
-        assert_eq!(queue.push(packet(1, 50), OffloadHeader::default(), NOW), Ok(0));
-        assert_eq!(queue.pop().map(|it| it.packet.len()), Some(100));
-        assert_eq!(queue.front().map(|(_, it)| it.packet.len()), Some(50));
-        assert_eq!(queue.pop().map(|it| it.packet.len()), Some(50));
-        assert_eq!((queue.pop(), queue.octets()), (None, 0));
-    }
-
-    #[test]
-    fn flows_take_turns_and_stay_in_order() {
-        let mut queue = Queue::new(1 << 20, 1);
-        for number in 0..100 {
-            queue.push(packet(1, 1000 + number), OffloadHeader::default(), NOW).expect("room");
-        }
-        queue.push(packet(2, 60), OffloadHeader::default(), NOW).expect("room");
-        let order: Vec<usize> = core::iter::from_fn(|| queue.pop()).map(|it| it.packet.len()).collect();
-        let small = order.iter().position(|len| *len == 60).expect("it left");
-        assert!(small <= 3, "the small flow waited for {small} packets of the large one");
-        let large: Vec<usize> = order.into_iter().filter(|len| *len != 60).collect();
-        assert_eq!(large, (1000..1100).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn what_begins_goes_before_what_goes_on_and_long_turns_keep_flows_together() {
-        let mut queue = Queue::new(1 << 20, 1);
-        queue.set_message_room(256 * 1024);
-        for _ in 0..40 {
-            queue.push(packet(1, 1000), OffloadHeader::default(), NOW).expect("room");
-            queue.push(packet(2, 1000), OffloadHeader::default(), NOW).expect("room");
-        }
-        let flow = |queue: &mut Queue| queue.pop().expect("a packet").packet[21];
-        let begun: Vec<u8> = (0..6).map(|_| flow(&mut queue)).collect();
-        assert_eq!(begun, [1, 1, 1, 2, 2, 2], "their first turns are short");
-        let turns: Vec<u8> = (0..20).map(|_| flow(&mut queue)).collect();
-        assert_eq!(turns, [1; 20]);
-        queue.push(packet(3, 60), OffloadHeader::default(), NOW).expect("room");
-        assert_eq!(flow(&mut queue), 3);
-        queue.push(packet(3, 60), OffloadHeader::default(), NOW).expect("room");
-        assert_ne!(flow(&mut queue), 3, "it has begun just now");
-        assert_eq!(core::iter::from_fn(|| queue.pop()).filter(|it| it.packet[21] == 3).count(), 1);
-    }
-
-    #[test]
-    fn the_flow_with_the_most_loses() {
-        let mut queue = Queue::new(20_000, 1);
-        while queue.push(packet(1, 1000), OffloadHeader::default(), NOW).is_ok() {}
-        for _ in 0..5 {
-            assert_eq!(queue.push(packet(2, 1000), OffloadHeader::default(), NOW), Ok(1));
-        }
-        assert!(queue.octets() <= 20_000);
-        let small = core::iter::from_fn(|| queue.pop()).filter(|it| it.packet[21] == 2).count();
-        assert_eq!((small, queue.octets()), (5, 0));
-    }
-
-    #[test]
-    fn flows_of_one_hash_share_no_losses() {
-        let mut queue = Queue::new(20_000, 1);
-        let lane = |port: u8| queue.hasher.hash_one(FlowKey(&packet(port, 100))) % PACKET_LANES as u64;
-        let others: Vec<u8> = (2..=255).filter(|port| lane(*port) == lane(1)).collect();
-        assert!(others.len() >= 2, "{others:?}");
-        while queue.push(packet(1, 1000), OffloadHeader::default(), NOW).is_ok() {}
-        for port in &others {
-            assert!(queue.push(packet(*port, 1000), OffloadHeader::default(), NOW).is_ok());
-        }
-        let left = core::iter::from_fn(|| queue.pop()).filter(|it| it.packet[21] != 1).count();
-        assert_eq!(left, others.len());
-    }
-
-    #[test]
-    fn no_packet_of_a_flow_overtakes_another_however_many_flows_there_are() {
-        for flows in [3, 20, 60, 250] {
-            let mut queue = Queue::new(200_000, flows);
-            let (mut seed, mut last) = (flows, [0; 256]);
-            for number in 1..20_000_u32 {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let mut octets = packet((seed >> 33) as u8 % flows as u8, 100 + (seed >> 50) as usize % 1000);
-                octets[28..32].copy_from_slice(&number.to_be_bytes());
-                let _ = queue.push(octets, OffloadHeader::default(), NOW);
-                // In spells, so that lanes become empty, and full.
-                for _ in 0..(seed >> 41) % if number / 500 % 2 == 0 { 2 } else { 4 } {
-                    let Some(it) = queue.pop() else { break };
-                    let number = it.packet[28..32].try_into().map(u32::from_be_bytes).expect("four octets");
-                    let before = core::mem::replace(&mut last[usize::from(it.packet[21])], number);
-                    assert!(before < number, "of {flows} flows");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn packets_larger_than_a_turn_leave_too() {
-        let mut queue = Queue::new(1 << 20, 1);
-        queue.push(packet(1, 65_535), OffloadHeader::default(), NOW).expect("room");
-        queue.push(packet(2, 65_535), OffloadHeader::default(), NOW).expect("room");
-        assert_eq!(core::iter::from_fn(|| queue.pop()).count(), 2);
-    }
-
-    #[test]
-    fn nothing_leaves_while_it_is_held() {
-        let mut queue = Queue::new(1 << 20, 1);
-        queue.push(packet(1, 100), OffloadHeader::default(), NOW).expect("room");
-        queue.hold(Some(Instant::from_millis(5)));
-        assert!(!queue.is_ready(Instant::from_millis(4)) && queue.is_ready(Instant::from_millis(5)));
-        queue.hold(None);
-        assert!(queue.is_ready(Instant::ZERO));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! Many short queues in one array, so that what is put in and taken out soon stays in the processor's cache.
 
-use super::queue::Queued;
+use super::Queued;
 
 /// Slots that stay when all are empty.
 const KEPT: usize = 256;
