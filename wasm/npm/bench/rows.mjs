@@ -25,10 +25,17 @@ const gateway = (egress) => ({
   `,
 });
 
+/** A socket for each WebSocket, and nothing else; `flags`: the relay's, behind its address. */
+const relay = (...flags) => ({
+  cmd: process.env.BENCH_RELAY ?? "../../../target/release/examples/bench_relay",
+  args: ["127.0.0.1:{port}", ...flags],
+});
+
 export const servers = {
   webtun: gateway('tun.name = "wtbench0"'),
   user: gateway('egress = "user"'),
-  relay: { cmd: process.env.BENCH_RELAY ?? "../../../target/release/examples/bench_relay", args: ["127.0.0.1:{port}"] },
+  relay: relay(),
+  relay256: relay("--message", `${256 * 1024}`),
 };
 
 const ops = ["down", "up", "par", "first", "rtt", "seq", "conc", "hold", "loaded", "stallw", "stallr", "srcclose"];
@@ -41,5 +48,6 @@ export const peers = [
   { name: "webtun/wisp", server: "webtun", client: "./wisp.mjs", host: HOST, tail: "/wisp/", udp: true, ops: [...ops, "udp"] },
   // What we are compared with: the least that a tunnel can do, and datagrams that go no further than the WebSocket.
   { name: "relay", server: "relay", client: "./bare.mjs", tail: "", udp: true, ops: ["down", "up", "par", "rtt", "seq", "conc", "udp"] },
+  { name: "relay/256k", server: "relay256", client: "./bare.mjs", tail: "", ops: ["down", "up", "par"] },
   { name: "wsbare/udp", server: "wsbare", client: "./bare.mjs", tail: "", udp: true, ops: ["udp"] },
 ];

@@ -21,7 +21,7 @@ const USER: &str = "webtun/user";
 /// By HTTPS, which rows of their own have.
 const SECURE: &str = "webtun/tls";
 /// The rows that need nothing of the harness's.
-const OURS: [&str; 6] = [ROW, SPLIT, USER, SECURE, "relay", "wsbare/udp"];
+const OURS: [&str; 7] = [ROW, SPLIT, USER, SECURE, "relay", "relay/256k", "wsbare/udp"];
 const NAMESPACE: &str = "webtun-bench";
 /// Where the harness's targets are found by packets of a tunnel; `rows.mjs` names it too.
 const HOST: &str = "198.18.0.1";
@@ -49,7 +49,7 @@ pub static FLOW: Family = Family {
         Figure { name: "up, server", unit: CPU },
     ],
     measure: |context| {
-        let peers = ["wsbare", ROW, SPLIT, "wsbare/again", "relay", "wsbare/256k", "js/wispjs"];
+        let peers = ["wsbare", ROW, SPLIT, "wsbare/again", "relay", "relay/256k", "wsbare/256k", "js/wispjs"];
         measure(context, &peers, &[("down", &[("mib_s", "down")]), ("up", &[("mib_s", "up")])])
     },
 };
@@ -73,7 +73,7 @@ pub static FLOWS: Family = Family {
     figures: &[Figure { name: "down", unit: MIB_S }, Figure { name: "ten down", unit: MIB_S }],
     measure: |context| {
         let ops: &[Operation] = &[("down", &[("mib_s", "down")]), ("par", &[("mib_s", "ten down")])];
-        measure(context, &["wsbare", ROW, SPLIT, "wsbare/again", "js/wispjs"], ops)
+        measure(context, &["wsbare", ROW, SPLIT, "wsbare/again", "relay", "js/wispjs"], ops)
     },
 };
 
