@@ -19,7 +19,7 @@ const PIECE: usize = 16_000;
 /// What the gateway lets the client be ahead of a connection, at most.
 const WINDOW: u64 = 4 << 20;
 /// What the gateway reads from connections while the client takes nothing: of each, and of all.
-const QUEUED: (u64, u64) = (512 << 10, 1 << 20);
+const QUEUED: (u64, u64) = (512 << 10, 2 << 20);
 /// From here on an amount means what no client may send, or a time in which its session ends.
 const BREACH: u16 = 65_000;
 const REASONS: [ResetReason; 5] = [
